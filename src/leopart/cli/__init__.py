@@ -1,0 +1,1 @@
+"""Commands: one module each parses options, calls one function and prints."""

@@ -1,0 +1,63 @@
+"""`leopart COMMAND …`: find the command, run it, turn a user's mistake into one sentence.
+
+Nothing heavy is imported here: `leopart --help` must not wait for torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from leopart import __version__
+from leopart.errors import LeopartError
+
+COMMANDS = {
+    "demo": "the main job on sample photos: a report to look at, in a minute",
+    "segment": "folder of photos -> part masks, object masks, report and a saved segmenter",
+    "predict": "more photos -> masks with the ids of a saved segmenter",
+    "weights": "pretrained backbones: list, fetch, info, convert",
+}
+
+_HELP = """\
+usage: leopart COMMAND …
+
+Learn object parts without labels, and turn them into segmentation masks without labels.
+
+commands:
+{commands}
+
+Start with:
+  leopart demo
+  leopart segment PHOTOS --out OUT
+
+`leopart COMMAND --help` tells about a command. Exit status: 0 done; 1 done, but some photos failed (each is
+named); 2 wrong usage or input; 130 interrupted (the same command goes on where it stopped).
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        rows = "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items())
+        sys.stdout.write(_HELP.format(commands=rows))
+        return 0 if words else 2
+    if words[0] in ("-V", "--version"):
+        sys.stdout.write(f"leopart {__version__}\n")
+        return 0
+    if words[0] not in COMMANDS:
+        return _complain(f"there is no command {words[0]!r}: choose {', '.join(COMMANDS)}")
+    try:
+        status: int = import_module(f"leopart.cli.{words[0]}").main(words[1:])
+    except LeopartError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        sys.stderr.write("\nleopart: interrupted; the same command goes on where it stopped\n")
+        return 130
+    return status
+
+
+def _complain(message: str) -> int:
+    sys.stderr.write(f"leopart: {message}\n")
+    return 2

@@ -1,0 +1,82 @@
+"""From words on the command line, and an optional YAML file, to a checked configuration."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import tyro
+
+from leopart.config import RunConfig
+from leopart.errors import LeopartError
+
+Config = TypeVar("Config", bound=RunConfig)
+
+
+def parse(config: type[Config], command: str, argv: Sequence[str]) -> Config:
+    """The configuration that `argv` asks for; options it leaves out come from the file behind `--config`.
+
+    Raises:
+        LeopartError: the file cannot be used, or a value makes no sense.
+        SystemExit: help was asked for, or an option is unknown (status 2).
+    """
+    required = {field.name: tyro.MISSING for field in fields(config) if _is_required(field)}
+    if required and not argv:
+        words = " ".join(name.upper() for name in required if name != "out")
+        message = f"nothing to do: `leopart {command} {words} --out OUT`; --help tells about the options"
+        raise LeopartError(message)
+    given = _read_yaml(config, _config_path(argv))
+    parsed: Config = tyro.cli(
+        config,
+        prog=f"leopart {command}",
+        args=list(argv),
+        default=config(**(required | given)),
+        config=(tyro.conf.PositionalMetavarFromFieldName,),
+    )
+    parsed.check()
+    return parsed
+
+
+def _is_required(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def _config_path(argv: Sequence[str]) -> Path | None:
+    for index, word in enumerate(argv):
+        if word == "--config" and index + 1 < len(argv):
+            return Path(argv[index + 1])
+        if word.startswith("--config="):
+            return Path(word.removeprefix("--config="))
+    return None
+
+
+def _read_yaml(config: type[Config], path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    import yaml
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LeopartError(f"cannot read --config {path}: {error.strerror}; check the path") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise LeopartError(f"--config {path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise LeopartError(f"--config {path} must hold `option: value` lines, like a run's config.yaml")
+    types = get_type_hints(config, include_extras=True)
+    values = {}
+    for name, value in content.items():
+        if name not in types:
+            near = difflib.get_close_matches(str(name), types, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(types)}"
+            raise LeopartError(f"--config {path}: there is no option {name!r}; {hint}")
+        try:
+            values[name] = TypeAdapter(types[name]).validate_python(value)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise LeopartError(f"--config {path}: {name}: {value!r} does not fit: {reason}") from error
+    return values

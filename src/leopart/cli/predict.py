@@ -1,0 +1,22 @@
+"""`leopart predict`: more photos -> masks with the ids of a saved segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from leopart.cli.display import say, tracker
+from leopart.cli.options import parse
+from leopart.config import PredictConfig
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; exit status 1 when some photos failed."""
+    config = parse(PredictConfig, "predict", argv)
+    from leopart.segment.pipeline import predict_photos
+
+    summary = predict_photos(config, track=tracker(config.quiet))
+    for failure in summary.failures:
+        say(f"leopart: {failure.reason}", quiet=False)
+    done = summary.counts["photos"] - summary.counts["failed"]
+    say(f"masks of {done} photos: {config.out.resolve()}", quiet=config.quiet)
+    return 1 if summary.failures else 0

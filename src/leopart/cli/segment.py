@@ -1,0 +1,37 @@
+"""`leopart segment`: folder of photos -> part masks, object masks, report and a saved segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from leopart.cli.display import say, tracker
+from leopart.cli.options import parse
+from leopart.config import FitConfig, SegmentConfig
+
+if TYPE_CHECKING:
+    from leopart.segment.summary import Summary
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; exit status 1 when some photos failed."""
+    config = parse(SegmentConfig, "segment", argv)
+    from leopart.segment.pipeline import segment_photos
+
+    summary = segment_photos(config, track=tracker(config.quiet))
+    return finish(config, summary)
+
+
+def finish(config: FitConfig, summary: Summary) -> int:
+    """Tell what came out and what did not; the exit status."""
+    counts = summary.counts
+    for failure in summary.failures:
+        say(f"leopart: {failure.reason}", quiet=False)
+    for warning in summary.warnings:
+        say(f"note: {warning}", quiet=config.quiet)
+    done = counts["photos"] - counts["failed"]
+    seconds = sum(summary.seconds.values())
+    found = f"{counts['parts']} parts, {counts['objects']} objects (by {summary.results['communities']})"
+    say(f"{done} photos, {found} in {seconds:.0f} s; labels used: none", quiet=config.quiet)
+    say(f"report: {(config.out / 'report.html').resolve()}", quiet=config.quiet)
+    return 1 if summary.failures else 0

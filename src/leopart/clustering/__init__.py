@@ -1,0 +1,1 @@
+"""Tokens to parts, parts to objects: arrays in, arrays out, no backbone needed."""

@@ -1,0 +1,1 @@
+"""Labelled sets of photos, one layout a module."""

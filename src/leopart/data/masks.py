@@ -1,0 +1,82 @@
+"""Label masks on disk: one integer class id a pixel, never seen through colours."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFile
+
+from leopart.data.images import opened, photo_size
+from leopart.data.photos import shown
+from leopart.errors import LeopartError, PhotoError
+
+IGNORE = 255
+"""The id of pixels without a label; never a class."""
+IndexMask = npt.NDArray[np.uint8] | npt.NDArray[np.int32]
+
+
+def read_index_mask(path: Path, classes: Collection[int] | None = None) -> IndexMask:
+    """Read the class ids of a palette or grey PNG of 1 to 16 bits.
+
+    Args:
+        path: the mask.
+        classes: ids that may occur, besides 255 (no label). None: any.
+
+    Returns:
+        [H, W], uint8, or int32 for 16-bit files. Palette colours do not matter: the stored indices count.
+
+    Raises:
+        LeopartError: the file is missing, damaged or no PNG, holds colours in place of ids, or an id outside
+            `classes`. Not a PhotoError: a score over the rest would be the score of another set.
+    """
+    try:
+        with opened(path, "mask", ("PNG",)) as image:
+            mask = _stored_values(image, path)
+    except PhotoError as error:
+        raise LeopartError(str(error)) from error
+    if classes is not None:
+        _check_ids(mask, path, classes)
+    return mask
+
+
+def check_mask_size(mask: IndexMask, path: Path, photo: Path) -> None:
+    """See that a mask [H, W] is as large as the upright photo it belongs to.
+
+    Raises:
+        LeopartError: the sizes differ, or the photo cannot be opened.
+    """
+    height, width = photo_size(photo)
+    if mask.shape != (height, width):
+        sizes = f"{mask.shape[1]}x{mask.shape[0]} pixels, but its photo {shown(photo)} has {width}x{height}"
+        raise LeopartError(f"{shown(path)} has {sizes}; make a mask of the photo's own size")
+
+
+def _stored_values(image: ImageFile.ImageFile, path: Path) -> IndexMask:
+    if image.mode not in ("1", "L", "P", "I", "I;16"):
+        raise LeopartError(_colour_complaint(image, path))
+    # Pillow stretches 2-bit and 4-bit grey to 0..255; the raw mode still says so before the pixels are read.
+    stretched_by = {"L;2": 85, "L;4": 17}.get(str(image.tile[0][3]), 1)
+    values = np.array(image)
+    if image.mode.startswith("I"):
+        return values.astype(np.int32)
+    return values.astype(np.uint8) // np.uint8(stretched_by)
+
+
+def _colour_complaint(image: Image.Image, path: Path) -> str:
+    what = f"{shown(path)} is a picture in colours ({image.mode}), but a mask holds one class id a pixel"
+    channels = np.array(image.convert("RGBA"))[..., :3]
+    if (channels == channels[..., :1]).all():
+        return f"{what}; its channels are equal, so save one of them as a grey PNG"
+    return f"{what}; replace each colour by its class id and save the ids as a grey or palette PNG"
+
+
+def _check_ids(mask: IndexMask, path: Path, classes: Collection[int]) -> None:
+    present = np.flatnonzero(np.bincount(mask.ravel()))  # much faster than sorting as np.unique does
+    strangers = sorted(set(present.tolist()) - {*classes, IGNORE})
+    if strangers:
+        some = ", ".join(map(str, strangers[:5])) + (", ..." if len(strangers) > 5 else "")
+        advice = "list them among the classes, or set pixels without a label to 255"
+        raise LeopartError(f"{shown(path)} holds the ids {some}, which are no classes of this set; {advice}")

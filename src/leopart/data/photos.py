@@ -1,0 +1,164 @@
+"""Finding photos in folders, and naming what is made of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from leopart.errors import LeopartError
+
+READ_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("avif", "bmp", "gif", "j2k", "jfif", "jp2", "jpe", "jpeg", "jpg"),
+        *("pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"),
+    )
+)
+"""In a folder, files with these suffixes are photos, in upper or lower case."""
+HEIF_SUFFIXES = frozenset((".heic", ".heif"))
+"""Phones write these and Pillow cannot read them: they are found all the same, to be refused by name."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo on disk."""
+
+    path: Path
+    """Where the file is."""
+    name: str
+    """Its path below the input folder, with `/` and suffix, always valid Unicode; outputs are named so."""
+
+
+def find_photos(inputs: Sequence[Path]) -> list[Photo]:
+    """Find the photos in folders (at any depth) and among single files.
+
+    In folders, files are chosen by their suffix (`READ_SUFFIXES`); hidden files and folders are left out,
+    links to folders are followed, no folder is entered twice. A single file is taken whatever its suffix. A
+    folder further down that may not be listed is returned in place of its photos, so that it fails by name
+    like a photo that cannot be read. With several input folders (a file counts for its parent) names start
+    with as many trailing parts of the folders' paths as keep them apart: `a/1.jpg`, `b/1.jpg`;
+    `x/photos/1.jpg`, `y/photos/1.jpg`.
+
+    Returns:
+        Photos in natural order of their names (`img2` before `img10`), each file once.
+
+    Raises:
+        LeopartError: an input does not exist or cannot be listed, or no photo is in any of them.
+    """
+    seen: Counter[bool] = Counter()
+    found: list[tuple[Path, Path]] = []  # (input folder, photo)
+    for given in inputs:
+        path = Path(os.path.abspath(given))  # noqa: PTH100 - Path.resolve would follow links, and change names
+        if path.is_dir():
+            found += [(path, file) for file in _walk(path) if _is_photo(file, seen)]
+        elif os.path.lexists(path):
+            found.append((path.parent, path))
+        else:
+            raise LeopartError(f"there is no file or folder {shown(given)}; check the path")
+    if not found:
+        places = ", ".join(shown(given) for given in inputs) or "no input"
+        files = f"{seen.total()} files seen, none with a suffix that is read"
+        suffixes = " ".join(sorted(READ_SUFFIXES))
+        message = f"no photos in {places}: {files} ({suffixes}); check the path or convert the photos"
+        raise LeopartError(message)
+    return _named(found)
+
+
+def _is_photo(file: Path, seen: Counter[bool]) -> bool:
+    photo = file.suffix.lower() in READ_SUFFIXES | HEIF_SUFFIXES or file.is_dir()
+    seen[photo] += 1
+    return photo
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """Yield files below `root`, and folders that cannot be listed. Real folders come before linked ones."""
+    real, linked, entered = [root], list[Path](), set[str]()
+    while real or linked:
+        folder = real.pop() if real else linked.pop(0)
+        identity = os.path.realpath(folder)
+        if identity in entered:  # a link back into the tree: already done, or an endless loop
+            continue
+        entered.add(identity)
+        try:
+            children = sorted(child for child in folder.iterdir() if not child.name.startswith("."))
+        except OSError as error:
+            if folder == root:
+                reason = error.strerror or str(error)
+                raise LeopartError(f"cannot list {shown(root)}: {reason}; check its permissions") from error
+            yield folder
+            continue
+        for child in children:
+            if not child.is_dir():
+                yield child
+            else:
+                (linked if child.is_symlink() else real).append(child)
+
+
+def _named(found: list[tuple[Path, Path]]) -> list[Photo]:
+    prefixes = _prefixes({root for root, _ in found})
+    photos: dict[Path, Photo] = {}
+    for root, path in found:
+        name = (prefixes[root] / path.relative_to(root).as_posix()).as_posix()
+        photos.setdefault(path, Photo(path, shown(name)))
+    return sorted(photos.values(), key=lambda photo: (_natural(photo.name), photo.name, photo.path))
+
+
+def _prefixes(roots: set[Path]) -> dict[Path, PurePosixPath]:
+    """Shortest equally long endings of the folders' paths that differ; nothing for a single folder."""
+    parts = {root: (re.sub(r"\W", "", root.drive), *root.parts[1:]) for root in roots}
+    length = 0
+    longest = max(map(len, parts.values()), default=0)
+    while length < longest and len({names[max(0, len(names) - length) :] for names in parts.values()}) < len(
+        roots
+    ):
+        length += 1
+    return {root: PurePosixPath(*names[max(0, len(names) - length) :]) for root, names in parts.items()}
+
+
+def _natural(name: str) -> list[list[tuple[int, int, str]]]:
+    """Sort key by path part, digits by their value."""
+    runs = [re.findall(r"[0-9]+|[^0-9]+", part.casefold()) for part in name.split("/")]
+    return [[(0, int(run), "") if run[0] in "0123456789" else (1, 0, run) for run in part] for part in runs]
+
+
+def shown(path: Path | str) -> str:
+    """A path as text that can be printed and encoded: bytes that are not UTF-8 become U+FFFD."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def output_stems(photos: Sequence[Photo]) -> list[str]:
+    """Relative output paths without suffix, one a photo, that differ on every file system.
+
+    `a/cat.jpg` -> `a/cat`. Photos that would share a stem (`cat.jpg`, `cat.png`; also `Cat.jpg`, since some
+    file systems ignore case) keep their suffix, `cat_jpg`, and get a number where that is not enough,
+    `cat_jpg_2`. The result depends on all photos and their order.
+    """
+    stems = [PurePosixPath(photo.name).with_suffix("").as_posix() for photo in photos]
+    shared = Counter(map(_file_key, stems))
+    # An output `a.png` cannot stand beside a folder `a.png/` of outputs.
+    folders = {parent for stem in stems for parent in PurePosixPath(stem).parents}
+    likely = {folder for folder in folders if folder.suffix.lower() in (".png", ".jpg")}
+    taken = {_file_key(folder.with_suffix("").as_posix()) for folder in likely}
+    keep = [shared[_file_key(stem)] == 1 and _file_key(stem) not in taken for stem in stems]
+    taken |= {_file_key(stem) for stem, kept in zip(stems, keep, strict=True) if kept}
+    result = []
+    for photo, stem, kept in zip(photos, stems, keep, strict=True):
+        suffix = PurePosixPath(photo.name).suffix[1:]
+        candidate = wanted = stem if kept or not suffix else f"{stem}_{suffix}"
+        number = 1
+        while not kept and _file_key(candidate) in taken:
+            number += 1
+            candidate = f"{wanted}_{number}"
+        taken.add(_file_key(candidate))
+        result.append(candidate)
+    return result
+
+
+def _file_key(name: str) -> str:
+    """Two names with the same key are the same file on some file system (case, Unicode composition)."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -1,0 +1,93 @@
+"""One matrix from which every score of a segmentation follows: which class lies under which cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Labels = npt.NDArray[np.integer[Any]]
+_BLOCK = 1 << 16  # pixels counted at a time: the temporary arrays stay in the processor's cache
+
+
+class Confusion:
+    """Streaming count of pixels by class and cluster, exact whatever the batches.
+
+    Naive form:
+        for each pixel with gt != ignore_index:
+            matrix[gt, pred] += 1
+
+    Parts counted apart (batches, processes) are added with `+`.
+
+    Args:
+        num_classes: C; classes are 0 .. C-1.
+        num_clusters: K; predicted ids are 0 .. K-1. Equal to C for a classifier's predictions.
+        ignore_index: class id of pixels that count nowhere, whatever is predicted there.
+
+    Source: Leopart's evaluation pools all labelled pixels. Ids out of range are an error here: widely copied
+    code drops the pixels of extra clusters in silence.
+    """
+
+    def __init__(self, num_classes: int, num_clusters: int, ignore_index: int = 255) -> None:
+        if num_classes < 1 or num_clusters < 1 or 0 <= ignore_index < num_classes:
+            numbers = f"{num_classes} classes, {num_clusters} clusters, ignored id {ignore_index}"
+            raise ValueError(f"{numbers}: there must be classes and clusters, and the ignored id no class")
+        self.num_classes = num_classes
+        self.num_clusters = num_clusters
+        self.ignore_index = ignore_index
+        self.matrix: npt.NDArray[np.int64] = np.zeros((num_classes, num_clusters), np.int64)
+        """Pixels of class c under cluster k, [C, K] int64."""
+
+    def update(self, gt: npt.ArrayLike, pred: npt.ArrayLike) -> None:
+        """Count the pixels of one or many images.
+
+        Args:
+            gt: class ids, any shape, any integer type (arrays or CPU tensors).
+            pred: cluster ids, the same shape, any integer type.
+
+        Raises:
+            ValueError: the shapes differ, the numbers are no integers, or a counted pixel has an id out of
+                range; then nothing has been counted.
+        """
+        truth, found = _integers(gt, "classes"), _integers(pred, "clusters")
+        if truth.shape != found.shape:
+            raise ValueError(f"classes {truth.shape} and clusters {found.shape} differ in shape")
+        truth, found = truth.ravel(), found.ravel()
+        counts = np.zeros(self.matrix.size, np.int64)
+        block = max(_BLOCK, counts.size)  # adding up a matrix must not cost more than counting
+        for start in range(0, truth.size, block):
+            counts += self._count(truth[start : start + block], found[start : start + block])
+        self.matrix += counts.reshape(self.matrix.shape)
+
+    def _count(self, truth: Labels, found: Labels) -> npt.NDArray[np.int64]:
+        counted = truth != self.ignore_index
+        if not counted.all():
+            truth, found = truth[counted], found[counted]
+        _check_range(truth, self.num_classes, "class")
+        _check_range(found, self.num_clusters, "cluster")
+        cells = truth.astype(np.int64) * self.num_clusters
+        cells += found.astype(np.int64, copy=False)
+        return np.bincount(cells, minlength=self.matrix.size)
+
+    def __add__(self, other: Confusion) -> Confusion:
+        mine = (self.num_classes, self.num_clusters, self.ignore_index)
+        theirs = (other.num_classes, other.num_clusters, other.ignore_index)
+        if mine != theirs:
+            raise ValueError(f"counts of different problems cannot be added: {mine} and {theirs}")
+        total = Confusion(*mine)
+        total.matrix = self.matrix + other.matrix
+        return total
+
+
+def _integers(ids: npt.ArrayLike, what: str) -> Labels:
+    array = np.asarray(ids)
+    if array.dtype.kind not in "iub":
+        raise ValueError(f"{what} must be integers, not {array.dtype}")
+    return array.astype(np.uint8) if array.dtype.kind == "b" else array
+
+
+def _check_range(ids: Labels, count: int, what: str) -> None:
+    if ids.size and not (ids.min() >= 0 and ids.max() < count):
+        wrong = ids[(ids < 0) | (ids >= count)][0]
+        raise ValueError(f"{what} id {wrong} is out of range: there are {count}, 0 to {count - 1}")

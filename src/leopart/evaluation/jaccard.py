@@ -1,0 +1,62 @@
+"""How well foreground masks found without labels agree with the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+
+def foreground_jaccard(
+    labels: npt.ArrayLike, prediction: npt.ArrayLike, background: int = 0, ignore_index: int | None = None
+) -> float:
+    """Intersection over union of the foreground of one image, in [0, 1]; 1 where both are empty.
+
+    Naive form:
+        truth = labels != background
+        |prediction & truth| / |prediction | truth|
+
+    Args:
+        labels: class ids, [H, W] int. Void (255) is foreground, as in the paper's evaluation.
+        prediction: foreground found, [H, W], bool or 0 for background.
+        background: class id of the background. Label sets without that class, whose unlabelled rest is 255,
+            take 255 here.
+        ignore_index: class id of pixels to leave out. None: no pixel is left out.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Source: Leopart, CVPR 2022, foreground extraction. An image without foreground in either scores 1 here,
+    NaN in the authors' code.
+    """
+    ids, found = np.asarray(labels), np.asarray(prediction) != 0
+    if ids.shape != found.shape:
+        raise ValueError(f"labels {ids.shape} and prediction {found.shape} differ in shape")
+    truth = ids != background
+    if ignore_index is not None:
+        counted = ids != ignore_index
+        truth, found = truth & counted, found & counted
+    union = np.count_nonzero(truth | found)
+    return np.count_nonzero(truth & found) / union if union else 1.0
+
+
+def mean_foreground_jaccard(
+    images: Iterable[tuple[npt.ArrayLike, npt.ArrayLike]],
+    background: int = 0,
+    ignore_index: int | None = None,
+) -> float:
+    """Mean of `foreground_jaccard` over images, each counting the same whatever its size.
+
+    Args:
+        images: pairs of labels and prediction; may be a generator, one image is held at a time.
+        background: see `foreground_jaccard`.
+        ignore_index: see `foreground_jaccard`.
+
+    Raises:
+        ValueError: there are no images, or the shapes of a pair differ.
+    """
+    scores = [foreground_jaccard(labels, found, background, ignore_index) for labels, found in images]
+    if not scores:
+        raise ValueError("there is no image to score")
+    return float(np.mean(scores))

@@ -1,0 +1,1 @@
+"""Photos to stored patch tokens, and their reduction."""

@@ -1,0 +1,217 @@
+"""Photos to stored tokens: decoding ahead in threads, forward passes of one fixed shape.
+
+Every forward pass of a given grid has the same batch size (short batches are padded), and every photo goes
+through the same steps alone or in a folder. So the tokens of a photo do not depend on its neighbours, and a
+photo segmented again later gets the same ids.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from leopart.data.images import load_photo, photo_size, resize, target_size
+from leopart.data.photos import Photo
+from leopart.errors import PhotoError
+from leopart.features.store import Entry, FeatureStore, Recipe
+from leopart.models.backbone import Backbone
+from leopart.parallel import ordered_map
+from leopart.progress import Track, silent
+
+TokensAndAttention = tuple[NDArray[np.float16], NDArray[np.float32]]
+"""Of one photo: [h, w, D] and [heads, h, w]."""
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a photo of any size becomes the backbone's input.
+
+    Attributes:
+        size: side in pixels of the square input, or of a square of the same area with `keep_aspect`.
+        keep_aspect: keep the photo's aspect ratio; else it is squeezed into a square as in the paper.
+    """
+
+    size: int = 448
+    keep_aspect: bool = False
+
+    def target(self, height: int, width: int, patch_size: int) -> tuple[int, int]:
+        """Height and width in pixels, multiples of the patch, of the input for a photo of this size."""
+        return target_size(height, width, self.size, patch_size, self.keep_aspect)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A photo that could not be used, and why, in one sentence."""
+
+    name: str
+    reason: str
+
+
+class Extractor:
+    """Tokens and attention of photos, at fixed settings.
+
+    Args:
+        backbone: on its device.
+        preprocessing: see `Preprocessing`.
+        precision: `fp32`, `bf16`, `fp16`, or `auto` for the fastest format that the device computes well.
+        batch_size: photos in a forward pass; None for a good one.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        preprocessing: Preprocessing,
+        *,
+        precision: str = "auto",
+        batch_size: int | None = None,
+    ) -> None:
+        self.backbone, self.preprocessing = backbone, preprocessing
+        self.device = next(backbone.parameters()).device
+        self.precision = fast_precision(self.device) if precision == "auto" else precision
+        self.batch_size = batch_size or (1 if self.device.type == "cpu" else 32)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What a feature store made by this extractor remembers of it."""
+        backbone = self.backbone
+        return Recipe(
+            backbone=backbone.name,
+            fingerprint=backbone.fingerprint,
+            dim=backbone.dim,
+            heads=backbone.heads,
+            preprocessing=asdict(self.preprocessing),
+            precision=self.precision,
+        )
+
+    def prepare(self, photo: Path | NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A photo (a path, or RGB [H, W, 3]) at the backbone's input size, uint8 [h * patch, w * patch, 3].
+
+        Raises:
+            PhotoError: the file cannot be read.
+        """
+        size = photo_size(photo) if isinstance(photo, Path) else photo.shape[:2]
+        height, width = self.preprocessing.target(size[0], size[1], self.backbone.patch_size)
+        pixels = load_photo(photo, smallest=(height, width)) if isinstance(photo, Path) else photo
+        return resize(pixels, height, width)
+
+    @torch.inference_mode()
+    def forward(self, images: Sequence[NDArray[np.uint8]]) -> list[TokensAndAttention]:
+        """Tokens [h, w, D] and attention [heads, h, w] of each of up to `batch_size` prepared photos."""
+        padded = [*images, *[images[-1]] * (self.batch_size - len(images))]
+        batch = torch.from_numpy(np.stack(padded)).to(self.device).permute(0, 3, 1, 2)
+        with self._autocast():
+            features = self.backbone(batch)
+        tokens = features.tokens.half().cpu().numpy()
+        attention = features.attention.float().cpu().numpy()
+        return list(zip(tokens, attention, strict=True))[: len(images)]
+
+    def stream(
+        self, photos: Sequence[Photo], *, track: Track = silent, title: str = "features"
+    ) -> Iterator[tuple[Photo, TokensAndAttention | PhotoError]]:
+        """Features of one photo after the other, or what is wrong with it; photos are decoded ahead.
+
+        Photos of the same input size share batches while they follow each other.
+        """
+
+        def load(photo: Photo) -> tuple[Photo, NDArray[np.uint8] | PhotoError]:
+            try:
+                return photo, self.prepare(photo.path)
+            except PhotoError as error:
+                return photo, error
+
+        batch: list[tuple[Photo, NDArray[np.uint8]]] = []
+        loaded = ordered_map(load, photos, workers=os.cpu_count() or 1)
+        for photo, image in track(loaded, len(photos), title):
+            if isinstance(image, PhotoError):
+                yield photo, image
+                continue
+            if batch and (len(batch) == self.batch_size or batch[0][1].shape != image.shape):
+                yield from self._flush(batch)
+            batch.append((photo, image))
+        yield from self._flush(batch)
+
+    def extract(
+        self, photos: Sequence[Photo], folder: Path, *, track: Track = silent
+    ) -> tuple[FeatureStore, list[Failure]]:
+        """Features of all photos in a store at `folder`; photos already in it are not computed again.
+
+        Args:
+            photos: see `find_photos`.
+            folder: of the store, made if need be.
+            track: progress, one step a photo.
+
+        Returns:
+            The store (its entries are the photos whose header could be read) and what failed.
+
+        Raises:
+            LeopartError: the store belongs to something else, or cannot be written.
+        """
+        entries, failures = self._layout(photos)
+        store = FeatureStore.open(folder, self.recipe, list(entries.values()))
+        index_of = {name: index for index, name in enumerate(entries)}
+        waiting = [
+            photo for photo in photos if photo.name in entries and not store.done[index_of[photo.name]]
+        ]
+        # Equal grids side by side fill the batches.
+        waiting.sort(key=lambda photo: (entries[photo.name].height, entries[photo.name].width))
+        for photo, features in self.stream(waiting, track=track):
+            if isinstance(features, PhotoError):
+                failures.append(Failure(photo.name, str(features)))
+            else:
+                store.put(index_of[photo.name], *features)
+        return store, failures
+
+    def _flush(
+        self, batch: list[tuple[Photo, NDArray[np.uint8]]]
+    ) -> Iterator[tuple[Photo, TokensAndAttention]]:
+        """Run what has gathered in `batch`, and empty it."""
+        if batch:
+            features = self.forward([image for _, image in batch])
+            yield from zip([photo for photo, _ in batch], features, strict=True)
+            batch.clear()
+
+    def _layout(self, photos: Sequence[Photo]) -> tuple[dict[str, Entry], list[Failure]]:
+        entries: dict[str, Entry] = {}
+        failures: list[Failure] = []
+        for photo in photos:
+            try:
+                height, width = self.preprocessing.target(*photo_size(photo.path), self.backbone.patch_size)
+            except PhotoError as error:
+                failures.append(Failure(photo.name, str(error)))
+                continue
+            stat, patch = photo.path.stat(), self.backbone.patch_size
+            entries[photo.name] = Entry(
+                photo.name, stat.st_size, stat.st_mtime_ns, height // patch, width // patch
+            )
+        return entries, failures
+
+    def _autocast(self) -> AbstractContextManager[None]:
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, _AUTOCAST[self.precision])
+
+
+def fast_precision(device: torch.device) -> str:
+    """The fastest number format that `device` computes natively: `bf16`, `fp16` or `fp32`.
+
+    On CPUs without bfloat16 instructions the format is emulated and slower than float32.
+    """
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    if device.type == "cpu" and _cpu_has_bf16():
+        return "bf16"
+    return "fp32"
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether bfloat16 products run natively; torch has no public question that old releases know."""
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())

@@ -1,0 +1,45 @@
+"""Standardise tokens per dimension, then project them on their principal components."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """An affine map from D token dimensions to the d first principal components.
+
+    Attributes:
+        offset: [D] float32, subtracted first (the mean of each dimension).
+        projection: [D, d] float32, division by the standard deviation and rotation in one matrix.
+    """
+
+    offset: Tensor
+    projection: Tensor
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Reduce `tokens` [..., D] (any float type) to float32 [..., d]."""
+        return (tokens.float() - self.offset) @ self.projection
+
+
+def fit_reduction(tokens: Tensor, dimensions: int = 50) -> Reduction:
+    """Per-dimension standardisation followed by PCA without whitening, both fitted on `tokens` [N, D].
+
+    Computed in float64 from the covariance matrix; the sign of each component is fixed so that its largest
+    loading is positive, and dimensions without variance are left out of every component. d is the smaller
+    of `dimensions`, D and N.
+
+    Source: Leopart, CVPR 2022, overclustering protocol (standardisation, PCA to 50 dimensions).
+    """
+    wide = tokens.double()
+    mean, std = wide.mean(0), wide.std(0, unbiased=False)
+    scale = torch.where(std > 1e-9, 1 / std.clamp(min=1e-9), 0.0)
+    standard = (wide - mean) * scale
+    _, vectors = torch.linalg.eigh(standard.T @ standard)
+    components = vectors.flip(1)[:, : min(dimensions, *tokens.shape)]
+    largest = components.gather(0, components.abs().argmax(0, keepdim=True))
+    components = components * torch.where(largest < 0, -1.0, 1.0)
+    return Reduction(mean.float(), (scale[:, None] * components).float())

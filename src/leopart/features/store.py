@@ -1,0 +1,198 @@
+"""Tokens and attention of a set of photos, on disk.
+
+    STORE/
+      manifest.json   what made the features (backbone, preprocessing) and which photo lies where
+      tokens.bin      float16 [T, D], all photos one after the other, row by row of their grid
+      attention.bin   float32 [T, heads], CLS attention to the same tokens
+      done.bin        uint8 [N], 1 once a photo's features are whole
+
+Legend: N photos, T tokens of all photos, D token dimensions, h x w a photo's grid of tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leopart.errors import LeopartError
+from leopart.files import write_text
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One photo of a store.
+
+    Attributes:
+        name: of the photo, unique in the store.
+        size: of its file in bytes, with `modified` to notice that the file has been replaced.
+        modified: of its file, nanoseconds since the epoch.
+        height: h, rows of tokens.
+        width: w, columns of tokens.
+    """
+
+    name: str
+    size: int
+    modified: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything besides the photos that decides what their features are.
+
+    Attributes:
+        backbone: registry name, for people.
+        fingerprint: hash of weights and architecture, see `Backbone.fingerprint`.
+        dim: D.
+        heads: attention heads.
+        preprocessing: how a photo becomes the backbone's input.
+        precision: number format of the forward pass, `fp32`, `bf16` or `fp16`.
+    """
+
+    backbone: str
+    fingerprint: str
+    dim: int
+    heads: int
+    preprocessing: dict[str, Any]
+    precision: str
+
+
+class StoreMismatchError(LeopartError):
+    """The folder holds features made with other settings or of other photos."""
+
+
+class FeatureStore:
+    """Memory-mapped features of N photos; see the module for the files.
+
+    Attributes:
+        folder: where it lies.
+        recipe: what made it.
+        entries: its photos.
+        tokens: [T, D] float16 memory map.
+        attention: [T, heads] float32 memory map.
+        done: [N] uint8 memory map, 1 where a photo's features are whole.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe, entries: Sequence[Entry]) -> None:
+        self.folder, self.recipe, self.entries = folder, recipe, tuple(entries)
+        sizes = [entry.height * entry.width for entry in self.entries]
+        self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+        total = int(self._starts[-1])
+        self.tokens = self._map("tokens.bin", np.float16, (total, recipe.dim))
+        self.attention = self._map("attention.bin", np.float32, (total, recipe.heads))
+        self.done = self._map("done.bin", np.uint8, (len(self.entries),))
+
+    @classmethod
+    def open(cls, folder: Path, recipe: Recipe, entries: Sequence[Entry]) -> FeatureStore:
+        """The store for these photos and this recipe: a new one, or one that was begun earlier.
+
+        Raises:
+            StoreMismatchError: `folder` holds features of something else; says what differs.
+            LeopartError: there is no room on the disk for the whole store, or it is damaged.
+        """
+        manifest = {"format": _FORMAT, **asdict(recipe), "photos": [asdict(entry) for entry in entries]}
+        path = folder / "manifest.json"
+        if path.exists():
+            _check_same(path, manifest)
+        else:
+            _allocate(folder, recipe, entries)
+            write_text(path, json.dumps(manifest))
+        return cls(folder, recipe, entries)
+
+    @classmethod
+    def load(cls, folder: Path) -> FeatureStore:
+        """A store as it lies on disk, whatever made it.
+
+        Raises:
+            LeopartError: `folder` holds no store.
+        """
+        found = _read_manifest(folder / "manifest.json")
+        entries = [Entry(**entry) for entry in found.pop("photos")]
+        found.pop("format")
+        return cls(folder, Recipe(**found), entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def put(self, index: int, tokens: NDArray[np.float16], attention: NDArray[np.float32]) -> None:
+        """Store the features of photo `index`: tokens [h, w, D] and attention [heads, h, w]."""
+        rows = self._rows(index)
+        self.tokens[rows] = tokens.reshape(-1, self.recipe.dim)
+        self.attention[rows] = attention.reshape(self.recipe.heads, -1).T
+        self.done[index] = 1
+
+    def tokens_of(self, index: int) -> NDArray[np.float16]:
+        """Tokens of photo `index`, [h, w, D]."""
+        entry = self.entries[index]
+        return np.array(self.tokens[self._rows(index)]).reshape(entry.height, entry.width, -1)
+
+    def attention_of(self, index: int) -> NDArray[np.float32]:
+        """CLS attention of photo `index`, [heads, h, w]."""
+        entry = self.entries[index]
+        return np.array(self.attention[self._rows(index)].T).reshape(-1, entry.height, entry.width)
+
+    def _rows(self, index: int) -> slice:
+        return slice(int(self._starts[index]), int(self._starts[index + 1]))
+
+    def _map(self, name: str, dtype: type, shape: tuple[int, ...]) -> NDArray[Any]:
+        if 0 in shape:  # an empty file cannot be mapped
+            return np.zeros(shape, dtype)
+        try:
+            return np.memmap(self.folder / name, dtype, "r+", shape=shape)
+        except (OSError, ValueError) as error:
+            message = f"{self.folder / name} is missing or damaged ({error}): delete {self.folder}, run again"
+            raise LeopartError(message) from error
+
+
+def _allocate(folder: Path, recipe: Recipe, entries: Sequence[Entry]) -> None:
+    """Reserve the files' whole size: writing to a memory map on a full disk would kill the process."""
+    total = sum(entry.height * entry.width for entry in entries)
+    sizes = {
+        "tokens.bin": total * recipe.dim * 2,
+        "attention.bin": total * recipe.heads * 4,
+        "done.bin": len(entries),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, size in sizes.items():
+            with (folder / name).open("wb") as file:
+                file.truncate(size)
+                if size and hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        need = sum(sizes.values()) / 2**20
+        message = (
+            f"cannot keep features in {folder} ({need:,.0f} MiB needed): {error.strerror or error}; "
+            "free some space or choose another folder"
+        )
+        raise LeopartError(message) from error
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        message = f"{path} is no readable feature store: delete {path.parent} and run again"
+        raise LeopartError(message) from error
+    return found
+
+
+def _check_same(path: Path, wanted: dict[str, Any]) -> None:
+    found = _read_manifest(path)
+    differs = [key for key in wanted if found.get(key) != wanted[key]]
+    if differs:
+        message = (
+            f"{path.parent} holds features made with other settings or photos ({', '.join(differs)} differ): "
+            "choose another folder or delete it"
+        )
+        raise StoreMismatchError(message)

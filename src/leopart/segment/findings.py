@@ -1,0 +1,167 @@
+"""What a fit found, in words and pictures: the results of `summary.json` and the pages of the report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leopart.segment.fitting import Fit
+from leopart.segment.outputs import Written
+from leopart.segment.report import Credit, Curve, Edge, ObjectRow, PartRow, Report
+from leopart.segment.summary import Summary, versions
+from leopart.segment.survey import Patch
+
+_FEW_PHOTOS = 20
+
+
+def fit_results(fit: Fit) -> dict[str, Any]:
+    """What was chosen, and from what, for `summary.json`."""
+    found = fit.communities
+    results: dict[str, Any] = {
+        "foreground threshold": fit.threshold,
+        "foreground share": float(fit.survey.pixels.sum() / max(fit.survey.cells, 1)),
+        "communities": found.engine,
+        "communities fineness": found.fineness,
+        "object of part": {str(i): int(o) for i, o in enumerate(fit.model.object_of_part) if i},
+        "edges": [[int(a) + 1, int(b) + 1, round(float(w), 4)] for a, b, w in found.edges],
+    }
+    if fit.cut is not None:
+        results["foreground curve"] = [
+            [round(float(t), 4), round(float(a), 4)]
+            for t, a in zip(fit.cut.thresholds, fit.cut.agreement, strict=True)
+        ]
+    if found.curve:
+        results["objects curve"] = [[round(value, 4) for value in point] for point in found.curve]
+    return results
+
+
+def fit_warnings(fit: Fit, n_photos: int, wanted_parts: int | None) -> list[str]:
+    """What the user should know before trusting the masks."""
+    warnings = []
+    if n_photos < _FEW_PHOTOS:
+        warnings.append(
+            f"Only {n_photos} photos: parts are learned from what recurs, so more photos of the same kind "
+            "give better ones."
+        )
+    n_parts = len(fit.model.parts.centroids)
+    if wanted_parts is not None and n_parts < wanted_parts:
+        warnings.append(
+            f"{wanted_parts} parts were asked for; the photos hold only {n_parts} different points."
+        )
+    share = fit.survey.pixels.sum() / max(fit.survey.cells, 1)
+    if fit.cut is not None and not 0.05 <= share <= 0.8:
+        warnings.append(
+            f"{share:.0%} of all pixels are foreground, which is unusual: try another --foreground "
+            f"(it was {fit.threshold:.2f})."
+        )
+    if len(fit.communities.edges) == 0:
+        warnings.append("No two parts lie beside each other often enough to form objects.")
+    return warnings
+
+
+def fit_report(
+    title: str,
+    summary: Summary,
+    fit: Fit,
+    written: Sequence[Written],
+    patches: Mapping[Patch, NDArray[np.uint8]],
+    credits: Sequence[Credit],  # noqa: A002 - what it is
+) -> Report:
+    """The report of a fit on the photos that were `written`."""
+    counts = {"photos": len(written), **{k: summary.counts[k] for k in ("parts", "objects")}}
+    if summary.counts["failed"]:
+        counts["failed"] = summary.counts["failed"]
+    parts = _part_rows(fit, patches)
+    return Report(
+        title=title,
+        settings=_settings(summary),
+        versions=versions(),
+        seconds=summary.seconds,
+        counts=counts,
+        warnings=summary.warnings,
+        failures=[(failure.name, failure.reason) for failure in summary.failures],
+        photos=[item.row for item in written],
+        parts=parts,
+        objects=_object_rows(parts, written),
+        edges=[Edge(int(a) + 1, int(b) + 1, float(w)) for a, b, w in fit.communities.edges],
+        curves=_curves(fit),
+        credits=credits,
+    )
+
+
+def _settings(summary: Summary) -> dict[str, str]:
+    """The options, with what `auto` came to."""
+    taken = {
+        "parts": summary.counts["parts"],
+        "objects": summary.counts["objects"],
+        "foreground": summary.results["foreground threshold"],
+        **{name: summary.results[name] for name in ("communities", "precision")},
+    }
+    rows = {}
+    for name, value in summary.settings.items():
+        text = ", ".join(value) if isinstance(value, list) else str(value)
+        if value == "auto" and taken.get(name) is not None:
+            chosen = taken[name]
+            text += f" ({chosen:.3f})" if isinstance(chosen, float) else f" ({chosen})"
+        rows[name] = text
+    return rows
+
+
+def _part_rows(fit: Fit, patches: Mapping[Patch, NDArray[np.uint8]]) -> list[PartRow]:
+    survey = fit.survey
+    return [
+        PartRow(
+            id=part + 1,
+            object=int(fit.model.object_of_part[part + 1]),
+            share=float(survey.pixels[part] / max(survey.cells, 1)),
+            photos=int(survey.photos[part]),
+            patches=[patches[patch] for patch in survey.best_patches(part) if patch in patches],
+        )
+        for part in range(survey.n_parts)
+    ]
+
+
+def _object_rows(parts: Sequence[PartRow], written: Iterable[Written]) -> list[ObjectRow]:
+    photos = Counter(number for item in written for number in item.objects)
+    rows = []
+    for number in sorted({part.object for part in parts} - {0}):
+        own = [part for part in parts if part.object == number]
+        rows.append(ObjectRow(number, [p.id for p in own], sum(p.share for p in own), photos[number]))
+    return rows
+
+
+def _curves(fit: Fit) -> list[Curve]:
+    curves = []
+    if fit.cut is not None:
+        curves.append(
+            Curve(
+                "Foreground",
+                "least foreground precision of a cluster",
+                "agreement with the attention",
+                fit.cut.thresholds.tolist(),
+                fit.cut.agreement.tolist(),
+                fit.threshold,
+                "Clusters right of the mark are foreground: there the foreground agrees best (Jaccard index) "
+                "with where the network looks.",
+            )
+        )
+    if fit.communities.curve:
+        counts = {fineness: count for fineness, count, _ in fit.communities.curve}
+        curves.append(
+            Curve(
+                "Number of objects",
+                "objects",
+                "stability",
+                [count for _, count, _ in fit.communities.curve],
+                [stability for _, _, stability in fit.communities.curve],
+                counts[fit.communities.fineness],
+                "Each point is a fineness of the communities; stability is how alike the objects come "
+                "out when other photos are drawn (adjusted Rand index). The coarsest of the most stable ones "
+                "is taken.",
+            )
+        )
+    return curves

@@ -1,0 +1,123 @@
+"""The files of one photo: part mask, object mask, overlay; and what the report shows of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leopart.data.images import load_photo, photo_size
+from leopart.data.photos import Photo
+from leopart.segment import palette
+from leopart.segment.masks import overlay, save_mask, save_overlay, shrink, upsample_labels
+from leopart.segment.part_model import PartModel
+from leopart.segment.report import THUMBNAIL, PhotoRow
+from leopart.segment.survey import Patch
+
+Pixels = NDArray[np.uint8]
+
+#: Longest side of an overlay file.
+_OVERLAY = 1280
+#: Side of a gallery patch as a fraction of the photo's shorter side.
+_PATCH_SIDE = 0.28
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the report wants to show of a photo.
+
+    Attributes:
+        row: whether the photo is on the contact sheet.
+        patches: the gallery's patches in this photo.
+    """
+
+    row: bool = False
+    patches: tuple[Patch, ...] = ()
+
+
+@dataclass(frozen=True)
+class Written:
+    """What came out for a photo.
+
+    Attributes:
+        objects: the object ids in it.
+        row: for the contact sheet.
+        patches: pixels of the patches asked for, in their order.
+    """
+
+    objects: tuple[int, ...]
+    row: PhotoRow
+    patches: tuple[Pixels, ...] = field(default=())
+
+
+class MaskWriter:
+    """Writes masks and overlays of one photo after the other below `out`.
+
+    Args:
+        out: the folder that holds `parts/`, `objects/` and `overlays/`.
+        model: gives the ids.
+        overlays: whether to write overlays.
+    """
+
+    def __init__(self, out: Path, model: PartModel, *, overlays: bool) -> None:
+        self.out, self.model, self.overlays = out, model, overlays
+        self.part_palette = palette.part_colours(model.object_of_part)
+        self.object_palette = palette.colours(int(model.object_of_part.max()) + 1)
+
+    def write(
+        self, photo: Photo, stem: str, tokens: NDArray[np.float16], wanted: Wanted = Wanted()
+    ) -> Written:
+        """Write all files of one photo from its tokens [h, w, D].
+
+        Raises:
+            PhotoError: the photo has become unreadable.
+            LeopartError: a file cannot be written.
+        """
+        coarse = self.model.label(tokens)
+        height, width = photo_size(photo.path)
+        parts = upsample_labels(coarse, height, width)
+        objects = self.model.object_of_part[parts]
+        save_mask(self.out / "parts" / f"{stem}.png", parts, self.part_palette)
+        save_mask(self.out / "objects" / f"{stem}.png", objects, self.object_palette)
+        link = f"overlays/{stem}.jpg" if self.overlays else None
+        row = PhotoRow(photo.name, link=link)
+        present = tuple(int(i) for i in np.unique(self.model.object_of_part[np.unique(coarse)]) if i)
+        if not (self.overlays or wanted.row or wanted.patches):
+            return Written(present, row)
+        picture, small = self._picture(photo, parts)
+        if link:
+            save_overlay(self.out / link, picture, small, self.part_palette)
+        if wanted.row:
+            row = self._row(row, picture, small)
+        return Written(present, row, tuple(_cut(picture, patch) for patch in wanted.patches))
+
+    def _picture(self, photo: Photo, parts: NDArray[np.int32]) -> tuple[Pixels, NDArray[np.integer]]:
+        """Photo and part ids at a size to look at."""
+        longest = max(parts.shape)
+        scale = min(1.0, _OVERLAY / longest)
+        smallest = tuple(max(1, round(side * scale)) for side in parts.shape)
+        picture = load_photo(photo.path, smallest=(smallest[0], smallest[1]))
+        if picture.shape[:2] != parts.shape:  # a JPEG decoded at reduced size
+            parts = upsample_labels(parts, *picture.shape[:2])
+        return shrink(picture, parts, _OVERLAY)
+
+    def _row(self, row: PhotoRow, picture: Pixels, parts: NDArray[np.integer]) -> PhotoRow:
+        thumbnail, ids = shrink(picture, parts, THUMBNAIL)
+        return PhotoRow(
+            row.name,
+            thumbnail,
+            overlay(thumbnail, ids, self.part_palette),
+            overlay(thumbnail, self.model.object_of_part[ids], self.object_palette),
+            row.link,
+        )
+
+
+def _cut(picture: Pixels, patch: Patch) -> Pixels:
+    """Square around the patch, moved inside the photo."""
+    height, width = picture.shape[:2]
+    side = max(1, round(_PATCH_SIDE * min(height, width)))
+    top = min(max(0, round(patch.y * height - side / 2)), height - side)
+    left = min(max(0, round(patch.x * width - side / 2)), width - side)
+    return picture[top : top + side, left : left + side]

@@ -1,0 +1,76 @@
+"""The learned part of a segmenter: from a photo's tokens to part and object ids. Arrays in, arrays out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from leopart.clustering.kmeans import KMeans
+from leopart.features.reduce import Reduction
+
+#: Ids are decided on a grid this many times finer than the tokens', on interpolated embeddings. The paper
+#: interpolates 28 x 28 tokens to 100 x 100, about the same.
+FINER = 4
+
+
+@dataclass(frozen=True)
+class PartModel:
+    """Reduction, foreground clusters, parts and their objects.
+
+    Attributes:
+        reduction: tokens to d dimensions.
+        clusters: C spherical clusters of all tokens, which tell foreground from background.
+        is_foreground: [C] bool.
+        parts: K clusters of foreground tokens.
+        object_of_part: [K + 1] int64, object of each part id; entry 0 (background) is 0.
+    """
+
+    reduction: Reduction
+    clusters: KMeans
+    is_foreground: Tensor
+    parts: KMeans
+    object_of_part: NDArray[np.int64]
+
+    def label(self, tokens: NDArray[np.float16]) -> NDArray[np.int32]:
+        """Part ids of one photo, 0 = background and 1..K, on the finer grid.
+
+        Args:
+            tokens: [h, w, D].
+
+        Returns:
+            int32 [FINER * h, FINER * w].
+        """
+        return self.label_scored(tokens)[0]
+
+    @torch.inference_mode()
+    def label_scored(self, tokens: NDArray[np.float16]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """`label`, and how near each cell is to its part's centroid (larger is nearer; background -inf)."""
+        embeddings = self.embed(tokens)
+        foreground = self.foreground(embeddings)
+        ids = torch.zeros(foreground.shape, dtype=torch.int32)
+        scores = torch.full(foreground.shape, -torch.inf)
+        parts, fit = self.parts.nearest(embeddings[foreground])
+        ids[foreground], scores[foreground] = parts.int() + 1, fit
+        return ids.numpy(), scores.numpy()
+
+    def foreground(self, embeddings: Tensor) -> Tensor:
+        """Which of the embeddings [..., d] are foreground, bool [...]."""
+        return self.is_foreground[self.clusters.assign(embeddings)]
+
+    def embed(self, tokens: NDArray[np.float16]) -> Tensor:
+        """Reduced tokens [h, w, D] on the finer grid, [FINER * h, FINER * w, d] float32."""
+        return finer_embeddings(self.reduction(torch.from_numpy(tokens)))
+
+
+def finer_embeddings(reduced: Tensor) -> Tensor:
+    """Bilinear interpolation of [h, w, d] to [FINER * h, FINER * w, d].
+
+    Source: Leopart, CVPR 2022, supplement A.1: embeddings, not ids, are interpolated before clustering.
+    """
+    maps = reduced.permute(2, 0, 1)[None]
+    return F.interpolate(maps, scale_factor=FINER, mode="bilinear", align_corners=False)[0].permute(1, 2, 0)

@@ -1,0 +1,252 @@
+"""The main job: a folder of photos to masks, report and segmenter; and the same ids for more photos."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from leopart.config import FitConfig, PredictConfig, RunConfig, SegmentConfig
+from leopart.data.photos import Photo, find_photos, output_stems
+from leopart.errors import LeopartError, PhotoError
+from leopart.features.extract import Failure, TokensAndAttention
+from leopart.features.store import FeatureStore, StoreMismatchError
+from leopart.files import write_text
+from leopart.parallel import ordered_map
+from leopart.progress import Track, silent
+from leopart.segment.findings import fit_report, fit_results, fit_warnings
+from leopart.segment.outputs import MaskWriter, Wanted, Written
+from leopart.segment.report import Credit, shown, write_report
+from leopart.segment.segmenter import Segmenter
+from leopart.segment.summary import Stopwatch, Summary
+from leopart.segment.survey import Patch
+
+#: Below the output folder, until the run is done.
+_FEATURES = ".features"
+#: What a run writes below its output folder, and never reads as photos.
+_OUTPUTS = ("parts", "objects", "overlays", "segmenter", _FEATURES)
+
+
+def segment_photos(
+    config: SegmentConfig,
+    *,
+    title: str = "Parts and objects",
+    credits: Sequence[Credit] = (),  # noqa: A002 - what it is
+    track: Track = silent,
+) -> Summary:
+    """Learn parts and objects from photos and write everything that `leopart segment` leaves behind.
+
+        OUT/  report.html  summary.json  config.yaml
+              parts/…png  objects/…png  overlays/…jpg  segmenter/
+
+    Returns:
+        What is in `summary.json`.
+
+    Raises:
+        LeopartError: no photo can be used, or `out` cannot be written.
+    """
+    config.check()
+    watch = Stopwatch()
+    photos = _photos(config)
+    segmenter = _segmenter(config)
+    with watch.stage("loading the backbone"):
+        extractor = segmenter.extractor
+    with watch.stage("features"):
+        store, failures = _extract(config, segmenter, photos, track)
+    with watch.stage("parts and objects"):
+        fit = segmenter.fit_features(store, track=track).fit_
+        segmenter.save(config.out / "segmenter")
+    with watch.stage("masks"):
+        written, patches = _write_masks(config, photos, segmenter, store, failures, track)
+    summary = Summary(
+        command="segment",
+        counts={"photos": len(photos), "failed": len(failures), **_sizes(segmenter)},
+        failures=failures,
+        warnings=fit_warnings(fit, len(written), segmenter.settings.n_parts),
+        results={"backbone": extractor.backbone.name, "precision": extractor.precision, **fit_results(fit)},
+        settings=_plain(config),
+        seconds=watch.seconds,
+    )
+    with watch.stage("report"):
+        write_report(config.out / "report.html", fit_report(title, summary, fit, written, patches, credits))
+    summary.write(config.out / "summary.json")
+    if config.features is None:
+        shutil.rmtree(store.folder)
+    return summary
+
+
+def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
+    """Masks of more photos with a saved segmenter's ids: `parts/`, `objects/`, `overlays/`, `summary.json`.
+
+    Returns:
+        What is in `summary.json`.
+
+    Raises:
+        LeopartError: no photo can be used, `out` cannot be written, or the segmenter is not whole.
+    """
+    config.check()
+    watch = Stopwatch()
+    photos = _photos(config)
+    with watch.stage("loading the segmenter"):
+        folder = config.segmenter / "segmenter"
+        batch_size = None if config.batch_size == "auto" else config.batch_size
+        segmenter = Segmenter.load(
+            folder if folder.is_dir() else config.segmenter, device=config.device, batch_size=batch_size
+        )
+    with watch.stage("masks"):
+        failures = _predict_masks(config, photos, segmenter, track)
+    _require_some(photos, failures)
+    summary = Summary(
+        command="predict",
+        counts={"photos": len(photos), "failed": len(failures), **_sizes(segmenter)},
+        failures=failures,
+        warnings=(),
+        results={"backbone": segmenter.extractor.backbone.name, "precision": segmenter.extractor.precision},
+        settings=_plain(config),
+        seconds=watch.seconds,
+    )
+    summary.write(config.out / "summary.json")
+    return summary
+
+
+def _photos(config: SegmentConfig | PredictConfig) -> list[Photo]:
+    """The photos asked for, without earlier output; the configuration is written on the way."""
+    outputs = [(config.out / name).resolve() for name in _OUTPUTS]
+    found = [(photo, photo.path.resolve()) for photo in find_photos(config.images)]
+    photos = [photo for photo, path in found if not any(path.is_relative_to(o) for o in outputs)]
+    if not photos:
+        raise LeopartError(f"all images are earlier output in {config.out}: give the folder of the photos")
+    write_text(
+        config.out / "config.yaml", yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True)
+    )
+    return photos
+
+
+def _segmenter(config: FitConfig) -> Segmenter:
+    return Segmenter(
+        config.backbone,
+        n_parts=None if config.parts == "auto" else config.parts,
+        n_objects=None if config.objects == "auto" else config.objects,
+        foreground=config.foreground,
+        communities=config.communities,
+        size=config.size,
+        keep_aspect=config.keep_aspect,
+        precision=config.precision,
+        batch_size=None if config.batch_size == "auto" else config.batch_size,
+        device=config.device,
+        seed=config.seed,
+    )
+
+
+def _extract(
+    config: SegmentConfig, segmenter: Segmenter, photos: Sequence[Photo], track: Track
+) -> tuple[FeatureStore, list[Failure]]:
+    """Features of all photos, going on with what an interrupted run left."""
+    folder = config.features or config.out / _FEATURES
+    try:
+        store, failures = segmenter.extractor.extract(photos, folder, track=track)
+    except StoreMismatchError:
+        if config.features is not None:
+            raise
+        shutil.rmtree(folder)  # ours, of an interrupted run with other settings or photos
+        store, failures = segmenter.extractor.extract(photos, folder, track=track)
+    _require_some(photos, failures)
+    return store, failures
+
+
+def _require_some(photos: Sequence[Photo], failures: Sequence[Failure]) -> None:
+    if len(failures) == len(photos):
+        reasons = "\n".join(f"  {failure.reason}" for failure in failures)
+        raise LeopartError(f"none of the {len(photos)} photos could be used:\n{reasons}")
+
+
+def _write_masks(
+    config: SegmentConfig,
+    photos: Sequence[Photo],
+    segmenter: Segmenter,
+    store: FeatureStore,
+    failures: list[Failure],
+    track: Track,
+) -> tuple[list[Written], dict[Patch, NDArray[np.uint8]]]:
+    """Masks and overlays of all stored photos; what the report shows of them. Adds to `failures`."""
+    stems = dict(zip(photos, output_stems(photos), strict=True))
+    index_of = {entry.name: index for index, entry in enumerate(store.entries) if store.done[index]}
+    usable = [photo for photo in photos if photo.name in index_of]
+    wanted = _wanted(segmenter, store, [index_of[photo.name] for photo in usable])
+    writer = MaskWriter(config.out, segmenter.model_, overlays=config.overlays)
+
+    def write(photo: Photo) -> Written | Failure:
+        index = index_of[photo.name]
+        try:
+            return writer.write(photo, stems[photo], store.tokens_of(index), wanted[index])
+        except PhotoError as error:  # it was readable a moment ago
+            return Failure(photo.name, str(error))
+
+    written: list[Written] = []
+    patches: dict[Patch, NDArray[np.uint8]] = {}
+    results = ordered_map(write, usable, workers=os.cpu_count() or 1)
+    for photo, item in zip(usable, track(results, len(usable), "masks"), strict=True):
+        if isinstance(item, Failure):
+            failures.append(item)
+        else:
+            written.append(item)
+            patches.update(zip(wanted[index_of[photo.name]].patches, item.patches, strict=True))
+    return written, patches
+
+
+def _wanted(segmenter: Segmenter, store: FeatureStore, indices: Sequence[int]) -> dict[int, Wanted]:
+    """What the report shows of each stored photo."""
+    patches: dict[int, list[Patch]] = defaultdict(list)
+    survey = segmenter.fit_.survey
+    for part in range(survey.n_parts):
+        for patch in survey.best_patches(part):
+            patches[patch.photo].append(patch)
+    rows = {indices[i] for i in shown(len(indices))}
+    return {index: Wanted(index in rows, tuple(patches[index])) for index in range(len(store))}
+
+
+def _predict_masks(
+    config: PredictConfig, photos: Sequence[Photo], segmenter: Segmenter, track: Track
+) -> list[Failure]:
+    """Masks and overlays of all photos, written while the next ones are looked at."""
+    stems = dict(zip(photos, output_stems(photos), strict=True))
+    writer = MaskWriter(config.out, segmenter.model_, overlays=config.overlays)
+
+    def write(item: tuple[Photo, TokensAndAttention | PhotoError]) -> Failure | None:
+        photo, features = item
+        try:
+            if isinstance(features, PhotoError):
+                raise features
+            writer.write(photo, stems[photo], features[0])
+        except PhotoError as error:
+            return Failure(photo.name, str(error))
+        return None
+
+    stream = segmenter.extractor.stream(photos, track=track, title="masks")
+    results = ordered_map(write, stream, workers=os.cpu_count() or 1)
+    return [failure for failure in results if failure is not None]
+
+
+def _sizes(segmenter: Segmenter) -> dict[str, int]:
+    objects = segmenter.model_.object_of_part
+    return {"parts": len(objects) - 1, "objects": int(objects.max())}
+
+
+def _plain(config: RunConfig) -> dict[str, Any]:
+    """The configuration in YAML's own types."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return [plain(item) for item in value]
+        return str(value) if isinstance(value, Path) else value
+
+    skipped = {"config", "quiet"}
+    return {f.name: plain(getattr(config, f.name)) for f in fields(config) if f.name not in skipped}

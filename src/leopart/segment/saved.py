@@ -1,0 +1,146 @@
+"""A fitted segmenter on disk.
+
+FOLDER/
+segmenter.json        settings, backbone and the hash of the arrays, for people and programs
+arrays.safetensors    reduction, foreground clusters, parts, objects
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from leopart.clustering.kmeans import KMeans
+from leopart.errors import LeopartError
+from leopart.features.extract import Preprocessing
+from leopart.features.reduce import Reduction
+from leopart.files import sha256, whole_file, write_text
+from leopart.models.backbone import Backbone
+from leopart.segment.fitting import FitSettings
+from leopart.segment.part_model import PartModel
+
+_FORMAT = 1
+_JSON, _ARRAYS = "segmenter.json", "arrays.safetensors"
+
+
+@dataclass(frozen=True)
+class Card:
+    """Everything about a segmenter that is not an array.
+
+    Attributes:
+        backbone: registry name, or path of its weights.
+        fingerprint: of that backbone, see `Backbone.fingerprint`.
+        preprocessing: see `Preprocessing`.
+        precision: number format of the forward pass.
+        settings: see `FitSettings`.
+    """
+
+    backbone: str
+    fingerprint: str
+    preprocessing: Preprocessing
+    precision: str
+    settings: FitSettings
+
+
+def write(folder: Path, model: PartModel, card: Card) -> None:
+    """Write both files whole, the card last: without it there is no segmenter.
+
+    Raises:
+        LeopartError: the folder cannot be written.
+    """
+    with whole_file(folder / _ARRAYS) as file:
+        file.write(safetensors.torch.save(_arrays(model)))
+    objects = [
+        {"id": number, "parts": [int(p) for p in (model.object_of_part == number).nonzero()[0]]}
+        for number in range(1, int(model.object_of_part.max()) + 1)
+    ]
+    content = {
+        "format": _FORMAT,
+        **asdict(card),
+        "parts": len(model.parts.centroids),
+        "objects": objects,
+        "labels used": "none",
+        "arrays sha256": sha256(folder / _ARRAYS),
+    }
+    write_text(folder / _JSON, json.dumps(content, indent=2) + "\n")
+
+
+def read(folder: Path) -> tuple[Card, PartModel]:
+    """Read and check a saved segmenter.
+
+    Raises:
+        LeopartError: a file is missing, unreadable or was altered.
+    """
+    content = _read_json(folder)
+    arrays = folder / _ARRAYS
+    if not arrays.is_file():
+        raise LeopartError(f"{arrays} is missing: the segmenter is not whole, copy the folder again or refit")
+    if sha256(arrays) != content.get("arrays sha256"):
+        message = f"{arrays} is not the file that {_JSON} describes: copy the folder again or refit"
+        raise LeopartError(message)
+    try:
+        card = Card(
+            backbone=content["backbone"],
+            fingerprint=content["fingerprint"],
+            preprocessing=Preprocessing(**content["preprocessing"]),
+            precision=content["precision"],
+            settings=FitSettings(**content["settings"]),
+        )
+        return card, _model(safetensors.torch.load_file(arrays))
+    except (KeyError, TypeError, SafetensorError) as error:
+        message = f"{folder / _JSON} was altered ({error}): copy the folder again or refit"
+        raise LeopartError(message) from error
+
+
+def check_backbone(folder: Path, card: Card, backbone: Backbone) -> None:
+    """Refuse another backbone than the one the segmenter was fitted on: its ids would mean nothing."""
+    if backbone.fingerprint != card.fingerprint:
+        message = (
+            f"{folder} was fitted on other weights than this {card.backbone}: "
+            "bring back those weights, or fit a new segmenter"
+        )
+        raise LeopartError(message)
+
+
+def _read_json(folder: Path) -> dict[str, Any]:
+    path = folder / _JSON
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+    except OSError as error:
+        message = f"{folder} holds no segmenter ({_JSON} cannot be read): give the folder `segment` wrote"
+        raise LeopartError(message) from error
+    except ValueError as error:
+        raise LeopartError(f"{path} is damaged: copy the folder again or refit") from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        message = f"{path} is of a format this version does not read: refit, or use the version that wrote it"
+        raise LeopartError(message)
+    return content
+
+
+def _arrays(model: PartModel) -> dict[str, Tensor]:
+    arrays = {
+        "reduction.offset": model.reduction.offset,
+        "reduction.projection": model.reduction.projection,
+        "clusters.centroids": model.clusters.centroids,
+        "clusters.is_foreground": model.is_foreground,
+        "parts.centroids": model.parts.centroids,
+        "object_of_part": torch.from_numpy(model.object_of_part),
+    }
+    return {name: array.contiguous() for name, array in arrays.items()}
+
+
+def _model(arrays: dict[str, Tensor]) -> PartModel:
+    return PartModel(
+        Reduction(arrays["reduction.offset"], arrays["reduction.projection"]),
+        KMeans(arrays["clusters.centroids"], spherical=True, objective=float("nan")),
+        arrays["clusters.is_foreground"],
+        KMeans(arrays["parts.centroids"], spherical=False, objective=float("nan")),
+        arrays["object_of_part"].numpy(),
+    )

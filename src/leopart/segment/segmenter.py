@@ -1,0 +1,182 @@
+"""Photos in, masks out, as an object to fit, ask, save and load."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leopart.data.images import photo_size
+from leopart.data.photos import find_photos
+from leopart.features.extract import Extractor, Preprocessing
+from leopart.features.store import FeatureStore
+from leopart.models.backbone import Backbone, load_backbone
+from leopart.models.device import pick_device
+from leopart.models.registry import DEFAULT_BACKBONE
+from leopart.progress import Track, silent
+from leopart.segment import saved
+from leopart.segment.fitting import Fit, FitSettings, fit_parts
+from leopart.segment.masks import upsample_labels
+from leopart.segment.part_model import PartModel
+
+if TYPE_CHECKING:
+    from typing import Self
+
+PathLike = str | Path
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Masks of one photo at its own size.
+
+    Attributes:
+        parts: part ids, 0 = background, 1..K; int32 [H, W].
+        objects: object ids, 0 = background, 1.. ; int32 [H, W].
+    """
+
+    parts: NDArray[np.int32]
+    objects: NDArray[np.int32]
+
+
+class Segmenter:
+    """Learns parts and objects from photos without labels, then finds the same ones in any photo.
+
+    Args:
+        backbone: name, path, or a loaded `Backbone`; see `leopart weights list`.
+        n_parts: number of parts; None = chosen from the photos, at most the paper's 100.
+        n_objects: number of objects; None = chosen from the photos.
+        foreground: least share of attention that makes a cluster foreground, in [0, 1]; `auto` = chosen from
+            the photos; `none` = everything is foreground.
+        communities: engine that joins parts to objects: `auto`, `infomap` or `louvain`.
+        size: side in pixels of the backbone's input.
+        keep_aspect: keep the photos' aspect ratio instead of squeezing them into a square.
+        precision: number format of the backbone: `auto`, `fp32`, `bf16` or `fp16`.
+        batch_size: photos in one forward pass; None = chosen for the device.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        seed: of every random choice; the same seed gives the same masks.
+
+    Attributes:
+        model_: the learned `PartModel`, after `fit` or `load`.
+        fit_: what it was decided on (`Fit`), after `fit`.
+        extractor_: the backbone at its settings, after `fit`, `extractor` or `load`.
+    """
+
+    model_: PartModel
+    fit_: Fit
+
+    def __init__(
+        self,
+        backbone: PathLike | Backbone = DEFAULT_BACKBONE,
+        *,
+        n_parts: int | None = None,
+        n_objects: int | None = None,
+        foreground: float | Literal["auto", "none"] = "auto",
+        communities: str = "auto",
+        size: int = 448,
+        keep_aspect: bool = False,
+        precision: str = "auto",
+        batch_size: int | None = None,
+        device: str = "auto",
+        seed: int = 0,
+    ) -> None:
+        self.backbone = backbone
+        self.preprocessing = Preprocessing(size, keep_aspect)
+        self.settings = FitSettings(n_parts, n_objects, foreground, communities, seed=seed)
+        self.precision, self.batch_size, self.device = precision, batch_size, device
+
+    @property
+    def extractor(self) -> Extractor:
+        """The backbone, loaded when first asked for, with its preprocessing."""
+        if not hasattr(self, "extractor_"):
+            device = pick_device(self.device)
+            backbone = self.backbone
+            if not isinstance(backbone, Backbone):
+                backbone = load_backbone(backbone, device=device)
+            self.extractor_ = Extractor(
+                backbone.to(device), self.preprocessing, precision=self.precision, batch_size=self.batch_size
+            )
+        return self.extractor_
+
+    def fit(self, photos: PathLike | Sequence[PathLike], *, track: Track = silent) -> Self:
+        """Learn parts and objects from a folder, files, or several of them.
+
+        Photos that cannot be read are left out; `leopart segment` names them.
+
+        Raises:
+            LeopartError: there is no photo, or none can be used.
+        """
+        inputs = [photos] if isinstance(photos, str | Path) else photos
+        with tempfile.TemporaryDirectory(prefix="leopart-") as folder:
+            found = find_photos([Path(item) for item in inputs])
+            store, _ = self.extractor.extract(found, Path(folder) / "features", track=track)
+            return self.fit_features(store, track=track)
+
+    def fit_features(self, store: FeatureStore, *, track: Track = silent) -> Self:
+        """Learn parts and objects from features that this segmenter's `extractor` has stored."""
+        self.fit_ = fit_parts(store, self.settings, track=track)
+        self.model_ = self.fit_.model
+        return self
+
+    def predict(self, photo: PathLike | NDArray[np.uint8]) -> Segmentation:
+        """Masks of one photo, a path or an RGB array uint8 [H, W, 3], at its own upright size.
+
+        Raises:
+            PhotoError: the file cannot be read.
+        """
+        source = photo if isinstance(photo, np.ndarray) else Path(photo)
+        height, width = source.shape[:2] if isinstance(source, np.ndarray) else photo_size(source)
+        ((tokens, _),) = self.extractor.forward([self.extractor.prepare(source)])
+        return self.masks(tokens, height, width)
+
+    def masks(self, tokens: NDArray[np.float16], height: int, width: int) -> Segmentation:
+        """Masks of a photo of this size from its tokens [h, w, D]."""
+        parts = upsample_labels(self.model_.label(tokens), height, width)
+        return Segmentation(parts, self.model_.object_of_part[parts].astype(np.int32))
+
+    def save(self, folder: PathLike) -> None:
+        """Write the fitted segmenter: `segmenter.json` and `arrays.safetensors`, no pickle.
+
+        Raises:
+            LeopartError: the folder cannot be written.
+        """
+        source = self.backbone.name if isinstance(self.backbone, Backbone) else str(self.backbone)
+        extractor = self.extractor
+        card = saved.Card(
+            backbone=source,
+            fingerprint=extractor.backbone.fingerprint,
+            preprocessing=extractor.preprocessing,
+            precision=extractor.precision,
+            settings=self.settings,
+        )
+        saved.write(Path(folder), self.model_, card)
+
+    @classmethod
+    def load(cls, folder: PathLike, *, device: str = "auto", batch_size: int | None = None) -> Segmenter:
+        """A segmenter as `save` wrote it; its backbone is found by name and checked by its fingerprint.
+
+        Raises:
+            LeopartError: a file is missing or was altered, or the backbone is not the one it was fitted on.
+        """
+        card, model = saved.read(Path(folder))
+        chosen = card.settings
+        segmenter = cls(
+            card.backbone,
+            n_parts=chosen.n_parts,
+            n_objects=chosen.n_objects,
+            foreground=chosen.foreground,
+            communities=chosen.communities,
+            size=card.preprocessing.size,
+            keep_aspect=card.preprocessing.keep_aspect,
+            precision=card.precision,
+            batch_size=batch_size,
+            device=device,
+            seed=chosen.seed,
+        )
+        saved.check_backbone(Path(folder), card, segmenter.extractor.backbone)
+        segmenter.model_ = model
+        return segmenter
