@@ -8,9 +8,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from leopart.clustering.cooccurrence import Cooccurrence, edge_list
+from leopart.clustering.foreground import cluster_precision as _cluster_precision
+from leopart.clustering.kmeans import kmeans
 from leopart.evaluation.confusion import Confusion
 from leopart.evaluation.jaccard import mean_foreground_jaccard
 from leopart.evaluation.matching import hungarian, many_to_one
+from leopart.features.reduce import fit_reduction
 from leopart.models.attention import attention_mask as _attention_mask
 from leopart.models.backbone import build_backbone
 from leopart.models.positions import resample_position_table
@@ -70,3 +74,34 @@ def matching(gt, pred, num_classes, num_clusters, ignore_index):
         "background_share_iou": by_iou.background_share,
         "background_share_precision": by_precision.background_share,
     }
+
+
+def cluster_precision(ids, mask, num_clusters):
+    return _cluster_precision(ids, mask, num_clusters)
+
+
+def cooccurrence(ids, num_clusters, offsets, threshold):
+    counts = Cooccurrence(num_clusters, offsets)
+    for photo in ids:
+        counts.add(photo)
+    return counts.conditional, edge_list(counts.conditional, threshold)
+
+
+def pca(features, dim):
+    tokens = torch.from_numpy(np.asarray(features))
+    return fit_reduction(tokens, dim)(tokens).numpy()
+
+
+def kmeans_pipeline(features, gt, grid, num_classes, k, pca_dim, seeds, spherical):
+    """Standardise, PCA, k-means, nearest upsampling, matching with void left out; a score a seed."""
+    points, side = torch.from_numpy(pca(features, pca_dim)), gt.shape[1]
+    nearest = np.arange(side) * grid // side
+    scores = []
+    for seed in seeds:
+        model = kmeans(points, k, seed=seed, spherical=spherical, max_points_per_centroid=None)
+        ids = model.assign(points).numpy().reshape(-1, grid, grid)[:, nearest][:, :, nearest]
+        confusion = Confusion(num_classes, k, 255)
+        confusion.update(gt, ids)
+        match = hungarian if k == num_classes else many_to_one
+        scores.append(match(confusion.matrix).miou)
+    return np.array(scores)

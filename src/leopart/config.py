@@ -6,6 +6,7 @@ The docstrings are the commands' help texts. A resolved configuration is written
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +16,7 @@ import tyro
 from leopart.errors import LeopartError
 
 Device = Annotated[str, tyro.conf.arg(metavar="auto|cpu|cuda|cuda:N|mps")]
+OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 Auto = Literal["auto"]
 
 
@@ -30,7 +32,7 @@ class RunConfig:
     """Where to compute; auto takes a GPU if there is one."""
     batch_size: int | Auto = "auto"
     """Photos in one forward pass."""
-    config: Path | None = None
+    config: OptionalPath = None
     """Read options from this YAML file, such as the config.yaml of an earlier run. The command line wins."""
     quiet: bool = False
     """No progress and no summary; errors are still told."""
@@ -43,7 +45,8 @@ class RunConfig:
         """
         if self.batch_size != "auto" and self.batch_size < 1:
             raise LeopartError(f"--batch-size must be at least 1 or auto, got {self.batch_size}")
-        if self.out.exists() and not self.out.is_dir():
+        # Not the methods of Path: they raise where a parent folder may not be entered.
+        if os.path.lexists(self.out) and not os.path.isdir(self.out):  # noqa: PTH112
             raise LeopartError(f"--out {self.out} is a file: give a folder")
 
 
@@ -62,15 +65,15 @@ class FitConfig(RunConfig):
     objects: int | Auto = "auto"
     """Number of objects; auto takes the number that is most stable when other photos are drawn."""
     foreground: float | Literal["auto", "none"] = "auto"
-    """Least share of attention, 0 to 1, that makes a cluster foreground. auto takes the cut that agrees best
-    with the network's attention; none makes everything foreground."""
+    """Least precision of a foreground cluster: the share of it, 0 to 1, that the network's attention covers.
+    auto takes the cut that agrees best with the attention; none makes everything foreground."""
     communities: Literal["auto", "infomap", "louvain"] = "auto"
     """What joins parts to objects; auto takes Infomap if it is installed, else Louvain."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Number format of the network; auto takes the fastest that the device computes natively."""
-    features: Path | None = None
-    """Keep the photos' features in this folder and use them again next time (0.8 MB a photo). By default they
-    live in OUT/.features until the run is done."""
+    features: OptionalPath = None
+    """Keep the photos' features (0.8 MB a photo) in this folder and use them again next time.
+    By default they live in OUT/.features until the run is done."""
     seed: int = 0
     """Of every random choice: the same seed gives the same masks."""
 
@@ -99,6 +102,11 @@ class SegmentConfig(FitConfig):
     images: tyro.conf.Positional[tuple[Path, ...]]
     """Folders (searched at any depth) and photos."""
 
+    def check(self) -> None:
+        """See `RunConfig.check`."""
+        _require_images(self.images)
+        super().check()
+
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig(FitConfig):
@@ -116,3 +124,13 @@ class PredictConfig(RunConfig):
     """Folder that `leopart segment` wrote: OUT or OUT/segmenter."""
     images: tyro.conf.Positional[tuple[Path, ...]]
     """Folders (searched at any depth) and photos."""
+
+    def check(self) -> None:
+        """See `RunConfig.check`."""
+        _require_images(self.images)
+        super().check()
+
+
+def _require_images(images: tuple[Path, ...]) -> None:
+    if not images:
+        raise LeopartError("no photos are given: name their folder, or files, before --out")

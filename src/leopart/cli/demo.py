@@ -13,7 +13,7 @@ from leopart.config import DemoConfig, FitConfig, SegmentConfig
 
 def main(argv: Sequence[str]) -> int:
     """Write the sample photos to OUT/photos and segment them."""
-    config = parse(DemoConfig, "demo", argv)
+    config = parse(DemoConfig, "demo", argv, ignored=("images",))
     from leopart.data.samples import write_samples
     from leopart.segment.pipeline import segment_photos
     from leopart.segment.report import Credit

@@ -35,7 +35,17 @@ def _bars(items: Iterable[T], total: int, title: str) -> Iterator[T]:
             progress.update(task, advance=1, rate=f"{speed:.1f} photos/s" if speed else "")
 
 
-def say(text: str, *, quiet: bool) -> None:
+def say(text: str, *, quiet: bool = False) -> None:
     """A line for people, on stderr."""
     if not quiet:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(printable(text) + "\n")
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 photo`, `2 photos`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def printable(text: str) -> str:
+    """One line that any terminal shows as it is: file names may hold line breaks and escape sequences."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

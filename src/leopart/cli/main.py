@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from leopart import __version__
+from leopart.cli.display import say
 from leopart.errors import LeopartError
 
 COMMANDS = {
@@ -59,5 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str) -> int:
-    sys.stderr.write(f"leopart: {message}\n")
+    for line in f"leopart: {message}".split("\n"):
+        say(line)
     return 2

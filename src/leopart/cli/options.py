@@ -16,8 +16,14 @@ from leopart.errors import LeopartError
 Config = TypeVar("Config", bound=RunConfig)
 
 
-def parse(config: type[Config], command: str, argv: Sequence[str]) -> Config:
+def parse(config: type[Config], command: str, argv: Sequence[str], *, ignored: Sequence[str] = ()) -> Config:
     """The configuration that `argv` asks for; options it leaves out come from the file behind `--config`.
+
+    Args:
+        config: what the command takes.
+        command: its name.
+        argv: the words after it.
+        ignored: options of the file that the command sets itself.
 
     Raises:
         LeopartError: the file cannot be used, or a value makes no sense.
@@ -28,7 +34,7 @@ def parse(config: type[Config], command: str, argv: Sequence[str]) -> Config:
         words = " ".join(name.upper() for name in required if name != "out")
         message = f"nothing to do: `leopart {command} {words} --out OUT`; --help tells about the options"
         raise LeopartError(message)
-    given = _read_yaml(config, _config_path(argv))
+    given = _read_yaml(config, _config_path(argv), ignored)
     parsed: Config = tyro.cli(
         config,
         prog=f"leopart {command}",
@@ -53,7 +59,7 @@ def _config_path(argv: Sequence[str]) -> Path | None:
     return None
 
 
-def _read_yaml(config: type[Config], path: Path | None) -> dict[str, Any]:
+def _read_yaml(config: type[Config], path: Path | None, ignored: Sequence[str]) -> dict[str, Any]:
     if path is None:
         return {}
     import yaml
@@ -70,6 +76,8 @@ def _read_yaml(config: type[Config], path: Path | None) -> dict[str, Any]:
     types = get_type_hints(config, include_extras=True)
     values = {}
     for name, value in content.items():
+        if name in ignored:
+            continue
         if name not in types:
             near = difflib.get_close_matches(str(name), types, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(types)}"
@@ -77,6 +85,6 @@ def _read_yaml(config: type[Config], path: Path | None) -> dict[str, Any]:
         try:
             values[name] = TypeAdapter(types[name]).validate_python(value)
         except ValidationError as error:
-            reason = error.errors()[0]["msg"]
+            reason = error.errors()[0]["msg"].replace("tuple", "list")
             raise LeopartError(f"--config {path}: {name}: {value!r} does not fit: {reason}") from error
     return values

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leopart.cli.display import say, tracker
+from leopart.cli.display import counted, say, tracker
 from leopart.cli.options import parse
 from leopart.config import PredictConfig
 
@@ -16,7 +16,7 @@ def main(argv: Sequence[str]) -> int:
 
     summary = predict_photos(config, track=tracker(config.quiet))
     for failure in summary.failures:
-        say(f"leopart: {failure.reason}", quiet=False)
+        say(f"leopart: {failure.reason}")
     done = summary.counts["photos"] - summary.counts["failed"]
-    say(f"masks of {done} photos: {config.out.resolve()}", quiet=config.quiet)
+    say(f"masks of {counted(done, 'photo')}: {config.out.resolve()}", quiet=config.quiet)
     return 1 if summary.failures else 0

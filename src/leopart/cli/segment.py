@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from leopart.cli.display import say, tracker
+from leopart.cli.display import counted, say, tracker
 from leopart.cli.options import parse
 from leopart.config import FitConfig, SegmentConfig
 
@@ -26,12 +26,13 @@ def finish(config: FitConfig, summary: Summary) -> int:
     """Tell what came out and what did not; the exit status."""
     counts = summary.counts
     for failure in summary.failures:
-        say(f"leopart: {failure.reason}", quiet=False)
+        say(f"leopart: {failure.reason}")
     for warning in summary.warnings:
         say(f"note: {warning}", quiet=config.quiet)
     done = counts["photos"] - counts["failed"]
     seconds = sum(summary.seconds.values())
-    found = f"{counts['parts']} parts, {counts['objects']} objects (by {summary.results['communities']})"
-    say(f"{done} photos, {found} in {seconds:.0f} s; labels used: none", quiet=config.quiet)
+    found = f"{counted(done, 'photo')}, {counted(counts['parts'], 'part')}, "
+    found += f"{counted(counts['objects'], 'object')} (by {summary.results['communities']})"
+    say(f"{found} in {seconds:.0f} s; labels used: none", quiet=config.quiet)
     say(f"report: {(config.out / 'report.html').resolve()}", quiet=config.quiet)
     return 1 if summary.failures else 0

@@ -16,11 +16,16 @@ from numpy.typing import NDArray
 
 from leopart.errors import LeopartError
 
-#: Coarse to fine. Louvain: resolution of modularity; Infomap: 1 / Markov time.
-FINENESS = (0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
-
-#: The paper's Markov time (supplement A.1), as fineness of the Infomap engine.
+#: The paper's Markov time, 1.5, as fineness.
 PAPER_FINENESS = 1 / 1.5
+
+#: Candidates of each engine, coarse to fine. Infomap: 1 / Markov time, from 3 down to 1, where a module is
+#: what describes a walk on the graph most briefly; below 1 it falls apart into pairs of parts. Louvain:
+#: resolution of modularity round its plain value 1.
+FINENESS = {
+    "infomap": (1 / 3, 1 / 2, PAPER_FINENESS, 1 / 1.25, 1.0),
+    "louvain": (0.5, 0.7, 1.0, 1.4, 2.0),
+}
 
 Engine = Callable[[NDArray[np.float64], int, float, int | None, int], NDArray[np.int64]]
 
@@ -46,7 +51,7 @@ def detect_communities(
     n_nodes: int,
     *,
     engine: str,
-    fineness: float = 1.0,
+    fineness: float = PAPER_FINENESS,
     n_communities: int | None = None,
     keep_isolated: bool = False,
     seed: int,
@@ -90,7 +95,7 @@ def _louvain(
 
     if n_communities is None:
         return partition(fineness)
-    candidates = [partition(fineness * 2.0**step) for step in np.arange(-5, 6, 0.25)]
+    candidates = [partition(fineness * 2.0**step) for step in np.arange(-10, 6, 0.25)]
     isolated = n_nodes - len(np.unique(edges[:, :2]))  # each is a group of its own here
     return min(candidates, key=lambda labels: abs(int(labels.max()) + 1 - isolated - n_communities))
 

@@ -96,7 +96,7 @@ def _run(
     centroids = _normalised(points[starts.to(points.device)], spherical)
     ids, scores = _nearest(points, centroids, spherical)
     for _ in range(iterations):
-        centroids = _normalised(_means(points, ids, scores, n_clusters), spherical)
+        centroids = _normalised(_means(points, ids, scores, n_clusters, spherical), spherical)
         before = ids
         ids, scores = _nearest(points, centroids, spherical)
         if torch.equal(ids, before):
@@ -114,7 +114,7 @@ def _nearest(points: Tensor, centroids: Tensor, spherical: bool) -> tuple[Tensor
     return torch.cat([b.indices for b in best]), torch.cat([b.values for b in best])
 
 
-def _means(points: Tensor, ids: Tensor, scores: Tensor, n_clusters: int) -> Tensor:
+def _means(points: Tensor, ids: Tensor, scores: Tensor, n_clusters: int, spherical: bool) -> Tensor:
     """Mean of each cluster's points [K, D]; an empty cluster gets one of the worst described points."""
     counts = torch.bincount(ids, minlength=n_clusters)
     empty = counts == 0
@@ -125,7 +125,8 @@ def _means(points: Tensor, ids: Tensor, scores: Tensor, n_clusters: int) -> Tens
         sums.index_add_(0, ids, points)
     means = sums / counts.clamp(min=1)[:, None]
     if empty.any():
-        fit = scores - points.pow(2).sum(1) / 2  # minus half the squared distance; same order when spherical
+        # With a centroid of its own a point would score |x| (spherical) or |x|^2 / 2; worst lacks most.
+        fit = scores - (points.norm(dim=1) if spherical else points.pow(2).sum(1) / 2)
         means[empty] = points[fit.argsort(stable=True)[: int(empty.sum())]]
     return means
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from leopart.clustering.communities import FINENESS, detect_communities
+from leopart.clustering.communities import FINENESS, PAPER_FINENESS, detect_communities
 from leopart.clustering.cooccurrence import Cooccurrence, edge_list
 
 
@@ -74,10 +74,10 @@ def find_objects(
     everything = _merged(folds, np.ones(len(folds)))
     edges, n_parts = edge_list(everything, threshold), len(everything)
     curve: tuple[tuple[float, float, float], ...] = ()
-    fineness = 1.0
+    fineness = PAPER_FINENESS
     if n_objects is None and len(edges):
         graphs = _resampled_graphs(folds, threshold, resamples, seed)
-        points = [_stability(graphs, n_parts, engine, f, seed) for f in FINENESS]
+        points = [_stability(graphs, n_parts, engine, f, seed) for f in FINENESS[engine]]
         fineness = _coarsest_stable(points)
         curve = tuple((f, count, mean) for f, count, mean, _ in points)
     labels = detect_communities(

@@ -2,7 +2,9 @@
 
 Every forward pass of a given grid has the same batch size (short batches are padded), and every photo goes
 through the same steps alone or in a folder. So the tokens of a photo do not depend on its neighbours, and a
-photo segmented again later gets the same ids.
+photo segmented again later gets the same ids. In batches of several, a token's last bit can depend on the
+photo's place in the batch, since matrix products treat their last rows in another way; on the CPU, where
+larger batches save nothing, a batch is one photo unless another number is asked for.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+_CHUNK = 8192
+
 
 @dataclass(frozen=True)
 class Reduction:
@@ -34,11 +36,14 @@ def fit_reduction(tokens: Tensor, dimensions: int = 50) -> Reduction:
 
     Source: Leopart, CVPR 2022, overclustering protocol (standardisation, PCA to 50 dimensions).
     """
-    wide = tokens.double()
-    mean, std = wide.mean(0), wide.std(0, unbiased=False)
+    mean = tokens.mean(0, dtype=torch.float64)
+    covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64, device=tokens.device)
+    for chunk in torch.split(tokens, _CHUNK):  # in float64 the whole sample would be large
+        centred = chunk.double() - mean
+        covariance += centred.T @ centred
+    std = (covariance.diagonal() / len(tokens)).sqrt()
     scale = torch.where(std > 1e-9, 1 / std.clamp(min=1e-9), 0.0)
-    standard = (wide - mean) * scale
-    _, vectors = torch.linalg.eigh(standard.T @ standard)
+    _, vectors = torch.linalg.eigh(covariance * scale * scale[:, None])
     components = vectors.flip(1)[:, : min(dimensions, *tokens.shape)]
     largest = components.gather(0, components.abs().argmax(0, keepdim=True))
     components = components * torch.where(largest < 0, -1.0, 1.0)

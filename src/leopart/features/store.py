@@ -12,9 +12,11 @@ Legend: N photos, T tokens of all photos, D token dimensions, h x w a photo's gr
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +102,13 @@ class FeatureStore:
             StoreMismatchError: `folder` holds features of something else; says what differs.
             LeopartError: there is no room on the disk for the whole store, or it is damaged.
         """
-        manifest = {"format": _FORMAT, **asdict(recipe), "photos": [asdict(entry) for entry in entries]}
+        manifest = {
+            "format": _FORMAT,
+            **asdict(recipe),
+            "dtype": "float16",
+            "shape": [sum(entry.height * entry.width for entry in entries), recipe.dim],
+            "photos": [asdict(entry) for entry in entries],
+        }
         path = folder / "manifest.json"
         if path.exists():
             _check_same(path, manifest)
@@ -116,10 +124,12 @@ class FeatureStore:
         Raises:
             LeopartError: `folder` holds no store.
         """
-        found = _read_manifest(folder / "manifest.json")
-        entries = [Entry(**entry) for entry in found.pop("photos")]
-        found.pop("format")
-        return cls(folder, Recipe(**found), entries)
+        path = folder / "manifest.json"
+        found = _read_manifest(path)
+        if found.get("format") != _FORMAT:
+            raise LeopartError(f"{path} is of a format this version does not read: make the features again")
+        recipe = Recipe(**{field.name: found[field.name] for field in fields(Recipe)})
+        return cls(folder, recipe, [Entry(**entry) for entry in found["photos"]])
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -147,10 +157,14 @@ class FeatureStore:
     def _map(self, name: str, dtype: type, shape: tuple[int, ...]) -> NDArray[Any]:
         if 0 in shape:  # an empty file cannot be mapped
             return np.zeros(shape, dtype)
+        path, need = self.folder / name, math.prod(shape) * np.dtype(dtype).itemsize
         try:
-            return np.memmap(self.folder / name, dtype, "r+", shape=shape)
+            size = path.stat().st_size
+            if size != need:  # numpy would fill a file that is too short with zeros
+                raise ValueError(f"{size} bytes instead of {need}")
+            return np.memmap(path, dtype, "r+", shape=shape)
         except (OSError, ValueError) as error:
-            message = f"{self.folder / name} is missing or damaged ({error}): delete {self.folder}, run again"
+            message = f"{path} is missing or damaged ({error}): delete {self.folder}, run again"
             raise LeopartError(message) from error
 
 
@@ -170,6 +184,9 @@ def _allocate(folder: Path, recipe: Recipe, entries: Sequence[Entry]) -> None:
                 if size and hasattr(os, "posix_fallocate"):
                     os.posix_fallocate(file.fileno(), 0, size)
     except OSError as error:
+        for name in sizes:  # what was reserved so far is room that is missing elsewhere
+            with suppress(OSError):
+                (folder / name).unlink(missing_ok=True)
         need = sum(sizes.values()) / 2**20
         message = (
             f"cannot keep features in {folder} ({need:,.0f} MiB needed): {error.strerror or error}; "
@@ -181,6 +198,8 @@ def _allocate(folder: Path, recipe: Recipe, entries: Sequence[Entry]) -> None:
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(path.read_bytes())
+        if not isinstance(found, dict):
+            raise ValueError("no object")
     except (OSError, ValueError) as error:
         message = f"{path} is no readable feature store: delete {path.parent} and run again"
         raise LeopartError(message) from error

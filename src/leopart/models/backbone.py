@@ -48,6 +48,7 @@ class Backbone(nn.Module):
 
     Attributes:
         name: registry row, or file stem.
+        source: what `load_backbone` takes to load it again: the registry row, or the file's absolute path.
         spec: the row.
         patch_size: pixels.
         dim: channels D of a token.
@@ -64,6 +65,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.model = model
         self.name, self.spec, self.fingerprint = spec.name, spec, fingerprint
+        self.source = spec.name
         self.patch_size, self.dim, self.heads = spec.patch_size, spec.dim, spec.heads
 
     def forward(self, images: Tensor, block: int | None = None) -> Features:
@@ -202,7 +204,10 @@ def load_backbone(
     path = fetch(str(name_or_path)) if by_name else Path(name_or_path).expanduser()
     card = verify(path)
     spec = backbone_spec(str(name_or_path)) if by_name else backbone_spec(arch) if arch else card.spec
-    return build_backbone(spec, load_file(path), card.sha256).to(device)
+    backbone = build_backbone(spec, load_file(path), card.sha256).to(device)
+    if not by_name:
+        backbone.source = str(path.resolve())
+    return backbone
 
 
 def build_backbone(spec: BackboneSpec, state: Mapping[str, Tensor], weights_sha256: str = "") -> Backbone:

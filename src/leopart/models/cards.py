@@ -68,7 +68,7 @@ def read_card(weights: Path) -> WeightsCard:
         if not file.is_file():
             message = (
                 f"there is no file {file}; weights are NAME.safetensors with NAME.json beside it, "
-                "as `leopart weights fetch` and `leopart train` write them"
+                "as `leopart weights fetch` and `leopart weights convert` write them"
             )
             raise LeopartError(message)
     try:

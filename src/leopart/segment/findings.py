@@ -43,8 +43,9 @@ def fit_warnings(fit: Fit, n_photos: int, wanted_parts: int | None) -> list[str]
     """What the user should know before trusting the masks."""
     warnings = []
     if n_photos < _FEW_PHOTOS:
+        photos = "photo" if n_photos == 1 else "photos"
         warnings.append(
-            f"Only {n_photos} photos: parts are learned from what recurs, so more photos of the same kind "
+            f"Only {n_photos} {photos}: parts are learned from what recurs, so more photos of the same kind "
             "give better ones."
         )
     n_parts = len(fit.model.parts.centroids)

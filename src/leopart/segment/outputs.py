@@ -99,9 +99,7 @@ class MaskWriter:
         scale = min(1.0, _OVERLAY / longest)
         smallest = tuple(max(1, round(side * scale)) for side in parts.shape)
         picture = load_photo(photo.path, smallest=(smallest[0], smallest[1]))
-        if picture.shape[:2] != parts.shape:  # a JPEG decoded at reduced size
-            parts = upsample_labels(parts, *picture.shape[:2])
-        return shrink(picture, parts, _OVERLAY)
+        return shrink(picture, parts, _OVERLAY)  # goes by the size of `parts`: a JPEG may come smaller
 
     def _row(self, row: PhotoRow, picture: Pixels, parts: NDArray[np.integer]) -> PhotoRow:
         thumbnail, ids = shrink(picture, parts, THUMBNAIL)

