@@ -76,6 +76,16 @@ def test_an_output_folder_behind_a_locked_one_is_left_to_the_writer(config, monk
     config.check()
 
 
+def test_an_output_link_that_leads_into_a_locked_folder_is_refused(config, monkeypatch):
+    def locked(path, **_options):
+        raise PermissionError(13, "Permission denied", os.fspath(path))
+
+    config.out.symlink_to("elsewhere")
+    monkeypatch.setattr(os, "stat", locked)
+    with pytest.raises(LeopartError, match="give a folder"):
+        config.check()
+
+
 def test_predict_checks_photos_and_output_too(tmp_path):
     config = PredictConfig(segmenter=Path("s"), images=(Path("p"),), out=tmp_path)
     config.check()

@@ -35,6 +35,14 @@ def test_an_older_file_is_replaced(tmp_path: Path):
     assert names(tmp_path) == ["a.txt"]
 
 
+def test_the_old_file_is_put_away_whole_and_never_written_into(tmp_path: Path):
+    path, other_name = tmp_path / "a.txt", tmp_path / "b.txt"
+    path.write_text("old")
+    other_name.hardlink_to(path)
+    write_text(path, "new")
+    assert (path.read_text(), other_name.read_text()) == ("new", "old")
+
+
 @pytest.mark.parametrize("failure", [ValueError("bad"), KeyboardInterrupt()])
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, failure: BaseException):
     path = tmp_path / "a.bin"

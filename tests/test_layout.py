@@ -19,8 +19,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 
 def run(code: str, folder: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
-    # Coverage tools and the like that the surroundings ask for may import what they want.
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("COV_", "PYTHON"))}
+    environment = os.environ | {"PYTHONPATH": str(SOURCE.parent)}  # this checkout, whatever is installed
     return subprocess.run(
         [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )

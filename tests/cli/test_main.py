@@ -108,7 +108,7 @@ def test_ctrl_c_is_one_sentence_and_130(run, monkeypatch):
     ran = run("segment", "photos")
 
     assert ran.status == 130
-    assert ran.err == "\nleopart: interrupted; the same command goes on where it stopped\n"
+    assert ran.err == "\nleopart: interrupted; run the same command again to finish\n"
 
 
 def test_a_bug_is_not_hidden(run, monkeypatch):

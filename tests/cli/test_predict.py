@@ -204,7 +204,6 @@ def change_array(file: Path) -> None:
             "segmenter.json is of a format this version does not read",
         ),
         (lambda file: change_json(file, settings={"colour": "red"}), "segmenter.json was altered ("),
-        (lambda file: change_json(file, fingerprint="0" * 64), "was fitted on other weights than this"),
     ],
 )
 def test_an_altered_file_is_refused(run, segmenter, photos, tmp_path, alter, says):
@@ -216,6 +215,18 @@ def test_an_altered_file_is_refused(run, segmenter, photos, tmp_path, alter, say
     assert line.startswith(f"leopart: {segmenter}")
     assert says in line
     assert not (tmp_path / "o" / "parts").exists()
+
+
+def test_other_weights_under_the_same_name_are_refused(run, quick, photos, tmp_path, make_tiny_weights):
+    weights = make_tiny_weights(tmp_path, 0)
+    words = ("segment", photos, "--out", tmp_path / "o", *quick, "--backbone", weights, "--no-overlays")
+    assert run(*words).status == 0
+    make_tiny_weights(tmp_path, 1)
+    ran = run("predict", tmp_path / "o", photos, "--out", tmp_path / "p")
+
+    assert ran.status == 2
+    (line,) = ran.lines
+    assert f"was fitted on other weights than this {weights}" in line
 
 
 def test_a_folder_that_is_no_segmenter_is_refused(run, photos, tmp_path):

@@ -134,11 +134,11 @@ def test_the_result_is_a_fixed_point_of_the_iteration(spherical: bool):
 
 
 def test_an_empty_cluster_takes_over_the_worst_described_point():
-    points = torch.tensor([[0.0, 0.0]] * 50 + [[1.0, 0.0], [0.0, 5.0]])
+    points = torch.tensor([[2.0, 2.0]] * 50 + [[3.0, 2.0], [2.0, 7.0]])
     for seed in range(10):
         model = kmeans(points, 3, seed=seed, restarts=1)
 
-        assert rows(model.centroids) == [[0.0, 0.0], [0.0, 5.0], [1.0, 0.0]]
+        assert rows(model.centroids) == [[2.0, 2.0], [2.0, 7.0], [3.0, 2.0]]
 
 
 def test_the_first_point_taken_over_is_the_one_that_is_worst_described(monkeypatch: pytest.MonkeyPatch):
@@ -167,12 +167,14 @@ def test_fewer_points_than_clusters_give_a_cluster_each():
     assert model.objective == 0
 
 
-def test_equal_points_give_finite_centroids():
+def test_fewer_different_points_than_clusters_give_a_cluster_each():
     for spherical in (False, True):
         model = kmeans(torch.zeros(20, 3), 4, seed=0, spherical=spherical)
-
-        assert model.centroids.tolist() == [[0.0, 0.0, 0.0]] * 4
+        assert model.centroids.tolist() == [[0.0, 0.0, 0.0]]
         assert model.objective == 0
+
+    pairs = kmeans(torch.eye(2).repeat(10, 1), 5, seed=0)
+    assert sorted(pairs.centroids.tolist()) == [[0.0, 1.0], [1.0, 0.0]]
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(7, 7), (1000, 1000), (5000, 1000), (None, 1000)])

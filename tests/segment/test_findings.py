@@ -92,14 +92,14 @@ def test_nothing_chosen_means_no_curves(fit):
 
 
 def test_plenty_of_ordinary_photos_give_no_warning(fit):
-    assert fit_warnings(fit, 20, None) == []
+    assert fit_warnings(fit, 20) == []
     assert fit_warnings(fit, 20, 5) == []
 
 
 def test_few_photos_are_warned_of(fit):
-    (warning,) = fit_warnings(fit, 19, None)
+    (warning,) = fit_warnings(fit, 19)
     assert warning.startswith("Only 19 photos: ")
-    assert fit_warnings(fit, 1, None)[0].startswith("Only 1 photo: ")
+    assert fit_warnings(fit, 1)[0].startswith("Only 1 photo: ")
 
 
 def test_fewer_parts_than_asked_for_are_told(fit):
@@ -107,24 +107,30 @@ def test_fewer_parts_than_asked_for_are_told(fit):
     assert warning == "6 parts were asked for; the photos hold only 5 different points."
 
 
+def test_another_number_of_objects_than_asked_for_is_told(fit):
+    assert fit_warnings(fit, 20, None, 2) == []
+    (warning,) = fit_warnings(fit, 20, None, 7)
+    assert warning == "7 objects were asked for; the parts' graph falls into 2."
+
+
 @pytest.mark.parametrize(
     ("cells", "share"), [(101, "99%"), (124, "81%"), (125, None), (2000, None), (2500, "4%")]
 )
 def test_an_unusual_share_of_foreground_is_told_with_the_option_to_change(fit, cells, share):
     fit.survey.cells = cells
-    warnings = fit_warnings(fit, 20, None)
+    warnings = fit_warnings(fit, 20)
     if share is None:
         assert warnings == []
     else:
         (warning,) = warnings
         assert warning.startswith(f"{share} of all pixels are foreground")
         assert "try another --foreground (it was 0.40)" in warning
-    assert fit_warnings(replace(fit, cut=None), 20, None) == [], "everything was to be foreground"
+    assert fit_warnings(replace(fit, cut=None), 20) == [], "everything was to be foreground"
 
 
 def test_parts_without_neighbours_are_told(fit):
     lonely = replace(fit, communities=replace(fit.communities, edges=np.zeros((0, 3))))
-    assert fit_warnings(lonely, 20, None) == [
+    assert fit_warnings(lonely, 20) == [
         "No two parts lie beside each other often enough to form objects.",
     ]
 

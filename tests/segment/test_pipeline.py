@@ -1,4 +1,4 @@
-"""The main job as a function; what can go wrong with photos and disks is in `tests/cli/test_bad_input.py`."""
+"""The main job as a function; what can go wrong with photos and disks is in `tests/cli`."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ Nothing heavy is imported here: `leopart --help` must not wait for torch.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -33,13 +34,23 @@ Start with:
   leopart segment PHOTOS --out OUT
 
 `leopart COMMAND --help` tells about a command. Exit status: 0 done; 1 done, but some photos failed (each is
-named); 2 wrong usage or input; 130 interrupted (the same command goes on where it stopped).
+named); 2 wrong usage or input; 130 interrupted (run the same command again to finish).
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        try:
+            return _run(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # who reads our output has gone, as `head` does when it has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13
+
+
+def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         rows = "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items())
         sys.stdout.write(_HELP.format(commands=rows))
@@ -54,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LeopartError as error:
         return _complain(str(error))
     except KeyboardInterrupt:
-        sys.stderr.write("\nleopart: interrupted; the same command goes on where it stopped\n")
+        sys.stderr.write("\nleopart: interrupted; run the same command again to finish\n")
         return 130
     return status
 

@@ -59,7 +59,7 @@ def kmeans(
 
     A run ends early once no point changes its cluster. A cluster that runs empty takes over the point that
     its own centroid describes worst, so that exactly K clusters come back whenever there are K different
-    points. Spherical k-means assigns by inner product to unit-norm centroids and leaves the points as they
+    points, and one for each where there are fewer. Spherical k-means assigns by inner product to unit-norm centroids and leaves the points as they
     are: same argmax as cosine similarity, centroids weighted by norm (faiss does the same).
 
     Args:
@@ -103,7 +103,8 @@ def _run(
             break
     total = scores.double().sum().item()
     objective = total if spherical else points.double().pow(2).sum().item() - 2 * total
-    return KMeans(centroids, spherical, objective)
+    used = torch.unique(ids)  # all of them, unless there are fewer different points
+    return KMeans(centroids[used], spherical, objective)
 
 
 def _nearest(points: Tensor, centroids: Tensor, spherical: bool) -> tuple[Tensor, Tensor]:

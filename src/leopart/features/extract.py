@@ -186,11 +186,12 @@ class Extractor:
         failures: list[Failure] = []
         for photo in photos:
             try:
-                height, width = self.preprocessing.target(*photo_size(photo.path), self.backbone.patch_size)
-            except PhotoError as error:
+                size, stat = photo_size(photo.path), photo.path.stat()
+            except (PhotoError, OSError) as error:
                 failures.append(Failure(photo.name, str(error)))
                 continue
-            stat, patch = photo.path.stat(), self.backbone.patch_size
+            patch = self.backbone.patch_size
+            height, width = self.preprocessing.target(*size, patch)
             entries[photo.name] = Entry(
                 photo.name, stat.st_size, stat.st_mtime_ns, height // patch, width // patch
             )

@@ -39,7 +39,9 @@ def fit_results(fit: Fit) -> dict[str, Any]:
     return results
 
 
-def fit_warnings(fit: Fit, n_photos: int, wanted_parts: int | None) -> list[str]:
+def fit_warnings(
+    fit: Fit, n_photos: int, wanted_parts: int | None = None, wanted_objects: int | None = None
+) -> list[str]:
     """What the user should know before trusting the masks."""
     warnings = []
     if n_photos < _FEW_PHOTOS:
@@ -53,6 +55,9 @@ def fit_warnings(fit: Fit, n_photos: int, wanted_parts: int | None) -> list[str]
         warnings.append(
             f"{wanted_parts} parts were asked for; the photos hold only {n_parts} different points."
         )
+    n_objects = int(fit.model.object_of_part.max())
+    if wanted_objects is not None and n_objects != wanted_objects:
+        warnings.append(f"{wanted_objects} objects were asked for; the parts' graph falls into {n_objects}.")
     share = fit.survey.pixels.sum() / max(fit.survey.cells, 1)
     if fit.cut is not None and not 0.05 <= share <= 0.8:
         warnings.append(

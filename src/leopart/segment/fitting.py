@@ -32,9 +32,11 @@ from leopart.segment.survey import FOLDS, PartSurvey
 
 #: Tokens that the reduction is fitted on, at most.
 _SAMPLE = 100_000
-#: Clusters of all tokens for the foreground, as in the paper; fewer where there are few tokens.
+#: Clusters of all tokens for the foreground, as in the paper. Fewer where tokens are few: the attention is
+#: noisy, and a cluster's precision is an average that needs tokens from several photos.
 _CLUSTERS = 200
-_TOKENS_PER_CLUSTER = 32
+_FEWEST_CLUSTERS = 8
+_TOKENS_PER_CLUSTER = 400
 #: Share of the attention's mass that the noisy foreground masks keep, as in the paper.
 _ATTENTION_KEPT = 0.65
 _POINTS_PER_CENTROID = 256
@@ -151,7 +153,7 @@ class _Steps:
         if self.settings.foreground == "none":
             everything = KMeans(torch.zeros(1, sample.shape[1]), spherical=True, objective=0.0)
             return _Foreground(everything, torch.ones(1, dtype=torch.bool), self.n_tokens)
-        n_clusters = min(_CLUSTERS, max(2, len(sample) // _TOKENS_PER_CLUSTER))
+        n_clusters = min(_CLUSTERS, max(_FEWEST_CLUSTERS, len(sample) // _TOKENS_PER_CLUSTER))
         clusters = kmeans(sample, n_clusters, seed=self.settings.seed, spherical=True)
         counts = ClusterCounts(len(clusters.centroids))
         for index in self.track(self.photos, len(self.photos), "foreground"):

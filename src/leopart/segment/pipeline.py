@@ -71,7 +71,10 @@ def segment_photos(
         command="segment",
         counts={"photos": len(photos), "failed": len(failures), **_sizes(segmenter)},
         failures=failures,
-        warnings=fit_warnings(fit, len(written), segmenter.settings.n_parts),
+        warnings=[
+            *fit_warnings(fit, len(written), segmenter.settings.n_parts, segmenter.settings.n_objects),
+            *_stale(config.out, len(written)),
+        ],
         results={"backbone": extractor.backbone.name, "precision": extractor.precision, **fit_results(fit)},
         settings=_plain(config),
         seconds=watch.seconds,
@@ -235,6 +238,14 @@ def _predict_masks(
     stream = segmenter.extractor.stream(photos, track=track, title="masks")
     results = ordered_map(write, stream, workers=os.cpu_count() or 1)
     return [failure for failure in results if failure is not None]
+
+
+def _stale(out: Path, n_written: int) -> list[str]:
+    """A warning about masks of an earlier run: their ids mean something else."""
+    extra = sum(1 for _ in (out / "parts").rglob("*.png")) - n_written
+    if extra <= 0:
+        return []
+    return [f"{out} also holds {extra} masks of an earlier run, whose ids mean something else: delete them."]
 
 
 def _sizes(segmenter: Segmenter) -> dict[str, int]:

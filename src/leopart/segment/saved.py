@@ -2,7 +2,7 @@
 
 FOLDER/
 segmenter.json        settings, backbone and the hash of the arrays, for people and programs
-arrays.safetensors    reduction, foreground clusters, parts, objects
+arrays.safetensors    reduction, foreground clusters, parts, objects, and the settings once more as a check
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from leopart.clustering.kmeans import KMeans
@@ -56,7 +56,7 @@ def write(folder: Path, model: PartModel, card: Card) -> None:
         LeopartError: the folder cannot be written.
     """
     with whole_file(folder / _ARRAYS) as file:
-        file.write(safetensors.torch.save(_arrays(model)))
+        file.write(safetensors.torch.save(_arrays(model), metadata={"card": _seal(card)}))
     objects = [
         {"id": number, "parts": [int(p) for p in (model.object_of_part == number).nonzero()[0]]}
         for number in range(1, int(model.object_of_part.max()) + 1)
@@ -93,8 +93,11 @@ def read(folder: Path) -> tuple[Card, PartModel]:
             precision=content["precision"],
             settings=FitSettings(**content["settings"]),
         )
+        with safe_open(arrays, "pt") as file:
+            if (file.metadata() or {}).get("card") != _seal(card):
+                raise ValueError("its settings are not those of the arrays")
         return card, _model(safetensors.torch.load_file(arrays))
-    except (KeyError, TypeError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, SafetensorError) as error:
         message = f"{folder / _JSON} was altered ({error}): copy the folder again or refit"
         raise LeopartError(message) from error
 
@@ -122,6 +125,13 @@ def _read_json(folder: Path) -> dict[str, Any]:
         message = f"{path} is of a format this version does not read: refit, or use the version that wrote it"
         raise LeopartError(message)
     return content
+
+
+def _seal(card: Card) -> str:
+    """What the arrays file remembers of the card: all but where the backbone lies, which may move."""
+    return json.dumps(
+        {key: value for key, value in asdict(card).items() if key != "backbone"}, sort_keys=True
+    )
 
 
 def _arrays(model: PartModel) -> dict[str, Tensor]:

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+
+from leopart.errors import LeopartError
+from leopart.features.extract import Preprocessing
+from leopart.features.store import FeatureStore
+from leopart.files import sha256
+from leopart.models.backbone import Backbone
+from leopart.segment import saved
+from leopart.segment.fitting import FitSettings, fit_parts
+from leopart.segment.part_model import PartModel
+
+SETTINGS = FitSettings(n_parts=5, n_objects=2, foreground=0.4, communities="louvain", seed=3)
+CARD = saved.Card("tiny_random", "f" * 64, Preprocessing(80, keep_aspect=True), "bf16", SETTINGS)
+
+
+@pytest.fixture
+def model(planted_store: FeatureStore) -> PartModel:
+    return fit_parts(planted_store, SETTINGS).model
+
+
+@pytest.fixture
+def folder(tmp_path: Path, model: PartModel) -> Path:
+    saved.write(tmp_path / "segmenter", model, CARD)
+    return tmp_path / "segmenter"
+
+
+def edit(folder: Path, **changes: object) -> None:
+    path = folder / "segmenter.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_what_is_read_labels_like_what_was_written(
+    folder: Path, model: PartModel, planted_store: FeatureStore
+):
+    card, read = saved.read(folder)
+
+    assert card == CARD
+    assert np.array_equal(read.object_of_part, model.object_of_part)
+    assert (read.clusters.spherical, read.parts.spherical) == (True, False)
+    for photo in range(12):
+        tokens = planted_store.tokens_of(photo)
+        ids, scores = model.label_scored(tokens)
+        again, scores_again = read.label_scored(tokens)
+        np.testing.assert_array_equal(ids, again)
+        np.testing.assert_array_equal(scores, scores_again)
+
+
+def test_the_folder_holds_two_files_and_no_pickle(folder: Path):
+    assert sorted(path.name for path in folder.iterdir()) == ["arrays.safetensors", "segmenter.json"]
+    for path in folder.iterdir():
+        assert not path.read_bytes().startswith((b"PK", b"\x80"))
+    assert set(safetensors.torch.load_file(folder / "arrays.safetensors")) == {
+        "reduction.offset",
+        "reduction.projection",
+        "clusters.centroids",
+        "clusters.is_foreground",
+        "parts.centroids",
+        "object_of_part",
+    }
+
+
+def test_the_card_tells_people_what_was_learned(folder: Path, model: PartModel):
+    content = json.loads((folder / "segmenter.json").read_text())
+
+    assert content["backbone"] == "tiny_random"
+    assert content["labels used"] == "none"
+    assert content["parts"] == 5
+    listed = {part: item["id"] for item in content["objects"] for part in item["parts"]}
+    assert listed == {i: int(o) for i, o in enumerate(model.object_of_part) if o}
+
+
+def test_writing_again_replaces_both_files(folder: Path, model: PartModel):
+    other = replace(model, is_foreground=~model.is_foreground)
+    saved.write(folder, other, replace(CARD, precision="fp32"))
+
+    card, read = saved.read(folder)
+    assert card.precision == "fp32"
+    assert (read.is_foreground == other.is_foreground).all()
+
+
+def test_a_folder_without_a_card_holds_no_segmenter(folder: Path, tmp_path: Path):
+    (folder / "segmenter.json").unlink()
+    for place in (folder, tmp_path / "nowhere"):
+        with pytest.raises(LeopartError, match=r"holds no segmenter \(segmenter.json cannot be read\)"):
+            saved.read(place)
+
+
+def test_missing_arrays_are_told(folder: Path):
+    (folder / "arrays.safetensors").unlink()
+    with pytest.raises(LeopartError, match=r"arrays\.safetensors is missing: the segmenter is not whole"):
+        saved.read(folder)
+
+
+@pytest.mark.parametrize("where", [200, -1])
+def test_arrays_with_a_single_changed_byte_are_refused(folder: Path, where: int):
+    path = folder / "arrays.safetensors"
+    content = bytearray(path.read_bytes())
+    content[where] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(
+        LeopartError, match=r"arrays\.safetensors is not the file that segmenter.json describes"
+    ):
+        saved.read(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
+def test_a_damaged_card_is_told(folder: Path, content: bytes):
+    (folder / "segmenter.json").write_bytes(content)
+    with pytest.raises(LeopartError, match=r"segmenter\.json is damaged"):
+        saved.read(folder)
+
+
+@pytest.mark.parametrize("content", [b"[]", b"3", b"{}", b'{"format": 2}'])
+def test_a_card_of_another_format_is_told(folder: Path, content: bytes):
+    (folder / "segmenter.json").write_bytes(content)
+    with pytest.raises(LeopartError, match="is of a format this version does not read"):
+        saved.read(folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"preprocessing": {"size": 96, "keep_aspect": True}},
+        {"preprocessing": {"size": 80, "keep_aspect": False}},
+        {"preprocessing": {"size": 80, "keep_aspekt": True}},
+        {"preprocessing": None},
+        {"precision": "fp32"},
+        {"fingerprint": "e" * 64},
+        {"settings": {"seed": 4}},
+        {"settings": 7},
+    ],
+)
+def test_an_altered_card_is_refused(folder: Path, changes: dict[str, object]):
+    edit(folder, **changes)
+    with pytest.raises(
+        LeopartError, match=r"segmenter\.json was altered \(.+\): copy the folder again or refit"
+    ):
+        saved.read(folder)
+
+
+def test_a_card_without_one_of_its_entries_is_refused(folder: Path):
+    path = folder / "segmenter.json"
+    content = json.loads(path.read_text())
+    for key in ("backbone", "fingerprint", "preprocessing", "precision", "settings"):
+        path.write_text(json.dumps({k: v for k, v in content.items() if k != key}))
+        with pytest.raises(LeopartError, match=rf"was altered \('{key}'\)"):
+            saved.read(folder)
+
+
+@pytest.mark.parametrize("wrong", [b"no safetensors", safetensors.torch.save({})])
+def test_other_arrays_with_their_right_hash_are_refused_too(folder: Path, wrong: bytes):
+    path = folder / "arrays.safetensors"
+    path.write_bytes(wrong)
+    edit(folder, **{"arrays sha256": sha256(path)})
+    with pytest.raises(LeopartError, match="was altered"):
+        saved.read(folder)
+
+
+def test_the_backbones_place_may_be_changed(folder: Path):
+    edit(folder, backbone="/elsewhere/weights.safetensors")
+    assert saved.read(folder)[0].backbone == "/elsewhere/weights.safetensors"
+
+
+def test_another_backbone_than_that_of_the_fit_is_refused(tiny_backbone: Backbone, tmp_path: Path):
+    saved.check_backbone(tmp_path, replace(CARD, fingerprint=tiny_backbone.fingerprint), tiny_backbone)
+    with pytest.raises(LeopartError, match="fitted on other weights than this tiny_random: bring back"):
+        saved.check_backbone(tmp_path, CARD, tiny_backbone)
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, model: PartModel):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LeopartError, match=r"cannot write .*arrays\.safetensors"):
+        saved.write(tmp_path / "file" / "segmenter", model, CARD)
