@@ -59,8 +59,9 @@ def kmeans(
 
     A run ends early once no point changes its cluster. A cluster that runs empty takes over the point that
     its own centroid describes worst, so that exactly K clusters come back whenever there are K different
-    points, and one for each where there are fewer. Spherical k-means assigns by inner product to unit-norm centroids and leaves the points as they
-    are: same argmax as cosine similarity, centroids weighted by norm (faiss does the same).
+    points, and one for each where there are fewer. Spherical k-means assigns by inner product to unit-norm
+    centroids and leaves the points as they are: same argmax as cosine similarity, centroids weighted by norm
+    (faiss does the same).
 
     Args:
         points: [N, D], any float type, on any device.
