@@ -15,6 +15,9 @@ import tyro
 
 from leopart.errors import LeopartError
 
+#: The co-occurrence graph is dense: more parts would take gigabytes.
+_MOST_PARTS = 2000
+
 Device = Annotated[str, tyro.conf.arg(metavar="auto|cpu|cuda|cuda:N|mps")]
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 Auto = Literal["auto"]
@@ -85,8 +88,8 @@ class FitConfig(RunConfig):
         if self.seed < 0:
             raise LeopartError(f"--seed must be 0 or more, got {self.seed}")
         for name, number in (("parts", self.parts), ("objects", self.objects)):
-            if number != "auto" and not 1 <= number <= 65535:
-                raise LeopartError(f"--{name} must be auto or from 1 to 65535, got {number}")
+            if number != "auto" and not 1 <= number <= _MOST_PARTS:
+                raise LeopartError(f"--{name} must be auto or from 1 to {_MOST_PARTS}, got {number}")
         if not isinstance(self.foreground, str) and not 0 <= self.foreground <= 1:
             raise LeopartError(f"--foreground must be auto, none or from 0 to 1, got {self.foreground:g}")
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
+#: More threads than this only cost memory: a decoded photo can be large.
+_MOST_WORKERS = 8
+
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+def workers() -> int:
+    """Threads worth starting here: the cores this process may use, at most 8."""
+    if hasattr(os, "sched_getaffinity"):
+        return min(_MOST_WORKERS, len(os.sched_getaffinity(0)))
+    return min(_MOST_WORKERS, os.cpu_count() or 1)
 
 
 def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:

@@ -21,7 +21,7 @@ def test_demo_segments_sample_photos_and_credits_them(demonstrated):
     ran, out = demonstrated
     assert ran.status == 0, ran.err
     summary = json.loads((out / "summary.json").read_text())
-    photos = list((out / "photos").iterdir())
+    photos = list((out / "sample-photos").iterdir())
     assert summary["counts"]["photos"] == len(photos) >= 8
     assert len(list((out / "parts").iterdir())) == len(photos)
     html = (out / "report.html").read_text()

@@ -31,7 +31,7 @@ def test_a_terminal_sees_the_stage_how_far_it_is_and_the_rate():
     with on_terminal() as terminal:
         assert list(display.tracker(False)(range(50), 50, "features")) == list(range(50))
 
-    for text in ("features", "0/50", "50/50", "photos/s"):
+    for text in ("features", "0/50", "50/50", "/s"):
         assert text in terminal.getvalue()
 
 

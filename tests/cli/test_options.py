@@ -147,7 +147,7 @@ def test_a_file_may_leave_out_what_the_command_line_gives(yaml_file):
 
 
 def test_values_from_a_file_are_checked_like_words(yaml_file):
-    with pytest.raises(LeopartError, match="--parts must be auto or from 1 to 65535, got 0"):
+    with pytest.raises(LeopartError, match="--parts must be auto or from 1 to 2000, got 0"):
         parse(SegmentConfig, "segment", ["photos", "--out", "o", "--config", str(yaml_file("parts: 0"))])
 
 

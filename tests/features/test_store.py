@@ -206,3 +206,29 @@ def test_no_photos_make_an_empty_store(tmp_path: Path):
     assert len(store) == 0
     assert store.done.tolist() == []
     assert len(FeatureStore.open(tmp_path, RECIPE, [])) == len(FeatureStore.load(tmp_path)) == 0
+
+
+def test_a_replaced_store_keeps_what_it_has_of_the_same_photos(tmp_path: Path):
+    folder = tmp_path / "features"
+    filled(folder)
+    changed = replace(ENTRIES[0], modified=12)
+    store = FeatureStore.replace(folder, RECIPE, [ENTRIES[2], changed, ENTRIES[1]])
+
+    assert store.done.tolist() == [1, 0, 1]
+    np.testing.assert_array_equal(store.tokens_of(0), features(2)[0])
+    np.testing.assert_array_equal(store.attention_of(2), features(1)[1])
+    assert [path.name for path in tmp_path.iterdir()] == ["features"], "nothing of the old one is left"
+
+
+def test_features_of_another_recipe_are_not_taken_over(tmp_path: Path):
+    folder = tmp_path / "features"
+    filled(folder)
+    assert FeatureStore.replace(folder, replace(RECIPE, precision="bf16"), ENTRIES).done.tolist() == [0, 0, 0]
+
+
+def test_where_room_cannot_be_reserved_zeros_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr("os.posix_fallocate")
+    store = FeatureStore.open(tmp_path, RECIPE, ENTRIES)
+    assert (tmp_path / "tokens.bin").stat().st_blocks > 0
+    assert (tmp_path / "tokens.bin").stat().st_size == store.tokens.nbytes
+    assert not store.done.any()

@@ -207,7 +207,13 @@ def test_every_pass_tells_its_progress(planted_store: FeatureStore):
         return items
 
     fit_parts(planted_store, SETTINGS, track=track)
-    assert told == [("foreground", 12, 12), ("sampling", 12, 12), ("parts", 12, 12)]
+    assert told == [
+        ("k-means", 5, 5),
+        ("foreground", 12, 12),
+        ("sampling", 12, 12),
+        ("k-means", 5, 5),
+        ("parts", 12, 12),
+    ]
 
 
 def _only(store: FeatureStore, photos: list[int]) -> FeatureStore:

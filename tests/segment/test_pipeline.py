@@ -86,7 +86,8 @@ def test_every_stage_over_the_photos_is_tracked_to_its_end(config):
     watched = Watched()
     segment_photos(config, track=watched)
 
-    assert list(watched.stages) == ["features", "foreground", "sampling", "parts", "masks"]
+    assert list(watched.stages) == ["features", "k-means", "foreground", "sampling", "parts", "masks"]
+    assert watched.stages.pop("k-means") == [5, 5]
     assert all(counts == [6, 6] for counts in watched.stages.values())
 
 
@@ -228,3 +229,24 @@ def test_settings_are_written_in_yamls_own_types(config):
 
     assert settings["images"] == [str(path) for path in config.images]
     assert (settings["foreground"], settings["parts"], settings["features"]) == (0.3, 6, None)
+
+
+@pytest.mark.parametrize("name", ["parts", "objects", "overlays"])
+def test_a_folder_of_the_users_own_is_never_written_into(config, name):
+    own = config.out / name / "a.png"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"mine")
+    with pytest.raises(
+        LeopartError, match=rf"{name} is there, and not of an earlier run: choose another --out"
+    ):
+        segment_photos(config)
+    assert own.read_bytes() == b"mine"
+
+
+def test_predict_refuses_to_write_into_the_segmenters_run(config):
+    segment_photos(config)
+    before = (config.out / "summary.json").read_bytes()
+    again = PredictConfig(segmenter=config.out, images=config.images, out=config.out)
+    with pytest.raises(LeopartError, match="is the run that made the segmenter: choose another folder"):
+        predict_photos(again)
+    assert (config.out / "summary.json").read_bytes() == before

@@ -187,7 +187,11 @@ def test_photos_that_cannot_be_read_are_left_out_of_the_fit(
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "3b.jpg").write_text("no photo")
     photo = photo_folder / "0.png"
-    assert same(make(tiny_backbone).fit(tmp_path).predict(photo), fitted.predict(photo))
+    segmenter = make(tiny_backbone)
+    with pytest.warns(UserWarning, match=r"1 of \d+ photos left out: .*3b\.jpg is not a photo"):
+        segmenter.fit(tmp_path)
+    assert [failure.name for failure in segmenter.failures_] == ["3b.jpg"]
+    assert same(segmenter.predict(photo), fitted.predict(photo))
 
 
 def test_a_folder_without_a_usable_photo_is_told(tiny_backbone: Backbone, tmp_path: Path):

@@ -12,13 +12,13 @@ from leopart.config import DemoConfig, FitConfig, SegmentConfig
 
 
 def main(argv: Sequence[str]) -> int:
-    """Write the sample photos to OUT/photos and segment them."""
+    """Write the sample photos to OUT/sample-photos and segment them."""
     config = parse(DemoConfig, "demo", argv, ignored=("images",))
     from leopart.data.samples import write_samples
     from leopart.segment.pipeline import segment_photos
     from leopart.segment.report import Credit
 
-    photos = config.out / "photos"
+    photos = config.out / "sample-photos"
     samples = write_samples(photos)
     options = {field.name: getattr(config, field.name) for field in fields(FitConfig)}
     summary = segment_photos(

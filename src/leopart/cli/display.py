@@ -32,7 +32,7 @@ def _bars(items: Iterable[T], total: int, title: str) -> Iterator[T]:
         for item in items:
             yield item
             speed = progress.tasks[0].speed
-            progress.update(task, advance=1, rate=f"{speed:.1f} photos/s" if speed else "")
+            progress.update(task, advance=1, rate=f"{speed:.1f} /s" if speed else "")
 
 
 def say(text: str, *, quiet: bool = False) -> None:

@@ -42,25 +42,27 @@ class Cooccurrence:
 
     def add(self, ids: ArrayLike) -> None:
         """Count one photo, cluster ids [H, W]; ids below 0 (background) take no part."""
-        counts = self._neighbours(np.asarray(ids))
+        # A photo shows few of the clusters: count among those only.
+        present, local = np.unique(np.asarray(ids), return_inverse=True)
+        counts = self._neighbours(local.reshape(np.shape(ids)), len(present))
+        kept = present >= 0
+        counts, present = counts[np.ix_(kept, kept)], present[kept]
         total = counts.sum(1)
-        self.photos += total > 0
-        self.probabilities += counts / np.maximum(total, 1)[:, None]
+        self.photos[present] += total > 0
+        self.probabilities[np.ix_(present, present)] += counts / np.maximum(total, 1)[:, None]
 
     @property
     def conditional(self) -> NDArray[np.float64]:
         """P(b | a) as [K, K], row a; rows sum to 1, or to 0 where a never had a different neighbour."""
         return self.probabilities / np.maximum(self.photos, 1)[:, None]
 
-    def _neighbours(self, ids: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Ordered pairs (a at a pixel, b != a at pixel + offset), summed over offsets, [K, K]."""
-        size = self.n_clusters + 1
-        shifted = ids.astype(np.int64) + 1  # row and column 0 collect the background
+    def _neighbours(self, ids: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+        """Ordered pairs (a at a pixel, b != a at pixel + offset), summed over offsets, [size, size]."""
         counts = np.zeros(size * size, np.int64)
         for dy, dx in self.offsets:
-            here, there = _overlap(shifted, dy, dx), _overlap(shifted, -dy, -dx)
+            here, there = _overlap(ids, dy, dx), _overlap(ids, -dy, -dx)
             counts += np.bincount((here * size + there).ravel(), minlength=size * size)
-        square = counts.reshape(size, size)[1:, 1:]
+        square = counts.reshape(size, size)
         np.fill_diagonal(square, 0)
         return square
 

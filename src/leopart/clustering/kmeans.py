@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from leopart.progress import Track, silent
+
 # Scores of this many (point, cluster) pairs are held at a time: about 8 MB, which stays in the cache.
 _PAIRS_AT_A_TIME = 1 << 21
 
@@ -54,6 +56,7 @@ def kmeans(
     iterations: int = 100,
     restarts: int = 5,
     max_points_per_centroid: int | None = 256,
+    track: Track = silent,
 ) -> KMeans:
     """Lloyd's algorithm from random distinct points, the best of `restarts` runs.
 
@@ -72,6 +75,7 @@ def kmeans(
         restarts: number of runs.
         max_points_per_centroid: train on a random subset of at most this many points per cluster, as faiss
             does by default; None takes all.
+        track: progress, one step a run.
 
     Raises:
         ValueError: no points, or `n_clusters` < 1.
@@ -86,7 +90,10 @@ def kmeans(
         points = points[chosen.sort().values.to(points.device)]
     points = points.float().contiguous()
     n_clusters = min(n_clusters, len(points))
-    runs = (_run(points, n_clusters, spherical, iterations, generator) for _ in range(restarts))
+    runs = (
+        _run(points, n_clusters, spherical, iterations, generator)
+        for _ in track(range(restarts), restarts, "k-means")
+    )
     return max(runs, key=lambda run: run.objective if spherical else -run.objective)
 
 

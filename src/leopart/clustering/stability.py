@@ -23,7 +23,7 @@ class Communities:
         object_of_part: [K] int64; 0 = background, 1.. = objects by falling number of parts.
         edges: the graph, (a, b, weight) rows, [E, 3].
         engine: what found them, `infomap` or `louvain`.
-        fineness: the engine's knob at the chosen point.
+        fineness: the engine's knob at the chosen point; None when the number was given.
         curve: per candidate (fineness, mean number of objects, stability in [-1, 1]); empty when the number
             was given.
     """
@@ -31,7 +31,7 @@ class Communities:
     object_of_part: NDArray[np.int64]
     edges: NDArray[np.float64]
     engine: str
-    fineness: float
+    fineness: float | None
     curve: tuple[tuple[float, float, float], ...] = ()
 
     def reordered(self, order: NDArray[np.int64], objects: NDArray[np.int64]) -> Communities:
@@ -89,7 +89,7 @@ def find_objects(
         keep_isolated=n_objects is None,
         seed=seed,
     )
-    return Communities(labels, edges, engine, fineness, curve)
+    return Communities(labels, edges, engine, fineness if curve else None, curve)
 
 
 def adjusted_rand(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:

@@ -101,11 +101,23 @@ def _walk(root: Path) -> Iterator[Path]:
 
 def _named(found: list[tuple[Path, Path]]) -> list[Photo]:
     prefixes = _prefixes({root for root, _ in found})
-    photos: dict[Path, Photo] = {}
+    names: dict[Path, str] = {}
     for root, path in found:
         name = (prefixes[root] / path.relative_to(root).as_posix()).as_posix()
-        photos.setdefault(path, Photo(path, shown(name)))
-    return sorted(photos.values(), key=lambda photo: (_natural(photo.name), photo.name, photo.path))
+        names.setdefault(path, shown(name))
+    ordered = sorted(names.items(), key=lambda item: (_natural(item[1]), item[1], item[0]))
+    taken: set[str] = set()
+    return [Photo(path, _unique(name, taken)) for path, name in ordered]
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """`name`, numbered where names that differ on disk look the same (bytes that are not UTF-8)."""
+    path, number, unique = PurePosixPath(name), 1, name
+    while unique in taken:
+        number += 1
+        unique = path.with_name(f"{path.stem} ({number}){path.suffix}").as_posix()
+    taken.add(unique)
+    return unique
 
 
 def _prefixes(roots: set[Path]) -> dict[Path, PurePosixPath]:

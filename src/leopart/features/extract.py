@@ -9,7 +9,6 @@ larger batches save nothing, a batch is one photo unless another number is asked
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
@@ -22,9 +21,9 @@ from numpy.typing import NDArray
 from leopart.data.images import load_photo, photo_size, resize, target_size
 from leopart.data.photos import Photo
 from leopart.errors import PhotoError
-from leopart.features.store import Entry, FeatureStore, Recipe
+from leopart.features.store import Entry, FeatureStore, Recipe, StoreMismatchError
 from leopart.models.backbone import Backbone
-from leopart.parallel import ordered_map
+from leopart.parallel import ordered_map, workers
 from leopart.progress import Track, silent
 
 TokensAndAttention = tuple[NDArray[np.float16], NDArray[np.float32]]
@@ -100,6 +99,11 @@ class Extractor:
         Raises:
             PhotoError: the file cannot be read.
         """
+        if not isinstance(photo, Path) and (photo.dtype != np.uint8 or photo.shape[2:] != (3,)):
+            message = (
+                f"a photo as an array must be RGB uint8 [H, W, 3], not {photo.dtype} {list(photo.shape)}"
+            )
+            raise PhotoError(message)
         size = photo_size(photo) if isinstance(photo, Path) else photo.shape[:2]
         height, width = self.preprocessing.target(size[0], size[1], self.backbone.patch_size)
         pixels = load_photo(photo, smallest=(height, width)) if isinstance(photo, Path) else photo
@@ -131,7 +135,7 @@ class Extractor:
                 return photo, error
 
         batch: list[tuple[Photo, NDArray[np.uint8]]] = []
-        loaded = ordered_map(load, photos, workers=os.cpu_count() or 1)
+        loaded = ordered_map(load, photos, workers=workers())
         for photo, image in track(loaded, len(photos), title):
             if isinstance(image, PhotoError):
                 yield photo, image
@@ -142,13 +146,15 @@ class Extractor:
         yield from self._flush(batch)
 
     def extract(
-        self, photos: Sequence[Photo], folder: Path, *, track: Track = silent
+        self, photos: Sequence[Photo], folder: Path, *, replace: bool = False, track: Track = silent
     ) -> tuple[FeatureStore, list[Failure]]:
         """Features of all photos in a store at `folder`; photos already in it are not computed again.
 
         Args:
             photos: see `find_photos`.
             folder: of the store, made if need be.
+            replace: put a new store in the place of one made with other settings or of other photos (taking
+                over what fits), instead of refusing it.
             track: progress, one step a photo.
 
         Returns:
@@ -158,7 +164,12 @@ class Extractor:
             LeopartError: the store belongs to something else, or cannot be written.
         """
         entries, failures = self._layout(photos)
-        store = FeatureStore.open(folder, self.recipe, list(entries.values()))
+        try:
+            store = FeatureStore.open(folder, self.recipe, list(entries.values()))
+        except StoreMismatchError:
+            if not replace:
+                raise
+            store = FeatureStore.replace(folder, self.recipe, list(entries.values()))
         index_of = {name: index for index, name in enumerate(entries)}
         waiting = [
             photo for photo in photos if photo.name in entries and not store.done[index_of[photo.name]]

@@ -14,11 +14,12 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,6 +119,24 @@ class FeatureStore:
         return cls(folder, recipe, entries)
 
     @classmethod
+    def replace(cls, folder: Path, recipe: Recipe, entries: Sequence[Entry]) -> FeatureStore:
+        """A new store in the place of one that does not fit; what it holds of the same photos is taken over.
+
+        Raises:
+            LeopartError: as `open`.
+        """
+        aside = folder.with_name(f"{folder.name}.earlier")
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+        store = cls.open(folder, recipe, entries)
+        with suppress(LeopartError):  # a damaged store has nothing to take over
+            earlier = cls.load(aside)
+            store._take_over(earlier)
+            earlier.close()
+        shutil.rmtree(aside, ignore_errors=True)
+        return store
+
+    @classmethod
     def load(cls, folder: Path) -> FeatureStore:
         """A store as it lies on disk, whatever made it.
 
@@ -130,6 +149,17 @@ class FeatureStore:
             raise LeopartError(f"{path} is of a format this version does not read: make the features again")
         recipe = Recipe(**{field.name: found[field.name] for field in fields(Recipe)})
         return cls(folder, recipe, [Entry(**entry) for entry in found["photos"]])
+
+    def close(self) -> None:
+        """Let go of the files, so that they can be deleted on every system."""
+        self.tokens = self.attention = self.done = np.zeros(0)
+
+    def _take_over(self, earlier: FeatureStore) -> None:
+        if earlier.recipe == self.recipe:
+            known = {entry: index for index, entry in enumerate(earlier.entries) if earlier.done[index]}
+            for index, entry in enumerate(self.entries):
+                if entry in known:
+                    self.put(index, earlier.tokens_of(known[entry]), earlier.attention_of(known[entry]))
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -180,9 +210,7 @@ def _allocate(folder: Path, recipe: Recipe, entries: Sequence[Entry]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name, size in sizes.items():
             with (folder / name).open("wb") as file:
-                file.truncate(size)
-                if size and hasattr(os, "posix_fallocate"):
-                    os.posix_fallocate(file.fileno(), 0, size)
+                _reserve(file, size)
     except OSError as error:
         for name in sizes:  # what was reserved so far is room that is missing elsewhere
             with suppress(OSError):
@@ -193,6 +221,16 @@ def _allocate(folder: Path, recipe: Recipe, entries: Sequence[Entry]) -> None:
             "free some space or choose another folder"
         )
         raise LeopartError(message) from error
+
+
+def _reserve(file: BinaryIO, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        if size:  # 0 is an error there
+            os.posix_fallocate(file.fileno(), 0, size)
+        return
+    block = bytes(1 << 20)
+    for start in range(0, size, len(block)):
+        file.write(block[: size - start])
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

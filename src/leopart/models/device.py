@@ -21,6 +21,8 @@ def pick_device(wanted: str = "auto") -> torch.device:
         device = torch.device(wanted)
     except RuntimeError as error:
         raise LeopartError(f"unknown device {wanted!r}: choose auto, cpu, cuda, cuda:N or mps") from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise LeopartError(f"unknown device {wanted!r}: choose auto, cpu, cuda, cuda:N or mps")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         message = (
             f"there is no device {wanted} here ({torch.cuda.device_count()} CUDA devices): choose auto or cpu"

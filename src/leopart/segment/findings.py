@@ -164,7 +164,7 @@ def _curves(fit: Fit) -> list[Curve]:
                 "stability",
                 [count for _, count, _ in fit.communities.curve],
                 [stability for _, _, stability in fit.communities.curve],
-                counts[fit.communities.fineness],
+                counts.get(fit.communities.fineness or 0),
                 "Each point is a fineness of the communities; stability is how alike the objects come "
                 "out when other photos are drawn (adjusted Rand index). The coarsest of the most stable ones "
                 "is taken.",

@@ -106,7 +106,13 @@ def fit_parts(store: FeatureStore, settings: FitSettings, *, track: Track = sile
     foreground = steps.find_foreground(reduction, reduction(sample))
     n_parts = settings.n_parts or _auto_parts(foreground.n_tokens)
     points = steps.sample_foreground(reduction, foreground, n_parts * _POINTS_PER_CENTROID)
-    parts = kmeans(points, n_parts, seed=settings.seed, max_points_per_centroid=_POINTS_PER_CENTROID)
+    parts = kmeans(
+        points,
+        n_parts,
+        seed=settings.seed,
+        max_points_per_centroid=_POINTS_PER_CENTROID,
+        track=track,
+    )
     model = PartModel(
         reduction,
         foreground.clusters,
@@ -154,7 +160,7 @@ class _Steps:
             everything = KMeans(torch.zeros(1, sample.shape[1]), spherical=True, objective=0.0)
             return _Foreground(everything, torch.ones(1, dtype=torch.bool), self.n_tokens)
         n_clusters = min(_CLUSTERS, max(_FEWEST_CLUSTERS, len(sample) // _TOKENS_PER_CLUSTER))
-        clusters = kmeans(sample, n_clusters, seed=self.settings.seed, spherical=True)
+        clusters = kmeans(sample, n_clusters, seed=self.settings.seed, spherical=True, track=self.track)
         counts = ClusterCounts(len(clusters.centroids))
         for index in self.track(self.photos, len(self.photos), "foreground"):
             ids = clusters.assign(reduction(torch.from_numpy(self.store.tokens_of(index))))
@@ -171,7 +177,10 @@ class _Steps:
             embeddings = finer_embeddings(reduction(torch.from_numpy(self.store.tokens_of(index))))
             drawn = embeddings[torch.from_numpy(generator.random(embeddings.shape[:2]) < share)]
             chosen.append(drawn[foreground.is_foreground[foreground.clusters.assign(drawn)]])
-        return torch.cat(chosen)
+        points = torch.cat(chosen)
+        if not len(points):
+            raise LeopartError("hardly anything is foreground: lower --foreground, or give none")
+        return points
 
     def survey(self, model: PartModel) -> PartSurvey:
         """Label every photo and count."""

@@ -78,7 +78,7 @@ class MaskWriter:
         coarse = self.model.label(tokens)
         height, width = photo_size(photo.path)
         parts = upsample_labels(coarse, height, width)
-        objects = self.model.object_of_part[parts]
+        objects = self.model.object_of_part.astype(np.int32)[parts]
         save_mask(self.out / "parts" / f"{stem}.png", parts, self.part_palette)
         save_mask(self.out / "objects" / f"{stem}.png", objects, self.object_palette)
         link = f"overlays/{stem}.jpg" if self.overlays else None

@@ -18,9 +18,9 @@ from leopart.config import FitConfig, PredictConfig, RunConfig, SegmentConfig
 from leopart.data.photos import Photo, find_photos, output_stems
 from leopart.errors import LeopartError, PhotoError
 from leopart.features.extract import Failure, TokensAndAttention
-from leopart.features.store import FeatureStore, StoreMismatchError
+from leopart.features.store import FeatureStore
 from leopart.files import write_text
-from leopart.parallel import ordered_map
+from leopart.parallel import ordered_map, workers
 from leopart.progress import Track, silent
 from leopart.segment.findings import fit_report, fit_results, fit_warnings
 from leopart.segment.outputs import MaskWriter, Wanted, Written
@@ -56,6 +56,8 @@ def segment_photos(
     config.check()
     watch = Stopwatch()
     photos = _photos(config)
+    for name in ("report.html", "summary.json"):  # of an earlier run: they would not fit the new masks
+        (config.out / name).unlink(missing_ok=True)
     segmenter = _segmenter(config)
     with watch.stage("loading the backbone"):
         extractor = segmenter.extractor
@@ -63,7 +65,6 @@ def segment_photos(
         store, failures = _extract(config, segmenter, photos, track)
     with watch.stage("parts and objects"):
         fit = segmenter.fit_features(store, track=track).fit_
-        segmenter.save(config.out / "segmenter")
     with watch.stage("masks"):
         written, patches = _write_masks(config, photos, segmenter, store, failures, track)
     _require_some(photos, failures)
@@ -81,9 +82,11 @@ def segment_photos(
     )
     with watch.stage("report"):
         write_report(config.out / "report.html", fit_report(title, summary, fit, written, patches, credits))
+    segmenter.save(config.out / "segmenter")
     summary.write(config.out / "summary.json")
     if config.features is None:
-        shutil.rmtree(store.folder)
+        store.close()
+        shutil.rmtree(store.folder, ignore_errors=True)
     return summary
 
 
@@ -98,13 +101,14 @@ def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
     """
     config.check()
     watch = Stopwatch()
+    inside = config.segmenter / "segmenter"
+    folder = inside if inside.is_dir() else config.segmenter
+    if config.out.resolve() == folder.resolve().parent:
+        raise LeopartError(f"--out {config.out} is the run that made the segmenter: choose another folder")
     photos = _photos(config)
     with watch.stage("loading the segmenter"):
-        folder = config.segmenter / "segmenter"
         batch_size = None if config.batch_size == "auto" else config.batch_size
-        segmenter = Segmenter.load(
-            folder if folder.is_dir() else config.segmenter, device=config.device, batch_size=batch_size
-        )
+        segmenter = Segmenter.load(folder, device=config.device, batch_size=batch_size)
     with watch.stage("masks"):
         failures = _predict_masks(config, photos, segmenter, track)
     _require_some(photos, failures)
@@ -112,7 +116,7 @@ def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
         command="predict",
         counts={"photos": len(photos), "failed": len(failures), **_sizes(segmenter)},
         failures=failures,
-        warnings=(),
+        warnings=_stale(config.out, len(photos) - len(failures)),
         results={"backbone": segmenter.extractor.backbone.name, "precision": segmenter.extractor.precision},
         settings=_plain(config),
         seconds=watch.seconds,
@@ -123,6 +127,11 @@ def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
 
 def _photos(config: SegmentConfig | PredictConfig) -> list[Photo]:
     """The photos asked for, without earlier output; the configuration is written on the way."""
+    if not (config.out / "config.yaml").exists():
+        for name in _OUTPUTS:
+            if os.path.lexists(config.out / name):
+                message = f"{config.out / name} is there, and not of an earlier run: choose another --out"
+                raise LeopartError(message)
     # Not Path.resolve: Python before 3.13 raises for a link that leads to itself.
     outputs = [Path(os.path.realpath(config.out / name)) for name in _OUTPUTS]
     found = [(photo, Path(os.path.realpath(photo.path))) for photo in find_photos(config.images)]
@@ -155,14 +164,9 @@ def _extract(
     config: SegmentConfig, segmenter: Segmenter, photos: Sequence[Photo], track: Track
 ) -> tuple[FeatureStore, list[Failure]]:
     """Features of all photos, going on with what an interrupted run left."""
+    kept = config.features is not None
     folder = config.features or config.out / _FEATURES
-    try:
-        store, failures = segmenter.extractor.extract(photos, folder, track=track)
-    except StoreMismatchError:
-        if config.features is not None:
-            raise
-        shutil.rmtree(folder)  # ours, of an interrupted run with other settings or photos
-        store, failures = segmenter.extractor.extract(photos, folder, track=track)
+    store, failures = segmenter.extractor.extract(photos, folder, replace=not kept, track=track)
     _require_some(photos, failures)
     return store, failures
 
@@ -197,7 +201,7 @@ def _write_masks(
 
     written: list[Written] = []
     patches: dict[Patch, NDArray[np.uint8]] = {}
-    results = ordered_map(write, usable, workers=os.cpu_count() or 1)
+    results = ordered_map(write, usable, workers=workers())
     for photo, item in zip(usable, track(results, len(usable), "masks"), strict=True):
         if isinstance(item, Failure):
             failures.append(item)
@@ -236,7 +240,7 @@ def _predict_masks(
         return None
 
     stream = segmenter.extractor.stream(photos, track=track, title="masks")
-    results = ordered_map(write, stream, workers=os.cpu_count() or 1)
+    results = ordered_map(write, stream, workers=workers())
     return [failure for failure in results if failure is not None]
 
 

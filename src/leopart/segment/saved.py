@@ -39,6 +39,7 @@ class Card:
         fingerprint: of that backbone, see `Backbone.fingerprint`.
         preprocessing: see `Preprocessing`.
         precision: number format of the forward pass.
+        batch_size: photos in a forward pass; another one may change the last bit of a token.
         settings: see `FitSettings`.
     """
 
@@ -46,6 +47,7 @@ class Card:
     fingerprint: str
     preprocessing: Preprocessing
     precision: str
+    batch_size: int
     settings: FitSettings
 
 
@@ -91,6 +93,7 @@ def read(folder: Path) -> tuple[Card, PartModel]:
             fingerprint=content["fingerprint"],
             preprocessing=Preprocessing(**content["preprocessing"]),
             precision=content["precision"],
+            batch_size=content["batch_size"],
             settings=FitSettings(**content["settings"]),
         )
         with safe_open(arrays, "pt") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from leopart.data.images import photo_size
 from leopart.data.photos import find_photos
 from leopart.errors import LeopartError
-from leopart.features.extract import Extractor, Preprocessing
+from leopart.features.extract import Extractor, Failure, Preprocessing
 from leopart.features.store import FeatureStore
 from leopart.models.backbone import Backbone, load_backbone
 from leopart.models.device import pick_device
@@ -58,17 +59,19 @@ class Segmenter:
         keep_aspect: keep the photos' aspect ratio instead of squeezing them into a square.
         precision: number format of the backbone: `auto`, `fp32`, `bf16` or `fp16`.
         batch_size: photos in one forward pass; None = chosen for the device.
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; with a loaded backbone, `auto` is where it is.
         seed: of every random choice; the same seed gives the same masks.
 
     Attributes:
         model_: the learned `PartModel`, after `fit` or `load`.
         fit_: what it was decided on (`Fit`), after `fit`.
+        failures_: photos that could not be read, and why, after `fit`.
         extractor_: the backbone at its settings, after `fit`, `extractor` or `load`.
     """
 
     model_: PartModel
     fit_: Fit
+    failures_: list[Failure]
 
     def __init__(
         self,
@@ -94,19 +97,20 @@ class Segmenter:
     def extractor(self) -> Extractor:
         """The backbone, loaded when first asked for, with its preprocessing."""
         if not hasattr(self, "extractor_"):
-            device = pick_device(self.device)
             backbone = self.backbone
             if not isinstance(backbone, Backbone):
-                backbone = load_backbone(backbone, device=device)
+                backbone = load_backbone(backbone, device=pick_device(self.device))
+            elif self.device != "auto":
+                backbone = backbone.to(pick_device(self.device))
             self.extractor_ = Extractor(
-                backbone.to(device), self.preprocessing, precision=self.precision, batch_size=self.batch_size
+                backbone, self.preprocessing, precision=self.precision, batch_size=self.batch_size
             )
         return self.extractor_
 
     def fit(self, photos: PathLike | Sequence[PathLike], *, track: Track = silent) -> Self:
         """Learn parts and objects from a folder, files, or several of them.
 
-        Photos that cannot be read are left out; `leopart segment` names them.
+        Photos that cannot be read are left out, with one warning; `failures_` names them.
 
         Raises:
             LeopartError: there is no photo, or none can be used.
@@ -114,8 +118,15 @@ class Segmenter:
         inputs = [photos] if isinstance(photos, str | Path) else photos
         with tempfile.TemporaryDirectory(prefix="leopart-") as folder:
             found = find_photos([Path(item) for item in inputs])
-            store, _ = self.extractor.extract(found, Path(folder) / "features", track=track)
-            return self.fit_features(store, track=track)
+            store, self.failures_ = self.extractor.extract(found, Path(folder) / "features", track=track)
+            try:
+                self.fit_features(store, track=track)
+            finally:
+                store.close()
+        if self.failures_:
+            text = f"{len(self.failures_)} of {len(found)} photos left out: {self.failures_[0].reason}"
+            warnings.warn(text, stacklevel=2)
+        return self
 
     def fit_features(self, store: FeatureStore, *, track: Track = silent) -> Self:
         """Learn parts and objects from features that this segmenter's `extractor` has stored."""
@@ -138,7 +149,7 @@ class Segmenter:
         """Masks of a photo of this size from its tokens [h, w, D]."""
         model = self._fitted()
         parts = upsample_labels(model.label(tokens), height, width)
-        return Segmentation(parts, model.object_of_part[parts].astype(np.int32))
+        return Segmentation(parts, model.object_of_part.astype(np.int32)[parts])
 
     def save(self, folder: PathLike) -> None:
         """Write the fitted segmenter: `segmenter.json` and `arrays.safetensors`, no pickle.
@@ -153,6 +164,7 @@ class Segmenter:
             fingerprint=extractor.backbone.fingerprint,
             preprocessing=extractor.preprocessing,
             precision=extractor.precision,
+            batch_size=extractor.batch_size,
             settings=self.settings,
         )
         saved.write(Path(folder), model, card)
@@ -180,7 +192,7 @@ class Segmenter:
             size=card.preprocessing.size,
             keep_aspect=card.preprocessing.keep_aspect,
             precision=card.precision,
-            batch_size=batch_size,
+            batch_size=batch_size or card.batch_size,
             device=device,
             seed=chosen.seed,
         )

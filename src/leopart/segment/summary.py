@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from leopart.data.photos import shown
 from leopart.features.extract import Failure
 from leopart.files import write_text
 
-_LIBRARIES = ("torch", "torchvision", "timm", "numpy", "pillow", "networkx")
+_LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "networkx", "infomap")
 
 
 class Stopwatch:
@@ -78,8 +78,16 @@ class Summary:
 
 def versions() -> dict[str, str]:
     """Versions of Leopart, Python and the libraries that decide what comes out."""
-    libraries = {name: version(name) for name in _LIBRARIES}
-    return {"leopart": leopart.__version__, "python": platform.python_version(), **libraries}
+    libraries = {name: _version(name) for name in _LIBRARIES}
+    found = {name: number for name, number in libraries.items() if number}
+    return {"leopart": leopart.__version__, "python": platform.python_version(), **found}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # an extra, or a fork under another name
+        return None
 
 
 def peak_memory() -> int | None:
