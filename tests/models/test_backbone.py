@@ -158,7 +158,7 @@ def test_registers_are_dropped_with_the_cls_token(tiny_spec: BackboneSpec, tiny_
 
     assert features.tokens.shape == (4, 4, 6, 8)
     assert features.attention.shape == (4, 2, 4, 6)
-    ours = backbone._embed(backbone.normalise(photos[:, :, :6, :6]), (3, 3))
+    ours = backbone._embed(backbone.normalise(photos[:, :, :6, :6]), (3, 3))[0]
     theirs = backbone.model._pos_embed(backbone.model.patch_embed(backbone.normalise(photos[:, :, :6, :6])))
     assert torch.equal(ours, theirs)
 
@@ -342,8 +342,8 @@ def test_damaged_files_are_refused(file: Path, damage: Callable[[Path], None], c
     ("name", "complaint"),
     [
         ("imgfocus_vit14", "did you mean imgfocus_vits14"),
-        ("resnet", "known are imgfocus_vits14"),
-        ("checkpoint.pth", "must end in .safetensors"),
+        ("inception", "leopart weights list"),
+        ("checkpoint.pth", "does not say which network it holds.*dino_vits16:"),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_known_ones(name: str, complaint: str):

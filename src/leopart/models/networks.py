@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from leopart.errors import LeopartError
-from leopart.models.registry import BackboneSpec
+from leopart.models.spec import BackboneSpec
 
 
 def build_network(spec: BackboneSpec, state: Mapping[str, Tensor]) -> nn.Module:
@@ -21,30 +21,66 @@ def build_network(spec: BackboneSpec, state: Mapping[str, Tensor]) -> nn.Module:
             not use it, may be there or not; every other key must fit.
 
     Raises:
-        LeopartError: keys are missing or unexpected, shapes differ, or a weight is NaN or infinite.
+        LeopartError: keys are missing or unexpected, shapes differ, a weight is NaN or infinite, or the
+            installed timm does not know the architecture.
     """
-    import timm
-
-    with torch.device("meta"):  # the weights are given: nothing to allocate or initialise
-        model: Any = timm.create_model(
-            spec.architecture,
-            pretrained=False,
-            num_classes=0,
-            dynamic_img_size=True,
-            img_size=spec.image_size,
-            patch_size=spec.patch_size,
-            embed_dim=spec.dim,
-            depth=spec.blocks,
-            num_heads=spec.heads,
-        )
+    model = empty_network(spec)
+    if any(buffer.is_meta for name, buffer in model.named_buffers() if name not in model.state_dict()):
+        model = _create(spec)  # rotary tables are computed, not loaded
     known = set(model.state_dict())
-    model.blocks = model.blocks[: spec.depth]
-    if spec.final_norm == "none":
-        model.norm = nn.Identity()
+    _cut(model, spec)
     needed = model.state_dict()
     _check_state(spec, state, needed, known)
     model.load_state_dict({key: state[key] for key in needed}, assign=True)
     return cast("nn.Module", model)
+
+
+def empty_network(spec: BackboneSpec) -> Any:
+    """The whole timm model without numbers: the weights are given, so there is nothing to fill in."""
+    with torch.device("meta"):
+        return _create(spec)
+
+
+def _create(spec: BackboneSpec) -> Any:
+    import timm
+
+    if spec.convolutional:
+        # dim / 32 channels make 2048 after the fourth stage; stride 16 is what dilates that stage.
+        sizes = {
+            "channels": tuple(spec.dim // 32 * factor for factor in (1, 2, 4, 8)),
+            "output_stride": spec.patch_size,
+        }
+    else:
+        sizes = {
+            "dynamic_img_size": True,
+            "img_size": spec.image_size,
+            "patch_size": spec.patch_size,
+            "embed_dim": spec.dim,
+            "depth": spec.blocks,
+            "num_heads": spec.heads,
+        }
+    try:
+        return timm.create_model(spec.architecture, pretrained=False, num_classes=0, **sizes)
+    except RuntimeError as error:
+        if timm.is_model(spec.architecture):
+            raise
+        message = (
+            f"{spec.name} needs {spec.architecture}, which timm {timm.__version__} does not have; "
+            "run `pip install --upgrade timm`"
+        )
+        raise LeopartError(message) from error
+
+
+def _cut(model: Any, spec: BackboneSpec) -> None:
+    """Leave out what comes after the last kept block and what only a classifier would use."""
+    if spec.convolutional:
+        return
+    model.blocks = model.blocks[: spec.depth]
+    for pooling in ("attn_pool", "fc_norm"):
+        if getattr(model, pooling, None) is not None:
+            setattr(model, pooling, nn.Identity())
+    if spec.final_norm == "none":
+        model.norm = nn.Identity()
 
 
 def _check_state(

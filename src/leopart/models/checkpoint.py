@@ -1,0 +1,91 @@
+"""Read a checkpoint that somebody else wrote, without ever running code that it holds."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from leopart.errors import LeopartError
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar")
+"""Endings of files that are read as weights."""
+
+
+def _stand_in(module: str, name: str, base: type) -> type:
+    return type(name, (base,), {"__module__": module, "__qualname__": name})
+
+
+_LIGHTNING = ("pytorch_lightning", "lightning.pytorch")
+_HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    argparse.Namespace,
+    *(_stand_in(f"{package}.utilities.parsing", "AttributeDict", dict) for package in _LIGHTNING),
+    *(
+        _stand_in(f"{package}.callbacks.model_checkpoint", "ModelCheckpoint", object)
+        for package in _LIGHTNING
+    ),
+]
+"""What hyper-parameters and callback states of published checkpoints are made of, besides plain values.
+Lightning's own classes are replaced by empty ones of that name, so none of its code is imported or run."""
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """What a checkpoint holds: tensors by name, or containers of them beside training state.
+
+    Args:
+        file: `.safetensors`, or a file that `torch.save` wrote, of any ending.
+
+    Returns:
+        The outermost dictionary; tensors lie on the CPU.
+
+    Raises:
+        LeopartError: there is no such file, it was cut short or is no checkpoint, or it could only be read
+            by running code that it holds.
+    """
+    if not file.is_file():
+        message = f"there is no file {file}; give a checkpoint that is on this machine"
+        raise LeopartError(message)
+    content = _read_safetensors(file) if file.suffix == ".safetensors" else _read_pickle(file)
+    if not isinstance(content, Mapping):
+        message = f"{file} holds a {type(content).__name__}, not weights by name; give a state dict"
+        raise LeopartError(message)
+    return {str(key): value for key, value in content.items()}
+
+
+def _read_safetensors(file: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise LeopartError(_damaged(file, error)) from error
+
+
+def _read_pickle(file: Path) -> object:
+    try:
+        with torch.serialization.safe_globals(_HARMLESS):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if not (wanted := re.search(r"GLOBAL ([\w.]+)|(?:class|function) ([\w.]+)", str(error))):
+            raise LeopartError(_damaged(file, error)) from error
+        name = wanted[1] or wanted[2]
+        message = (
+            f"{file} was not read: it asks to run {name} while it is unpickled, and weights need no code. "
+            "Get a .safetensors of it; or, if you trust its makers, save only the tensors with "
+            f"torch.save(torch.load({file.name!r}, weights_only=False)['state_dict'], NEW) and give NEW"
+        )
+        raise LeopartError(message) from error
+    # What torch raises on bytes that are no checkpoint depends on where in them it stumbles.
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+        raise LeopartError(_damaged(file, error)) from error
+
+
+def _damaged(file: Path, error: Exception) -> str:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:120]
+    return f"{file} was cut short or is no checkpoint ({reason}); get it again, whole"
