@@ -17,21 +17,22 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar")
 """Endings of files that are read as weights."""
 
 
-def _stand_in(module: str, name: str, base: type) -> type:
-    return type(name, (base,), {"__module__": module, "__qualname__": name})
+class _Name:
+    """Stands in for a class that a checkpoint only names."""
 
 
-_LIGHTNING = ("pytorch_lightning", "lightning.pytorch")
-_HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
-    argparse.Namespace,
-    *(_stand_in(f"{package}.utilities.parsing", "AttributeDict", dict) for package in _LIGHTNING),
-    *(
-        _stand_in(f"{package}.callbacks.model_checkpoint", "ModelCheckpoint", object)
-        for package in _LIGHTNING
-    ),
-]
+_HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [argparse.Namespace]
+for _package in ("pytorch_lightning", "lightning.pytorch"):
+    _HARMLESS += [
+        (dict, f"{_package}.utilities.parsing.AttributeDict"),
+        (_Name, f"{_package}.callbacks.model_checkpoint.ModelCheckpoint"),
+    ]
 """What hyper-parameters and callback states of published checkpoints are made of, besides plain values.
-Lightning's own classes are replaced by empty ones of that name, so none of its code is imported or run."""
+Lightning's names are given to classes that do nothing, so none of its code is imported or run."""
+
+_NEEDS_CODE = re.compile(
+    r"GLOBAL ([\w.]+)|[Uu]nsupported (?:class|function) ([\w.]+)|but got <class '([\w.]+)'>"
+)
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
@@ -72,9 +73,9 @@ def _read_pickle(file: Path) -> object:
         with torch.serialization.safe_globals(_HARMLESS):
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if not (wanted := re.search(r"GLOBAL ([\w.]+)|(?:class|function) ([\w.]+)", str(error))):
+        if not (wanted := _NEEDS_CODE.search(str(error))):
             raise LeopartError(_damaged(file, error)) from error
-        name = wanted[1] or wanted[2]
+        name = next(name for name in wanted.groups() if name)
         message = (
             f"{file} was not read: it asks to run {name} while it is unpickled, and weights need no code. "
             "Get a .safetensors of it; or, if you trust its makers, save only the tensors with "
@@ -87,5 +88,8 @@ def _read_pickle(file: Path) -> object:
 
 
 def _damaged(file: Path, error: Exception) -> str:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:120]
+    said = (
+        str(error).rpartition("WeightsUnpickler error:")[2].strip()
+    )  # torch's advice before it is not for users
+    reason = (said.splitlines() or [type(error).__name__])[0].rstrip(".")[:120]
     return f"{file} was cut short or is no checkpoint ({reason}); get it again, whole"
