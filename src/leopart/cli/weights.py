@@ -111,8 +111,8 @@ def _list() -> None:
         licence = spec.licence.removeprefix("LicenseRef-")
         table.add_row(spec.name + default, spec.summary, licence, _here(spec))
     Console().print(table)
-    _print([("others", "timm:NAME for a model of timm, ROW:FILE for a checkpoint read as a row")])
-    _print([("here", "seed: needs no file; gated: not here, and its terms must be accepted first")])
+    _print([("others", "timm:NAME, a model of timm; ROW:FILE, a checkpoint read as a row")])
+    _print([("here", "seed: needs no file; gated: not here, terms to accept first")])
 
 
 def _here(spec: BackboneSpec) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http.client import HTTPException
 from pathlib import Path
 
 from leopart.errors import LeopartError
@@ -59,14 +60,16 @@ def check_published(file: Path, source: FileSource) -> None:
 
 def _from_hub(source: FileSource) -> Path:
     import huggingface_hub
-    from huggingface_hub.errors import GatedRepoError
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
+    # The bases are those of the HTTP library it uses, which differs between versions.
+    failures: tuple[type[BaseException], ...] = (OSError, *HfHubHTTPError.__bases__)
     try:
         return Path(huggingface_hub.hf_hub_download(source.repository, source.file))
     except GatedRepoError as error:
         message = f"{source.place} is gated: accept its terms there and run `hf auth login`"
         raise UnreachableError(message) from error
-    except OSError as error:  # every failure of the client, its own offline switch included, is one
+    except failures as error:
         message = f"{source.repository} on the hub: {_first_line(error)}"
         raise UnreachableError(message) from error
 
@@ -77,13 +80,13 @@ def _from_address(source: FileSource, folder: Path) -> Path:
     file = folder / source.file
     try:
         torch.hub.download_url_to_file(source.url, str(file), progress=False)
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         message = f"{source.url}: {_first_line(error)}"
         raise UnreachableError(message) from error
     return file
 
 
-def _first_line(error: OSError) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
