@@ -13,6 +13,7 @@ from torchvision.models import resnet50
 
 from leopart.errors import LeopartError
 from leopart.models.backbone import Backbone, build_backbone
+from leopart.models.networks import empty_network
 from leopart.models.registry import BACKBONES
 
 State = dict[str, Tensor]
@@ -166,6 +167,37 @@ def test_a_resnet_is_torchvisions_with_its_last_stage_dilated():
     torch.testing.assert_close(features.attention[:, 0], lengths / lengths.sum())
 
 
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_row_gives_the_sizes_that_timm_knows_of_the_architecture(name: str):
+    spec = BACKBONES[name]
+    size = {} if spec.convolutional else {"img_size": spec.image_size}
+    with torch.device("meta"):
+        known = timm.create_model(spec.architecture, num_classes=0, **size)
+
+    ours = empty_network(spec).state_dict()
+
+    assert {key: value.shape for key, value in ours.items()} == {
+        key: value.shape for key, value in known.state_dict().items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [
+        ("dino_vits16", 21.665664),
+        ("dino_vitb16", 85.8),
+        ("mae_vitl16", 303.3),
+        ("dinov2_vits14", 22.1),
+        ("dinov3_vits16", 21.6),
+    ],
+)
+def test_networks_have_as_many_parameters_as_published(name: str, millions: float):
+    """spec/leopart-facts.md 2.1, and the model cards of DINOv2 and DINOv3."""
+    count = sum(parameter.numel() for parameter in empty_network(BACKBONES[name]).parameters())
+
+    assert count / 1e6 == pytest.approx(millions, abs=5e-7 if name == "dino_vits16" else 0.1)
+
+
 def test_strides_of_the_last_stage_became_dilations():
     """spec/leopart-facts.md 2.5: the first 3 x 3 keeps dilation 1, all others have 2."""
     stage = build_backbone(
@@ -290,3 +322,22 @@ def test_any_backbone_takes_bytes_that_are_not_square_and_is_frozen(name: str):
     assert features.tokens.dtype == features.attention.dtype == torch.float32
     assert bool((features.attention.sum((2, 3)) <= 1 + 1e-5).all())
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
+
+
+@pytest.mark.parametrize("way", ["autocast", "cast"])
+@pytest.mark.parametrize("name", ["dinov2_vits14_reg", "dinov3_vits16", "swav_resnet50"])
+def test_bfloat16_stays_near_and_comes_back_as_float32(name: str, way: str):
+    spec = small(name)
+    backbone = build_backbone(spec, source_model(spec).state_dict())
+    side = 3 * spec.patch_size
+    images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    exact = backbone(images)
+    if way == "cast":
+        backbone.to(torch.bfloat16)
+
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=way == "autocast"):
+        features = backbone(images)
+
+    assert features.tokens.dtype == features.attention.dtype == torch.float32
+    assert float(F.cosine_similarity(features.tokens, exact.tokens, dim=-1).min()) > 0.98
+    assert float((features.attention - exact.attention).abs().max()) < 0.05

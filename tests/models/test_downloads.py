@@ -56,6 +56,11 @@ class Network:
         shutil.copy(self.folder / url.rsplit("/", 1)[1], target)
 
 
+@pytest.fixture(autouse=True)
+def _online(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+
+
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LEOPART_CACHE", str(tmp_path / "cache"))
@@ -115,6 +120,18 @@ def test_the_makers_address_is_next_and_gives_the_same_backbone(cache: Path, off
     assert torch.equal(backbone.model.cls_token, from_hub["cls_token"])
     assert read_card(cache / "dino_vits16.safetensors").dropped["head of pretraining"] == 2
     assert [path.name for path in cache.iterdir() if path.suffix == ".pth"] == []
+
+
+def test_the_offline_switch_of_the_hub_holds_for_addresses_too(
+    cache: Path, offline: Network, monkeypatch: pytest.MonkeyPatch
+):
+    offline.link_error = None
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+
+    with pytest.raises(LeopartError, match=r"small_pretrain\.pth was not asked, since HF_HUB_OFFLINE is set"):
+        fetch("dino_vits16")
+
+    assert LINK.url not in offline.asked
 
 
 def test_a_second_load_asks_nobody(cache: Path, network: Network):

@@ -76,7 +76,11 @@ def _from_hub(source: FileSource) -> Path:
 
 def _from_address(source: FileSource, folder: Path) -> Path:
     import torch
+    from huggingface_hub import constants
 
+    if constants.HF_HUB_OFFLINE:
+        message = f"{source.url} was not asked, since HF_HUB_OFFLINE is set"
+        raise UnreachableError(message)
     file = folder / source.file
     try:
         torch.hub.download_url_to_file(source.url, str(file), progress=False)
