@@ -22,7 +22,7 @@ import leopart
 from leopart.cli import weights
 from leopart.cli.main import COMMANDS, main
 from leopart.cli.options import parse
-from leopart.config import DemoConfig, FitConfig, PredictConfig, RunConfig, SegmentConfig
+from leopart.config import DemoConfig, ExportConfig, FitConfig, PredictConfig, RunConfig, SegmentConfig
 from leopart.models.backbone import Backbone, build_backbone
 from leopart.models.registry import BACKBONES
 from leopart.segment import segmenter
@@ -31,7 +31,12 @@ from leopart.segment.pipeline import segment_photos
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
-CONFIGS: dict[str, type[RunConfig]] = {"demo": DemoConfig, "segment": SegmentConfig, "predict": PredictConfig}
+CONFIGS: dict[str, type[RunConfig | ExportConfig]] = {
+    "demo": DemoConfig,
+    "segment": SegmentConfig,
+    "predict": PredictConfig,
+    "export": ExportConfig,
+}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -133,7 +138,7 @@ def check_leopart(words: list[str]) -> None:
         parse(config, words[0], words[1:])
 
 
-def write_config(path: Path, config: type[RunConfig]) -> None:
+def write_config(path: Path, config: type[RunConfig | ExportConfig]) -> None:
     """A file as an earlier run leaves it: all that the command requires."""
     values: dict[str, object] = {field.name: "somewhere" for field in fields(config) if required(field)}
     if "images" in values:
@@ -228,6 +233,7 @@ def test_every_option_is_documented_with_its_default() -> None:
     assert found["leopart demo"] | run | fit == expected(DemoConfig)
     assert found["leopart segment"] | run | fit == expected(SegmentConfig, positional=images)
     assert found["leopart predict"] | run == expected(PredictConfig, positional=images)
+    assert found["leopart export"] == expected(ExportConfig, positional=("model",))
 
 
 def test_every_weights_option_is_documented_with_its_default() -> None:

@@ -134,6 +134,34 @@ class PredictConfig(RunConfig):
         super().check()
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """A backbone, or a segmenter that `leopart segment` saved, in a form that other programs take.
+
+    The result is compared with Leopart before it is written, and a model card is put beside it.
+    """
+
+    model: tyro.conf.Positional[Path]
+    """Backbone (a name from `leopart weights list`, or a file), or the folder of a saved segmenter: OUT or
+    OUT/segmenter."""
+    format: Literal["timm", "safetensors", "onnx"]
+    """timm: what timm loads; safetensors: what Leopart loads; onnx: one graph for onnxruntime and others.
+    A segmenter has the last only."""
+    out: Path
+    """Folder for the files; made if need be."""
+    photos: OptionalPath = None
+    """Folder of photos, or a photo: compare a segmenter's ids on up to 20 of them, not on made-up images."""
+    config: OptionalPath = None
+    """Read options from this YAML file. The command line wins."""
+    quiet: bool = False
+    """Print nothing; errors are still told."""
+
+    def check(self) -> None:
+        """See `RunConfig.check`."""
+        if os.path.lexists(self.out) and not os.path.isdir(self.out):  # noqa: PTH112 - as above
+            raise LeopartError(f"--out {self.out} is a file: give a folder")
+
+
 def _require_images(images: tuple[Path, ...]) -> None:
     if not images:
         raise LeopartError("no photos are given: name their folder, or files, before --out")

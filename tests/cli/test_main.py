@@ -36,7 +36,7 @@ def test_an_unknown_command_is_named_with_the_known_ones(run):
 
     assert ran.status == 2
     assert ran.lines == [
-        "leopart: there is no command 'segmnet': choose demo, segment, predict, weights",
+        "leopart: there is no command 'segmnet': choose demo, segment, predict, export, weights",
     ]
 
 

@@ -10,10 +10,10 @@ from typing import Any, TypeVar, get_type_hints
 
 import tyro
 
-from leopart.config import RunConfig
+from leopart.config import ExportConfig, RunConfig
 from leopart.errors import LeopartError
 
-Config = TypeVar("Config", bound=RunConfig)
+Config = TypeVar("Config", bound=RunConfig | ExportConfig)
 
 
 def parse(config: type[Config], command: str, argv: Sequence[str], *, ignored: Sequence[str] = ()) -> Config:

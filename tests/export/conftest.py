@@ -1,0 +1,101 @@
+"""Small networks of every build that the export knows, and a small segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image, ImageDraw
+
+from leopart.models.backbone import Backbone, build_backbone
+from leopart.models.registry import BackboneSpec
+from leopart.segment.segmenter import Segmenter
+
+REGISTERS = "vit_small_patch14_reg4_dinov2"  # four registers, layer scale, no position for the prefix
+LAYER_SCALE = "vit_small_patch14_dinov2"
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "dino": {"position_resampling": "dino", "final_norm": "learned"},
+    "timm": {"position_resampling": "timm"},
+    "own statistics": {"mean": (0.5, 0.4, 0.3), "std": (0.5, 0.25, 0.2)},
+    "earlier block": {"feature_block": 0, "final_norm": "learned"},
+    "one of two blocks": {"depth": 1, "feature_block": 0},
+    "layer scale": {"architecture": LAYER_SCALE},
+    "registers": {"architecture": REGISTERS, "position_resampling": "timm"},
+    "registers, dino": {"architecture": REGISTERS, "position_resampling": "dino"},
+}
+"""What the networks differ in from the tiny one."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Arrays this small are many times faster without threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def random_backbone(spec: BackboneSpec, seed: int = 0) -> Backbone:
+    """Every weight random, norms and layer scales around 1: ones and zeros would hide mistakes."""
+    model = timm.create_model(
+        spec.architecture,
+        num_classes=0,
+        img_size=spec.image_size,
+        patch_size=spec.patch_size,
+        embed_dim=spec.dim,
+        depth=spec.blocks,
+        num_heads=spec.heads,
+    )
+    generator = torch.Generator().manual_seed(seed)
+    around_one = ("norm", "gamma")
+    state = {
+        key: 0.15 * torch.randn(value.shape, generator=generator)
+        + float(value.ndim == 1 and "bias" not in key and any(word in key for word in around_one))
+        for key, value in model.state_dict().items()
+    }
+    return build_backbone(spec, state)
+
+
+@pytest.fixture(scope="session")
+def random_network(tiny_backbone: Backbone) -> Callable[..., Backbone]:
+    """A random network that differs from the tiny one in what is given."""
+    return lambda **changes: random_backbone(replace(tiny_backbone.spec, **changes))
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request: pytest.FixtureRequest, random_network: Callable[..., Backbone]) -> Backbone:
+    """One network after the other."""
+    return random_network(**VARIANTS[request.param])
+
+
+@pytest.fixture
+def ball_photos(tmp_path: Path) -> Path:
+    """Four photos of a ball on a box, 70 x 50 pixels."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed in range(4):
+        generator = np.random.default_rng(seed)
+        photo = Image.fromarray(generator.integers(0, 70, (50, 70, 3), dtype=np.uint8))
+        x, y = (int(value) for value in generator.integers(4, 20, 2))
+        draw = ImageDraw.Draw(photo)
+        draw.ellipse((x, y, x + 16, y + 16), fill=(220, 60, 40))
+        draw.rectangle((x, y + 16, x + 24, y + 28), fill=(40, 60, 220))
+        photo.save(folder / f"{seed}.png")
+    return folder
+
+
+@pytest.fixture
+def small_segmenter(tiny_backbone: Backbone, ball_photos: Path) -> Segmenter:
+    """Six parts, two objects, 64 pixels, float32."""
+    segmenter = Segmenter(
+        tiny_backbone, n_parts=6, n_objects=2, size=64, precision="fp32", communities="louvain", device="cpu"
+    )
+    return segmenter.fit(ball_photos)

@@ -1,0 +1,240 @@
+"""Exported segmenters give the ids of `Segmenter` and `PartModel`."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+
+from leopart.clustering.kmeans import KMeans
+from leopart.errors import LeopartError
+from leopart.export import drafts, export_segmenter
+from leopart.export.checks import made_up_images
+from leopart.export.model_card import KEEP_ASPECT, SQUARE
+from leopart.features.extract import Extractor, Preprocessing
+from leopart.models.backbone import Backbone
+from leopart.segment.segmenter import Segmenter
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def session_of(folder: Path) -> Any:
+    return onnxruntime.InferenceSession(folder / "model.onnx")
+
+
+def naive_parts(segmenter: Segmenter, image: np.ndarray) -> np.ndarray:
+    """Part ids by distances and cosines, cell by cell, in float64."""
+    model = segmenter.model_
+    with torch.no_grad():
+        tokens = segmenter.extractor.backbone(torch.from_numpy(image[None]).permute(0, 3, 1, 2)).tokens[0]
+    reduced = (tokens.double() - model.reduction.offset.double()) @ model.reduction.projection.double()
+    height, width, _ = reduced.shape
+    result = np.zeros((4 * height, 4 * width), dtype=np.int64)
+    grid = reduced.numpy()
+    for i in range(4 * height):
+        for j in range(4 * width):
+            y, x = np.clip([(i + 0.5) / 4 - 0.5, (j + 0.5) / 4 - 0.5], 0, [height - 1, width - 1])
+            top, left = int(y), int(x)
+            bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
+            down, across = y - top, x - left
+            upper = (1 - across) * grid[top, left] + across * grid[top, right]
+            lower = (1 - across) * grid[bottom, left] + across * grid[bottom, right]
+            vector = (1 - down) * upper + down * lower
+            cluster = (model.clusters.centroids.numpy() @ vector).argmax()
+            distances = ((model.parts.centroids.numpy() - vector) ** 2).sum(1)
+            result[i, j] = distances.argmin() + 1 if model.is_foreground[cluster] else 0
+    return result
+
+
+def test_ids_equal_a_naive_computation(small_segmenter: Segmenter, tmp_path: Path) -> None:
+    export_segmenter(small_segmenter, tmp_path / "out")
+    images = made_up_images(1, 32, 48, 5)
+    parts, objects = session_of(tmp_path / "out").run(["parts", "objects"], {"images": images})
+    expected = naive_parts(small_segmenter, images[0])
+    assert parts.dtype == objects.dtype == np.int32
+    assert (parts[0] == expected).mean() >= 0.995
+    assert len(np.unique(expected)) > 2
+    np.testing.assert_array_equal(objects, small_segmenter.model_.object_of_part[parts])
+
+
+@pytest.mark.parametrize("size", [(1, 64, 64), (3, 64, 64), (2, 24, 80), (1, 8, 8)])
+def test_ids_equal_torch_at_any_batch_height_and_width(
+    small_segmenter: Segmenter, tmp_path: Path, size: tuple[int, int, int]
+) -> None:
+    export_segmenter(small_segmenter, tmp_path / "out")
+    images = made_up_images(*size, seed=9)
+    parts, _ = session_of(tmp_path / "out").run(None, {"images": images})
+    extractor = Extractor(
+        small_segmenter.extractor.backbone, Preprocessing(64), precision="fp32", batch_size=1
+    )
+    expected = [small_segmenter.model_.label(extractor.forward([image])[0][0]) for image in images]
+    assert parts.shape == (size[0], size[1] // 2, size[2] // 2)  # patches of 8, four cells each
+    assert (parts == np.stack(expected)).mean() >= 0.999
+
+
+def test_background_is_zero_where_no_cluster_is_foreground(
+    small_segmenter: Segmenter, tmp_path: Path
+) -> None:
+    model = small_segmenter.model_
+    small_segmenter.model_ = replace(model, is_foreground=torch.zeros_like(model.is_foreground))
+    export_segmenter(small_segmenter, tmp_path)
+    parts, objects = session_of(tmp_path).run(None, {"images": made_up_images(1, 64, 64, 0)})
+    assert not parts.any()
+    assert not objects.any()
+
+
+def test_the_file_says_how_to_feed_it(small_segmenter: Segmenter, tmp_path: Path) -> None:
+    export_segmenter(small_segmenter, tmp_path)
+    onnx.checker.check_model(onnx.load(tmp_path / "model.onnx"), full_check=True)
+    words = session_of(tmp_path).get_modelmeta().custom_metadata_map
+    assert (words["side"], words["patch"], words["keep_aspect"]) == ("64", "8", "false")
+    assert (words["part_ids"], words["object_ids"]) == ("6", "2")
+
+
+def test_the_card_tells_objects_checks_and_that_no_label_was_used(
+    small_segmenter: Segmenter, tmp_path: Path
+) -> None:
+    exported = export_segmenter(small_segmenter, tmp_path, command="leopart export cats")
+    card = (tmp_path / "README.md").read_text("utf-8")
+    objects = ", ".join(str(number) for number in small_segmenter.model_.object_of_part)
+    for words in (f"[{objects}]", "| labels used | none |", "Made up.", "leopart export cats"):
+        assert words in card
+    assert all(f"- {check}\n" in card for check in exported.checks)
+    assert len(exported.checks) == 2
+
+
+def test_photos_are_compared_instead_of_made_up_images(
+    small_segmenter: Segmenter, ball_photos: Path, tmp_path: Path
+) -> None:
+    exported = export_segmenter(small_segmenter, tmp_path / "out", photos=sorted(ball_photos.iterdir()))
+    (check,) = exported.checks
+    assert re.fullmatch(r"4 photos: (100\.0|99\.9)\d* ?% of the cells have torch's part id", check)
+
+
+class TestTheRuntimeExample:
+    @pytest.mark.parametrize("code", [SQUARE, KEEP_ASPECT])
+    def test_is_twenty_lines_of_onnxruntime_numpy_and_pillow(self, code: str) -> None:
+        assert len(code.splitlines()) <= 20
+        imported = {
+            name.name if isinstance(node, ast.Import) else node.module
+            for node in ast.walk(ast.parse(code))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for name in node.names
+        }
+        assert imported == {"numpy", "onnxruntime", "PIL"}
+
+    @pytest.mark.parametrize("keep_aspect", [False, True])
+    def test_in_the_card_gives_the_ids_of_the_segmenter(
+        self, tiny_backbone: Backbone, ball_photos: Path, tmp_path: Path, keep_aspect: bool
+    ) -> None:
+        segmenter = Segmenter(
+            tiny_backbone,
+            n_parts=6,
+            n_objects=2,
+            size=64,
+            keep_aspect=keep_aspect,
+            precision="fp32",
+            communities="louvain",
+            device="cpu",
+        ).fit(ball_photos)
+        export_segmenter(segmenter, tmp_path / "out")
+        (code,) = re.findall(
+            r"^```python\n(.*?)^```$", (tmp_path / "out" / "README.md").read_text("utf-8"), re.M | re.S
+        )
+        shutil.copy(ball_photos / "2.png", tmp_path / "out" / "photo.jpg")
+        # As on a machine without Leopart and torch.
+        blocked = "import sys; sys.modules['torch'] = sys.modules['leopart'] = None\n"
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        subprocess.run(
+            [sys.executable, "-W", "error", "-c", blocked + code],
+            cwd=tmp_path / "out",
+            check=True,
+            env=environment,
+        )
+        extractor = segmenter.extractor
+        ((tokens, _),) = extractor.forward([extractor.prepare(ball_photos / "2.png")])
+        cells = Image.fromarray(segmenter.model_.label(tokens))
+        expected = np.asarray(cells.resize((70, 50), Image.Resampling.NEAREST))
+        with Image.open(tmp_path / "out" / "parts.png") as mask:
+            assert (np.asarray(mask) == expected).mean() >= 0.995  # one cell is a seventh of a percent here
+        assert len(np.unique(expected)) > 2
+
+    def test_in_the_documents_is_the_same(self) -> None:
+        text = (REPOSITORY / "docs" / "export.md").read_text("utf-8")
+        places = {"model.onnx": "onnx/model.onnx", "photo.jpg": "photos/cat.jpg"}
+        code = SQUARE
+        for name, place in places.items():
+            code = code.replace(f'"{name}"', f'"{place}"')
+        assert f"```python\n{code}```" in text
+
+
+class TestRefused:
+    def test_before_it_has_learned_anything(self, tiny_backbone: Backbone, tmp_path: Path) -> None:
+        with pytest.raises(LeopartError, match="has learned nothing yet: call fit"):
+            export_segmenter(Segmenter(tiny_backbone), tmp_path)
+
+    def test_other_ids_than_torch(
+        self, small_segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def other(graph, model, tokens):
+            centroids = model.parts.centroids
+            rolled = KMeans(centroids.roll(1, 0), spherical=False, objective=0.0)
+            return write(graph, replace(model, parts=rolled), tokens)
+
+        write = drafts.write_part_model
+        monkeypatch.setattr(drafts, "write_part_model", other)
+        with pytest.raises(LeopartError, match=r"nothing was written.*the cells only, not 99\.9%"):
+            export_segmenter(small_segmenter, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+    def test_objects_that_do_not_follow_from_the_parts(
+        self, small_segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def other(graph, model, tokens):
+            return write(graph, replace(model, object_of_part=model.object_of_part[::-1].copy()), tokens)
+
+        write = drafts.write_part_model
+        monkeypatch.setattr(drafts, "write_part_model", other)
+        with pytest.raises(LeopartError, match="objects that do not belong to its parts"):
+            export_segmenter(small_segmenter, tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def msrc() -> list[Path]:
+    """Twenty photos, spread over MSRC-21."""
+    beside = REPOSITORY.parent / "shared" / "data"
+    folder = Path(os.environ.get("LEOPART_DATA", beside)) / "msrc21" / "images"
+    if not folder.is_dir():
+        pytest.skip("no photos of MSRC-21 here; set LEOPART_DATA to the folder that holds msrc21/")
+    photos = sorted(folder.iterdir())
+    return photos[:: len(photos) // 20][:20]
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_real_photos_get_torchs_part_ids_at_three_sizes(msrc: list[Path], tmp_path: Path) -> None:
+    segmenter = Segmenter("imgfocus_vits14", seed=0, n_objects=10, device="cpu", precision="fp32")
+    segmenter.fit(msrc)
+    export_segmenter(segmenter, tmp_path)
+    session, backbone = session_of(tmp_path), segmenter.extractor.backbone
+    for preprocessing in (Preprocessing(448), Preprocessing(336), Preprocessing(448, keep_aspect=True)):
+        extractor = Extractor(backbone, preprocessing, precision="fp32", batch_size=1)
+        same = []
+        for photo in msrc:
+            image = extractor.prepare(photo)
+            parts, _ = session.run(None, {"images": image[None]})
+            same.append(parts[0] == segmenter.model_.label(extractor.forward([image])[0][0]))
+        assert np.mean([cells.mean() for cells in same]) >= 0.999, preprocessing
