@@ -117,7 +117,7 @@ def dinov2_original(state: State) -> State:
     """Meta's: the CLS token's position lies in the table, registers or not."""
     state = {**state, **junk("mask_token")}
     if "reg_token" in state:
-        position = torch.full_like(state["cls_token"], 0.25)
+        position = torch.linspace(-1, 1, state["cls_token"].shape[-1])[None, None]
         state["register_tokens"] = state.pop("reg_token")
         state["pos_embed"] = torch.cat([position, state["pos_embed"]], 1)
         state["cls_token"] = state["cls_token"] - position

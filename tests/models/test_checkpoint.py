@@ -25,10 +25,10 @@ from leopart.models.weights import convert
 
 
 class Runs:
-    """A pickle of this runs a command while it is read."""
+    """A pickle of this makes a file `ran` in the working folder while it is read."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, ("touch /tmp/this-must-never-exist",)
+        return os.system, ("echo ran > ran",)
 
 
 @pytest.fixture
@@ -120,7 +120,9 @@ def test_a_bad_checkpoint_is_refused_in_a_sentence_that_names_it(
     spec: BackboneSpec,
     state: dict[str, Any],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "file.pth"
     torch.save(change(state), file)
 
@@ -128,7 +130,7 @@ def test_a_bad_checkpoint_is_refused_in_a_sentence_that_names_it(
         read_foreign(file, spec)
 
     assert "\n" not in str(caught.value)
-    assert not Path("/tmp/this-must-never-exist").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["file.pth"]
 
 
 @pytest.mark.parametrize("ending", [".pth", ".safetensors"])
