@@ -9,16 +9,29 @@ from typing import Any
 
 import numpy as np
 import pytest
-import timm
 import torch
 from PIL import Image, ImageDraw
 
 from leopart.models.backbone import Backbone, build_backbone
+from leopart.models.networks import empty_network
 from leopart.models.registry import BackboneSpec
 from leopart.segment.segmenter import Segmenter
 
 REGISTERS = "vit_small_patch14_reg4_dinov2"  # four registers, layer scale, no position for the prefix
 LAYER_SCALE = "vit_small_patch14_dinov2"
+
+DINOV3 = "vit_small_patch16_dinov3"
+CONVOLUTIONAL = {
+    "position_resampling": "none",
+    "final_norm": "raw",
+    "patch_size": 16,
+    "image_size": 64,
+    "dim": 64,
+    "blocks": 4,
+    "depth": 4,
+    "feature_block": 3,
+    "heads": 1,
+}
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -29,6 +42,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "one of two blocks": {"depth": 1, "feature_block": 0},
     "layer scale": {"architecture": LAYER_SCALE},
     "registers": {"architecture": REGISTERS, "position_resampling": "timm"},
+    "registers, mean pooling": {"architecture": "vit_base_patch16_reg4_gap_256"},
+    "norm before the blocks": {"architecture": "vit_base_patch16_clip_224"},
+    "no CLS token": {"architecture": "vit_base_patch16_siglip_224", "final_norm": "learned"},
+    "no CLS token, earlier block": {"architecture": "vit_base_patch16_siglip_224", "feature_block": 0},
+    "rotary": {"architecture": DINOV3, "position_resampling": "none", "final_norm": "learned"},
+    "rotary, earlier block": {
+        "architecture": DINOV3,
+        "position_resampling": "none",
+        "feature_block": 0,
+    },
+    "resnet": {"architecture": "resnet50", **CONVOLUTIONAL},
+    "small resnet": {"architecture": "resnet18", **CONVOLUTIONAL, "dim": 32},
     "registers, dino": {"architecture": REGISTERS, "position_resampling": "dino"},
 }
 """What the networks differ in from the tiny one."""
@@ -45,22 +70,13 @@ def _one_thread() -> Iterator[None]:
 
 def random_backbone(spec: BackboneSpec, seed: int = 0) -> Backbone:
     """Every weight random, norms and layer scales around 1: ones and zeros would hide mistakes."""
-    model = timm.create_model(
-        spec.architecture,
-        num_classes=0,
-        img_size=spec.image_size,
-        patch_size=spec.patch_size,
-        embed_dim=spec.dim,
-        depth=spec.blocks,
-        num_heads=spec.heads,
-    )
     generator = torch.Generator().manual_seed(seed)
-    around_one = ("norm", "gamma")
-    state = {
-        key: 0.15 * torch.randn(value.shape, generator=generator)
-        + float(value.ndim == 1 and "bias" not in key and any(word in key for word in around_one))
-        for key, value in model.state_dict().items()
-    }
+    around_one = ("norm", "gamma", "bn", "var", "downsample.1")
+    state = {}
+    for key, value in empty_network(spec).state_dict().items():
+        centre = float(value.ndim == 1 and "bias" not in key and any(word in key for word in around_one))
+        random = 0.15 * torch.randn(value.shape, generator=generator) + centre
+        state[key] = random.abs() if "running_var" in key else random
     return build_backbone(spec, state)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,8 +26,8 @@ from leopart.export.checks import (
     torch_features,
 )
 from leopart.export.graph import Graph
+from leopart.export.network import write_backbone
 from leopart.export.part_nodes import write_part_model
-from leopart.export.transformer import write_backbone
 from leopart.models.backbone import Backbone, build_backbone
 from leopart.models.cards import WeightsCard
 from leopart.models.registry import BackboneSpec
@@ -52,23 +53,28 @@ def timm_draft(backbone: Backbone) -> Draft:
     and biases 0, so that timm's `forward_features` gives Leopart's tokens.
 
     Raises:
-        LeopartError: timm's model gives other tokens, or the network is not a vision transformer.
+        LeopartError: timm's model gives other tokens.
     """
     import timm
 
     spec, arguments = backbone.spec, timm_arguments(backbone)
     state = timm_state(backbone)
     model: Any = timm.create_model(spec.architecture, **arguments)
-    model.load_state_dict(state)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as reason:
+        message = f"timm's {spec.architecture} does not take these weights: use --format safetensors"
+        raise LeopartError(message) from reason
     images = made_up_images(1, spec.image_size, spec.image_size, 0)
     with torch.inference_mode():
         pixels = backbone.cpu().normalise(torch.from_numpy(images).permute(0, 3, 1, 2))
-        found = model.eval().forward_features(pixels)[:, model.num_prefix_tokens :]
+        found = model.eval().forward_features(pixels)
+    found = found.permute(0, 2, 3, 1).flatten(1, 2) if spec.convolutional else _patches(model, found)
     expected = torch_features(backbone, images).tokens.flatten(1, 2)
     error = require_close(found.numpy(), expected, TOKEN_TOLERANCE)
     size = f"{spec.image_size}x{spec.image_size}"
     said = f"1 made-up image of {size}: largest difference of timm's tokens from Leopart {error:.1e}"
-    if spec.position_resampling != "timm":
+    if spec.position_resampling in ("bicubic", "dino"):
         said += (
             f" (at other sizes timm resamples positions in its own way, not by {spec.position_resampling!r})"
         )
@@ -79,8 +85,15 @@ def timm_draft(backbone: Backbone) -> Draft:
 def timm_arguments(backbone: Backbone) -> dict[str, Any]:
     """What `timm.create_model` takes beside the architecture."""
     spec = backbone.spec
+    if spec.convolutional:
+        return {
+            "num_classes": 0,
+            "channels": [spec.dim // 32 * factor for factor in (1, 2, 4, 8)],
+            "output_stride": spec.patch_size,
+        }
     return {
         "num_classes": 0,
+        "global_pool": "",  # so that the last norm is `norm`, and there is no pooling with weights
         "img_size": spec.image_size,
         "patch_size": spec.patch_size,
         "embed_dim": spec.dim,
@@ -92,19 +105,13 @@ def timm_arguments(backbone: Backbone) -> dict[str, Any]:
 
 def timm_state(backbone: Backbone) -> dict[str, Tensor]:
     """Weights up to the feature block under timm's names, float32, with a LayerNorm at the end."""
-    from timm.models.vision_transformer import VisionTransformer
-
     spec = backbone.spec
-    if not isinstance(backbone.model, VisionTransformer):
-        kind = type(backbone.model).__name__
-        message = f"the timm format is for vision transformers, not a {kind}: use --format safetensors"
-        raise LeopartError(message)
     state = {
         key: value.detach().float().cpu()
         for key, value in backbone.model.state_dict().items()
         if not (key.startswith("blocks.") and int(key.split(".")[1]) > spec.feature_block)
     }
-    if not (spec.final_norm == "learned" and spec.feature_block == spec.depth - 1):
+    if not spec.convolutional and not _learned_norm(spec):
         state |= {"norm.weight": torch.ones(spec.dim), "norm.bias": torch.zeros(spec.dim)}
     return state
 
@@ -127,7 +134,7 @@ def safetensors_draft(backbone: Backbone) -> Draft:
         error = require_close(found.tokens.numpy(), expected.tokens, TOKEN_TOLERANCE)
         said.append(f"1 made-up image of {height}x{width}: largest difference after loading {error:.1e}")
     text = json.dumps(asdict(card), indent=2) + "\n"
-    name = backbone.name
+    name = re.sub(r"[^\w.-]+", "_", backbone.name)  # timm:… has a colon
     return Draft({f"{name}.safetensors": content, f"{name}.json": text.encode()}, said)
 
 
@@ -196,7 +203,6 @@ def _words(spec: BackboneSpec) -> dict[str, str]:
 def _timm_config(backbone: Backbone, arguments: dict[str, Any]) -> dict[str, Any]:
     """The `config.json` of timm, with what timm has no place for under `leopart`."""
     spec = backbone.spec
-    learned = spec.final_norm == "learned" and spec.feature_block == spec.depth - 1
     return {
         "architecture": spec.architecture,
         "num_classes": 0,
@@ -210,15 +216,15 @@ def _timm_config(backbone: Backbone, arguments: dict[str, Any]) -> dict[str, Any
             "crop_pct": 1.0,
             "mean": list(spec.mean),
             "std": list(spec.std),
-            "first_conv": "patch_embed.proj",
-            "classifier": "head",
+            "first_conv": "conv1" if spec.convolutional else "patch_embed.proj",
+            "classifier": "fc" if spec.convolutional else "head",
             "license": spec.licence.lower(),
         },
         "model_args": arguments,
         "leopart": {
             "backbone": spec.name,
             "blocks": f"{spec.feature_block + 1} of {spec.blocks}",
-            "norm": "learned" if learned else "none: weights 1 and biases 0",
+            "norm": _norm_words(spec),
             "position_resampling": spec.position_resampling,
             "licence": spec.licence,
             "origin": spec.origin,
@@ -226,6 +232,20 @@ def _timm_config(backbone: Backbone, arguments: dict[str, Any]) -> dict[str, Any
             "version": __version__,
         },
     }
+
+
+def _patches(model: Any, tokens: Tensor) -> Tensor:
+    return tokens[:, model.num_prefix_tokens :]
+
+
+def _learned_norm(spec: BackboneSpec) -> bool:
+    return spec.final_norm == "learned" and spec.feature_block == spec.depth - 1
+
+
+def _norm_words(spec: BackboneSpec) -> str:
+    if spec.convolutional:
+        return "none"
+    return "learned" if _learned_norm(spec) else "without parameters: weights 1 and biases 0"
 
 
 def _saved(state: dict[str, Tensor]) -> bytes:

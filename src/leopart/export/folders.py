@@ -22,7 +22,7 @@ _ABOUT = {
     "timm": (
         "Weights under timm's names in `model.safetensors`; `config.json` holds the architecture, its "
         "arguments and the normalisation. Input: RGB, float, normalised, [B, 3, H, W], sides multiples "
-        "of the patch. Output of `forward_features`: prefix tokens, then one for each patch, row by row."
+        "of the patch. Output of `forward_features`: {output}."
     ),
     "safetensors": (
         "Weights in `{name}.safetensors` and their card in `{name}.json`, as `leopart.load_backbone` takes "
@@ -52,7 +52,7 @@ with open("config.json") as file:
 model = timm.create_model(
     config["architecture"], checkpoint_path="model.safetensors", **config["model_args"]
 ).eval()
-tokens = model.forward_features(torch.zeros(1, 3, {size}, {size}))[:, model.num_prefix_tokens :]
+tokens = model.forward_features(torch.zeros(1, 3, {size}, {size})){patches}
 """,
     "safetensors": """\
 import leopart, torch
@@ -104,7 +104,13 @@ def export_backbone(backbone: Backbone, form: Format, out: str | Path, *, comman
         raise LeopartError(f"there is no format {form!r}: choose {', '.join(_DRAFTS)}")
     spec = backbone.spec
     draft = _DRAFTS[form](backbone.cpu())
-    names = {"name": backbone.name, "size": spec.image_size}
+    output = "[B, D, h, w]" if spec.convolutional else "prefix tokens, then one for each patch, row by row"
+    names = {
+        "name": next(iter(draft.files)).rsplit(".", 1)[0],
+        "size": spec.image_size,
+        "patches": "" if spec.convolutional else "[:, model.num_prefix_tokens :]",
+        "output": output,
+    }
     card = model_card.model_card(
         f"{backbone.name}: {spec.summary}",
         spec,

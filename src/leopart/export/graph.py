@@ -125,6 +125,14 @@ class Graph:
         return name
 
 
+def unknown(what: str) -> LeopartError:
+    """The error for a network that cannot be written as a graph yet."""
+    return LeopartError(
+        f"ONNX export knows plain vision transformers, DINOv3's and ResNets, not {what}: "
+        "use --format timm or safetensors"
+    )
+
+
 def _array(value: float | Sequence[int] | NDArray[Any] | Tensor) -> NDArray[Any]:
     if isinstance(value, Tensor):
         value = value.detach().cpu().numpy()

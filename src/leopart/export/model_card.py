@@ -106,12 +106,12 @@ Leopart {__version__}:
 
 def network_facts(spec: BackboneSpec) -> dict[str, object]:
     """What a card says of every backbone."""
-    norm = "the model's own" if spec.final_norm == "learned" else "a LayerNorm without parameters"
+    norms = {"learned": "the model's own", "none": "a LayerNorm without parameters", "raw": "none"}
     return {
         "architecture (timm)": f"`{spec.architecture}`",
         "patch, channels, heads": f"{spec.patch_size} pixels, {spec.dim}, {spec.heads}",
         "blocks": f"{spec.depth} of {spec.blocks}; features of block {spec.feature_block}, counted from 0",
-        "norm after it": norm,
+        "norm after it": norms[spec.final_norm],
         "positions": f"{spec.position_resampling}, table for {spec.image_size} pixels",
         "mean, std (RGB in 0..1)": f"{list(spec.mean)}, {list(spec.std)}",
     }
