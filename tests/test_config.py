@@ -107,7 +107,7 @@ OPTIONS = {
 }
 OPTIONS[DemoConfig] = OPTIONS[FitConfig]
 OPTIONS[SegmentConfig] = f"{OPTIONS[FitConfig]} images"
-OPTIONS[PredictConfig] = f"{OPTIONS[RunConfig]} segmenter images"
+OPTIONS[PredictConfig] = f"{OPTIONS[RunConfig]} segmenter images backbone"
 
 
 @pytest.mark.parametrize("config", OPTIONS)

@@ -127,6 +127,8 @@ class PredictConfig(RunConfig):
     """Folder that `leopart segment` wrote: OUT or OUT/segmenter."""
     images: tyro.conf.Positional[tuple[Path, ...]]
     """Folders (searched at any depth) and photos."""
+    backbone: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
+    """Where the segmenter's network is now, if it was a file that has moved; other weights are refused."""
 
     def check(self) -> None:
         """See `RunConfig.check`."""

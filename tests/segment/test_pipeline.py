@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -250,3 +251,36 @@ def test_predict_refuses_to_write_into_the_segmenters_run(config):
     with pytest.raises(LeopartError, match="is the run that made the segmenter: choose another folder"):
         predict_photos(again)
     assert (config.out / "summary.json").read_bytes() == before
+
+
+def test_labels_a_backbone_learned_from_are_told_everywhere(config, monkeypatch):
+    told = "made-up labels"
+    build = Segmenter.extractor.fget
+
+    def extractor(segmenter: Segmenter) -> Extractor:
+        made = build(segmenter)
+        made.backbone.spec = replace(made.backbone.spec, labels=told)
+        return made
+
+    monkeypatch.setattr(Segmenter, "extractor", property(extractor))
+    segment_photos(config)
+
+    assert json.loads((config.out / "summary.json").read_text())["labels used"] == told
+    assert json.loads((config.out / "segmenter" / "segmenter.json").read_text())["labels used"] == told
+    assert f"Labels used: <b>{told}</b>" in (config.out / "report.html").read_text()
+
+
+def test_predict_finds_a_backbone_file_that_has_moved(config, tmp_path):
+    segment_photos(config)
+    weights = Path(config.backbone)
+    moved = tmp_path / "moved" / weights.name
+    moved.parent.mkdir()
+    for suffix in (".safetensors", ".json"):
+        moved.with_suffix(suffix).write_bytes(weights.with_suffix(suffix).read_bytes())
+    found = PredictConfig(
+        segmenter=config.out, images=config.images, out=tmp_path / "more", backbone=str(moved)
+    )
+    predict_photos(found)
+
+    for mask in (config.out / "parts").iterdir():
+        assert mask.read_bytes() == (tmp_path / "more" / "parts" / mask.name).read_bytes()

@@ -33,6 +33,6 @@ def finish(config: FitConfig, summary: Summary) -> int:
     seconds = sum(summary.seconds.values())
     found = f"{counted(done, 'photo')}, {counted(counts['parts'], 'part')}, "
     found += f"{counted(counts['objects'], 'object')} (by {summary.results['communities']})"
-    say(f"{found} in {seconds:.0f} s; labels used: none", quiet=config.quiet)
+    say(f"{found} in {seconds:.0f} s; labels used: {summary.labels}", quiet=config.quiet)
     say(f"report: {(config.out / 'report.html').resolve()}", quiet=config.quiet)
     return 1 if summary.failures else 0

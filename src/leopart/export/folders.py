@@ -150,7 +150,7 @@ def export_segmenter(
         "object of each part id": [int(number) for number in model.object_of_part],
         "input side in pixels": preprocessing.size,
         "keeps the photo's aspect": "yes" if preprocessing.keep_aspect else "no: squeezed into a square",
-        "labels used": "none",
+        "labels used": spec.labels,
         "backbone": spec.name,
         **model_card.network_facts(spec),
     }

@@ -25,7 +25,7 @@ _EPS = 1e-6
 
 _DESCRIPTION = {
     *("name", "summary", "blocks", "weights", "source", "licence", "origin", "citation"),
-    *("family", "files", "gated"),
+    *("family", "files", "gated", "labels"),
 }
 """Fields of a row that cannot change a number that comes out; the fingerprint leaves them out."""
 

@@ -48,5 +48,6 @@ ROWS = (
         depth=12,
         feature_block=11,
         final_norm="learned",
+        labels="saliency masks (backbone, last two blocks)",
     ),
 )

@@ -24,6 +24,7 @@ _SUPERVISED = BackboneSpec(
     final_norm="raw",
     position_resampling="none",
     weights="supervised_resnet50",
+    labels="ImageNet classes (backbone)",
     source=None,
     licence="BSD-3-Clause",
     origin="Trained on ImageNet-1k with its labels; torchvision's first weights.",
@@ -54,6 +55,7 @@ def _row(
         citation=citation,
         family=family,
         files=(file,),
+        labels="none",
     )
 
 

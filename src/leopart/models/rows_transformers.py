@@ -185,6 +185,7 @@ _SUPERVISED = replace(
     origin="Trained by Google on ImageNet-21k and ImageNet-1k with their labels; published through timm.",
     citation="Steiner et al., How to train your ViT?, TMLR 2022",
     family="supervised",
+    labels="ImageNet classes (backbone)",
     mean=_HALF,
     std=_HALF,
 )

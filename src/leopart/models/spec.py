@@ -102,6 +102,8 @@ class BackboneSpec:
     """Whose key names a foreign checkpoint has; see `leopart.models.families`. `random`: no file at all."""
     files: tuple[FileSource, ...] = ()
     """Published checkpoints, in the order in which they are tried."""
+    labels: str = "none"
+    """Labels that the kept blocks learned from, `none` or `unknown`; what is found with them says so."""
     gated: bool = False
     """Whether terms have to be accepted, with an account, before the makers' own copy can be had."""
 

@@ -90,4 +90,5 @@ def timm_spec(name: str, model: Any) -> BackboneSpec:
         citation=str(cited),
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
+        labels="unknown (backbone)",
     )

@@ -88,6 +88,7 @@ def fit_report(
         versions=versions(),
         seconds=summary.seconds,
         counts=counts,
+        labels_used=summary.labels,
         warnings=summary.warnings,
         failures=[(failure.name, failure.reason) for failure in summary.failures],
         photos=[item.row for item in written],

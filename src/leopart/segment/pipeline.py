@@ -79,6 +79,7 @@ def segment_photos(
         results={"backbone": extractor.backbone.name, "precision": extractor.precision, **fit_results(fit)},
         settings=_plain(config),
         seconds=watch.seconds,
+        labels=segmenter.extractor.backbone.spec.labels,
     )
     with watch.stage("report"):
         write_report(config.out / "report.html", fit_report(title, summary, fit, written, patches, credits))
@@ -108,7 +109,9 @@ def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
     photos = _photos(config)
     with watch.stage("loading the segmenter"):
         batch_size = None if config.batch_size == "auto" else config.batch_size
-        segmenter = Segmenter.load(folder, device=config.device, batch_size=batch_size)
+        segmenter = Segmenter.load(
+            folder, backbone=config.backbone, device=config.device, batch_size=batch_size
+        )
     with watch.stage("masks"):
         failures = _predict_masks(config, photos, segmenter, track)
     _require_some(photos, failures)
@@ -120,6 +123,7 @@ def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
         results={"backbone": segmenter.extractor.backbone.name, "precision": segmenter.extractor.precision},
         settings=_plain(config),
         seconds=watch.seconds,
+        labels=segmenter.extractor.backbone.spec.labels,
     )
     summary.write(config.out / "summary.json")
     return summary

@@ -41,6 +41,7 @@ class Card:
         precision: number format of the forward pass.
         batch_size: photos in a forward pass; another one may change the last bit of a token.
         settings: see `FitSettings`.
+        labels: labels that the backbone learned from, see `BackboneSpec.labels`.
     """
 
     backbone: str
@@ -49,6 +50,7 @@ class Card:
     precision: str
     batch_size: int
     settings: FitSettings
+    labels: str = "none"
 
 
 def write(folder: Path, model: PartModel, card: Card) -> None:
@@ -63,12 +65,13 @@ def write(folder: Path, model: PartModel, card: Card) -> None:
         {"id": number, "parts": [int(p) for p in (model.object_of_part == number).nonzero()[0]]}
         for number in range(1, int(model.object_of_part.max()) + 1)
     ]
+    described = asdict(card)
     content = {
         "format": _FORMAT,
-        **asdict(card),
+        "labels used": described.pop("labels"),
+        **described,
         "parts": len(model.parts.centroids),
         "objects": objects,
-        "labels used": "none",
         "arrays sha256": sha256(folder / _ARRAYS),
     }
     write_text(folder / _JSON, json.dumps(content, indent=2) + "\n")
@@ -95,6 +98,7 @@ def read(folder: Path) -> tuple[Card, PartModel]:
             precision=content["precision"],
             batch_size=content["batch_size"],
             settings=FitSettings(**content["settings"]),
+            labels=content["labels used"],
         )
         with safe_open(arrays, "pt") as file:
             if (file.metadata() or {}).get("card") != _seal(card):

@@ -166,6 +166,7 @@ class Segmenter:
             precision=extractor.precision,
             batch_size=extractor.batch_size,
             settings=self.settings,
+            labels=extractor.backbone.spec.labels,
         )
         saved.write(Path(folder), model, card)
 
@@ -175,8 +176,21 @@ class Segmenter:
         return self.model_
 
     @classmethod
-    def load(cls, folder: PathLike, *, device: str = "auto", batch_size: int | None = None) -> Segmenter:
+    def load(
+        cls,
+        folder: PathLike,
+        *,
+        backbone: PathLike | Backbone | None = None,
+        device: str = "auto",
+        batch_size: int | None = None,
+    ) -> Segmenter:
         """A segmenter as `save` wrote it; its backbone is found by name and checked by its fingerprint.
+
+        Args:
+            folder: holds `segmenter.json` and `arrays.safetensors`.
+            backbone: where it is now, or loaded already, if it was a file that has moved.
+            device: see the class.
+            batch_size: see the class; None = as when it was fitted.
 
         Raises:
             LeopartError: a file is missing or was altered, or the backbone is not the one it was fitted on.
@@ -184,7 +198,7 @@ class Segmenter:
         card, model = saved.read(Path(folder))
         chosen = card.settings
         segmenter = cls(
-            card.backbone,
+            backbone or card.backbone,
             n_parts=chosen.n_parts,
             n_objects=chosen.n_objects,
             foreground=chosen.foreground,

@@ -49,6 +49,7 @@ class Summary:
         results: what was chosen: threshold, engine and the like.
         settings: the resolved configuration.
         seconds: per stage.
+        labels: labels used anywhere, the backbone's own training included.
     """
 
     command: str
@@ -58,6 +59,7 @@ class Summary:
     results: Mapping[str, Any]
     settings: Mapping[str, Any]
     seconds: Mapping[str, float]
+    labels: str = "none"
 
     def write(self, path: Path) -> None:
         """Write the summary as JSON.
@@ -67,10 +69,11 @@ class Summary:
         """
         content = {
             **asdict(self),
-            "labels used": "none",
+            "labels used": self.labels,
             "versions": versions(),
             "peak memory MiB": peak_memory(),
         }
+        del content["labels"]
         content["seconds"] = {stage: round(seconds, 3) for stage, seconds in self.seconds.items()}
         # Paths may hold bytes that are not UTF-8; JSON cannot.
         write_text(path, shown(json.dumps(content, indent=2, default=str, ensure_ascii=False)) + "\n")
