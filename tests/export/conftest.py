@@ -53,7 +53,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "feature_block": 0,
     },
     "resnet": {"architecture": "resnet50", **CONVOLUTIONAL},
-    "small resnet": {"architecture": "resnet18", **CONVOLUTIONAL, "dim": 32},
     "registers, dino": {"architecture": REGISTERS, "position_resampling": "dino"},
 }
 """What the networks differ in from the tiny one."""
@@ -74,7 +73,8 @@ def random_backbone(spec: BackboneSpec, seed: int = 0) -> Backbone:
     around_one = ("norm", "gamma", "bn", "var", "downsample.1")
     state = {}
     for key, value in empty_network(spec).state_dict().items():
-        centre = float(value.ndim == 1 and "bias" not in key and any(word in key for word in around_one))
+        around_zero = value.ndim != 1 or "bias" in key or "mean" in key
+        centre = float(not around_zero and any(word in key for word in around_one))
         random = 0.15 * torch.randn(value.shape, generator=generator) + centre
         state[key] = random.abs() if "running_var" in key else random
     return build_backbone(spec, state)

@@ -48,6 +48,7 @@ def test_onnx_equals_torch_at_any_batch_height_and_width(variant: Backbone, tmp_
         found = session.run(["tokens", "attention"], {"images": images_of(*size)})
         for ours, theirs in zip(features_of(variant, images_of(*size)), found, strict=True):
             assert theirs.dtype == np.float32
+            assert ours.size == 1 or ours.std() > 1e-5  # numbers, not a constant that any graph gives
             np.testing.assert_allclose(theirs, ours, atol=5e-5, err_msg=str(size))
 
 

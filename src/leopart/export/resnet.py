@@ -39,19 +39,16 @@ def write_resnet(graph: Graph, backbone: Backbone, pixels: str, attention: bool)
 
 
 def _block(graph: Graph, block: Any, x: str) -> str:
-    """A residual block: two or three convolutions beside a shortcut."""
-    if type(block).__name__ not in ("BasicBlock", "Bottleneck") or block.se is not None:
-        raise unknown(f"{type(block).__name__} with {type(block.se).__name__}")
-    shortcut, inner = x, x
-    numbers = (1, 2, 3) if hasattr(block, "conv3") else (1, 2)
-    for number in numbers:
-        inner = _layer(graph, getattr(block, f"conv{number}"), inner)
-        inner = _layer(graph, getattr(block, f"bn{number}"), inner)
-        if number != numbers[-1]:
-            inner = _layer(graph, getattr(block, f"act{number}"), inner)
+    """A bottleneck: three convolutions beside a shortcut."""
+    if type(block).__name__ != "Bottleneck" or block.se is not None:
+        raise unknown(f"a ResNet of {type(block).__name__} blocks or with attention")
+    inner, shortcut = x, x
+    first = (block.conv1, block.bn1, block.act1, block.conv2, block.bn2, block.act2)
+    for module in (*first, block.aa, block.conv3, block.bn3):
+        inner = _layer(graph, module, inner)
     if block.downsample is not None:
         shortcut = _layer(graph, block.downsample, shortcut)
-    return _layer(graph, getattr(block, f"act{numbers[-1]}"), graph.add("Add", inner, shortcut))
+    return _layer(graph, block.act3, graph.add("Add", inner, shortcut))
 
 
 def _layer(graph: Graph, module: Any, x: str) -> str:
