@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -19,7 +21,8 @@ from leopart.models.attention import attention_mask
 
 
 def run() -> Iterator[Comparison]:
-    yield from _kmeans()
+    yield from _kmeans(25_600, 100, spherical=False)
+    yield from _kmeans(51_200, 200, spherical=True)
     generator = np.random.default_rng(0)
     ids = ndimage.zoom(generator.integers(0, 100, (8, 16, 16)), (1, 8, 8), order=0)
     mask = generator.random(ids.shape) < 0.4
@@ -45,25 +48,50 @@ def run() -> Iterator[Comparison]:
     )
 
 
-def _kmeans() -> Iterator[Comparison]:
+def _kmeans(n_points: int, n_clusters: int, *, spherical: bool) -> Iterator[Comparison]:
+    """The two clusterings of `leopart segment`, two starts each, against faiss where it is installed."""
     generator = np.random.default_rng(0)
     centres = generator.normal(size=(60, 50)) * 2
-    points = (centres[generator.integers(0, 60, 25_600)] + generator.normal(size=(25_600, 50))).astype("f4")
-    tensor = torch.from_numpy(points)
-    objective = {}
+    noise = generator.normal(size=(n_points, 50))
+    points = (centres[generator.integers(0, 60, n_points)] + noise).astype("f4")
+    found: dict[str, np.ndarray] = {}
 
     def ours() -> None:
-        objective["ours"] = kmeans(tensor, 100, seed=0, restarts=2).objective
+        fitted = kmeans(torch.from_numpy(points), n_clusters, seed=0, spherical=spherical, restarts=2)
+        found["ours"] = fitted.centroids.numpy()
 
-    def peer() -> None:
+    def sklearn() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model = PeerKMeans(100, init="random", n_init=2, max_iter=100, tol=0, random_state=0)
-            objective["peer"] = model.fit(points).inertia_
+            model = PeerKMeans(n_clusters, init="random", n_init=2, max_iter=100, tol=0, random_state=0)
+            found["peer"] = model.fit(points).cluster_centers_
 
-    result = compare("k-means / scikit-learn Lloyd", ours, peer, runs=3)
-    ratio = objective["ours"] / objective["peer"]
-    yield Comparison(**{**vars(result), "note": f"25,600x50, K=100, 2 starts; inertia ratio {ratio:.4f}"})
+    def faiss() -> None:
+        import faiss
+
+        model = faiss.Kmeans(
+            50, n_clusters, niter=100, nredo=2, seed=0, spherical=spherical, max_points_per_centroid=256
+        )
+        model.train(points)
+        found["peer"] = model.centroids
+
+    kind = "spherical k-means" if spherical else "k-means"
+    peers = [("faiss", faiss)] if find_spec("faiss") else []
+    peers += [] if spherical else [("scikit-learn Lloyd", sklearn)]
+    for name, peer in peers:
+        result = compare(f"{kind} / {name}", ours, peer, runs=3)
+        ratio = _objective(points, found["ours"], spherical) / _objective(points, found["peer"], spherical)
+        note = f"{n_points:,}x50, K={n_clusters}, 2 starts; objective ratio {ratio:.4f}"
+        yield replace(result, note=note)
+
+
+def _objective(points: np.ndarray, centroids: np.ndarray, spherical: bool) -> float:
+    """Sum of inner products (larger is better) or of squared distances (smaller is better)."""
+    scores = points @ centroids.T
+    if spherical:
+        return float(scores.max(1).sum(dtype=np.float64))
+    distances = (points**2).sum(1) - 2 * (scores - (centroids**2).sum(1) / 2).max(1)
+    return float(distances.sum(dtype=np.float64))
 
 
 def _naive_precision(ids: np.ndarray, mask: np.ndarray, n_clusters: int) -> list[float]:

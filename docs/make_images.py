@@ -52,7 +52,7 @@ def _column(
     demo: Path, name: str, x: float, y: float, palettes: tuple[NDArray[np.uint8], NDArray[np.uint8]]
 ) -> list[NDArray[np.uint8]]:
     """One photo three times, cut to a square: as it is, with its parts, with its objects."""
-    photo = load_photo(demo / "photos" / name)
+    photo = load_photo(demo / "sample-photos" / name)
     masks = [load_mask(demo / kind / Path(name).with_suffix(".png")) for kind in ("parts", "objects")]
     pictures = [photo, *(overlay(photo, *pair) for pair in zip(masks, palettes, strict=True))]
     height, width = photo.shape[:2]
