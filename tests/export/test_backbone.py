@@ -52,14 +52,47 @@ def test_onnx_equals_torch_at_any_batch_height_and_width(variant: Backbone, tmp_
             np.testing.assert_allclose(theirs, ours, atol=5e-5, err_msg=str(size))
 
 
-def test_onnx_leaves_out_what_is_beyond_a_multiple_of_the_patch(
-    tiny_backbone: Backbone, tmp_path: Path
-) -> None:
-    export_backbone(tiny_backbone, "onnx", tmp_path)
+def test_onnx_leaves_out_what_is_beyond_a_multiple_of_the_patch(variant: Backbone, tmp_path: Path) -> None:
+    export_backbone(variant, "onnx", tmp_path)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    images = images_of(1, 29, 39)
-    tokens, _ = session.run(None, {"images": images})
-    np.testing.assert_allclose(tokens, features_of(tiny_backbone, images[:, :24, :32])[0], atol=2e-5)
+    patch = variant.patch_size
+    height, width = 3 * patch, 4 * patch
+    images = images_of(1, height + 2, width + patch - 1)
+    found = session.run(["tokens", "attention"], {"images": images})
+    for ours, theirs in zip(features_of(variant, images[:, :height, :width]), found, strict=True):
+        np.testing.assert_allclose(theirs, ours, atol=5e-5)
+
+
+@pytest.mark.parametrize("form", ["safetensors", "onnx"])
+def test_the_card_says_what_attention_is_and_whether_positions_are_resampled(
+    form: str, variant: Backbone, tmp_path: Path
+) -> None:
+    export_backbone(variant, form, tmp_path)
+    card = (tmp_path / "README.md").read_text("utf-8")
+    cls = getattr(variant.model, "cls_token", None) is not None
+    resampled = variant.spec.position_resampling != "none"
+    assert ("from the CLS token to each patch" in card) == cls
+    assert ("each vector's length divided by the sum of lengths" in card) != cls
+    assert ("resampling of positions" in card) == (form == "onnx" and resampled)
+    assert ("| positions | no table to resample |" in card) != resampled
+
+
+@pytest.mark.parametrize("form", ["timm", "safetensors", "onnx"])
+def test_a_cast_backbone_is_exported_in_float32_and_stays_cast(
+    form: str, random_network: Callable[..., Backbone], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = random_network().to(torch.bfloat16)
+    apply, changed = nn.Module._apply, []
+
+    def watched(self: nn.Module, *rest: Any, **options: Any) -> nn.Module:
+        changed.append(self)
+        return apply(self, *rest, **options)
+
+    monkeypatch.setattr(nn.Module, "_apply", watched)
+    export_backbone(backbone, form, tmp_path)
+
+    assert not any(module is backbone for module in changed)
+    assert {value.dtype for value in backbone.model.parameters()} == {torch.bfloat16}
 
 
 def test_onnx_says_what_it_is_and_which_sizes_are_free(tiny_backbone: Backbone, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,17 @@ def test_ids_equal_a_naive_computation(small_segmenter: Segmenter, tmp_path: Pat
     assert (parts[0] == expected).mean() >= 0.995
     assert len(np.unique(expected)) > 2
     np.testing.assert_array_equal(objects, small_segmenter.model_.object_of_part[parts])
+
+
+def test_a_cast_backbone_is_exported_in_float32_and_stays_cast(
+    small_segmenter: Segmenter, tmp_path: Path
+) -> None:
+    used = small_segmenter.extractor
+    backbone = deepcopy(used.backbone).to(torch.bfloat16)
+    small_segmenter.extractor_ = Extractor(backbone, used.preprocessing, precision="fp32", batch_size=1)
+    export_segmenter(small_segmenter, tmp_path)
+    assert small_segmenter.extractor.backbone is backbone
+    assert {value.dtype for value in backbone.model.parameters()} == {torch.bfloat16}
 
 
 @pytest.mark.parametrize("size", [(1, 64, 64), (3, 64, 64), (2, 24, 80), (1, 8, 8)])

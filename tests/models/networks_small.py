@@ -96,6 +96,14 @@ def mocov3(state: State) -> dict[str, object]:
     return {"epoch": 300, "arch": "vit_small", "state_dict": weights, "optimizer": {}, "scaler": {}}
 
 
+def mocov3_bare(state: State) -> dict[str, object]:
+    """Saved without the wrapper of distributed training."""
+    checkpoint = mocov3(state)
+    weights = checkpoint["state_dict"]
+    assert isinstance(weights, dict)
+    return {**checkpoint, "state_dict": {key.removeprefix("module."): v for key, v in weights.items()}}
+
+
 def mae_with_decoder(state: State) -> dict[str, object]:
     decoder = junk("mask_token", "decoder_pos_embed", "decoder_embed.weight", "decoder_blocks.0.norm1.weight")
     return {"model": {**state, **decoder}}
@@ -150,7 +158,8 @@ def dinov3_original(state: State) -> State:
     for key in [key for key in weights if key.endswith("q_bias")]:
         query, value = weights.pop(key), weights.pop(key.replace("q_bias", "v_bias"))
         weights[key.replace("q_bias", "qkv.bias")] = torch.cat([query, torch.full_like(query, 9.0), value])
-        weights[key.replace("q_bias", "qkv.bias_mask")] = torch.ones(3 * len(query))
+        mask = torch.cat([torch.ones_like(query), torch.zeros_like(query), torch.ones_like(value)])
+        weights[key.replace("q_bias", "qkv.bias_mask")] = mask
     return {**weights, **junk("mask_token", "rope_embed.periods")}
 
 
@@ -236,6 +245,7 @@ LAYOUTS: dict[str, tuple[str, Callable[[State], dict[str, object]]]] = {
     "DINO, full": ("dino_vits16", dino_full),
     "DINO, backbone": ("dino_vits8", itself),
     "MoCo-v3": ("mocov3_vits16", mocov3),
+    "MoCo-v3, without module.": ("mocov3_vits16", mocov3_bare),
     "MAE, encoder": ("mae_vitb16", lambda state: {"model": state}),
     "MAE, with decoder": ("mae_vitl16", mae_with_decoder),
     "supervised timm": (

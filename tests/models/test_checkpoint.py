@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -108,7 +109,7 @@ def nothing(_state: dict[str, Any]) -> Any:
         ),
         (
             whole_module,
-            r"file.pth was not read: it asks to run torch\.nn\.modules\.linear\.Linear.*\['state_dict'\]",
+            r"file.pth was not read: it asks to run torch\.nn\.modules\.linear\.Linear.*held\.state_dict\(\)",
         ),
         (bare_tensor, r"file.pth holds a Tensor, not weights by name"),
         (nothing, r"file.pth: .*missing: cls_token"),
@@ -158,6 +159,45 @@ def test_what_is_no_checkpoint_is_refused(content: bytes, spec: BackboneSpec, tm
 
     with pytest.raises(LeopartError, match=r"file.pth (was cut short or is no checkpoint|was not read)"):
         read_foreign(file, spec)
+
+
+@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
+def test_a_file_that_may_not_be_read_is_not_called_damaged(
+    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def denied(*_args: object, **_options: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    file = tmp_path / f"file{ending}"
+    file.touch()
+    monkeypatch.setattr(torch, "load", denied)
+    monkeypatch.setattr("safetensors.torch.load_file", denied)
+
+    with pytest.raises(
+        LeopartError, match=rf"cannot read .*file{ending}: Permission denied; check"
+    ) as caught:
+        read_checkpoint(file)
+
+    assert "cut short" not in str(caught.value)
+
+
+@pytest.mark.parametrize("inside", [None, "state_dict", "teacher"])
+def test_the_remedy_for_a_file_with_code_keeps_the_tensors(
+    inside: str | None, state: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file, new = tmp_path / "file.pth", tmp_path / "new.pth"
+    monkeypatch.chdir(tmp_path)
+    torch.save({**state, "args": Path} if inside is None else {inside: state, "args": Path}, file)
+    with pytest.raises(LeopartError, match="was not read: it asks to run") as caught:
+        read_checkpoint(file)
+
+    (code,) = re.findall(r"(held = torch\.load.*), and give NEW", str(caught.value))
+    assert repr(str(file)) in code
+    if inside is not None:
+        assert f"held['{inside}']" in str(caught.value)
+        code = code.replace("held.items()", f"held['{inside}'].items()")
+    exec(code, {"torch": torch, "NEW": new})
+    assert read_checkpoint(new).keys() == state.keys()
 
 
 def test_a_file_that_is_not_there_is_named(spec: BackboneSpec, tmp_path: Path):
@@ -289,7 +329,9 @@ def test_a_foreign_safetensors_file_needs_no_card_where_its_row_is_given(
     file = tmp_path / "model.safetensors"
     save_file(state, file)
 
-    assert load_backbone(file, arch=spec.name).name == spec.name
+    read = load_backbone(file, arch=spec.name).spec
+    assert (read.name, read.licence, read.labels) == ("model", "unknown", "unknown (backbone)")
+    assert read.dim == spec.dim
     with pytest.raises(LeopartError, match=r"there is no file .*model\.json"):
         load_backbone(file)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
+from urllib.request import Request
 
 import huggingface_hub
 import pytest
@@ -17,6 +21,7 @@ from safetensors.torch import save_file
 
 from leopart.errors import LeopartError
 from leopart.files import sha256
+from leopart.models import downloads
 from leopart.models.backbone import load_backbone
 from leopart.models.cards import read_card, verify
 from leopart.models.registry import BACKBONES, BackboneSpec, FileSource
@@ -34,14 +39,23 @@ class GatedError(GatedRepoError):
         OSError.__init__(self, "403 Client Error")
 
 
+class Answer(io.BytesIO):
+    """A server's answer, as `urlopen` gives it."""
+
+    def __init__(self, content: bytes, promised: int) -> None:
+        super().__init__(content)
+        self.headers = {"Content-Length": str(promised)}
+
+
 class Network:
-    """Stands in for the hub's client and torch's download: copies files, or fails as they do."""
+    """Stands in for the hub's client and `urlopen`: copies files, or fails as they do."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.asked: list[str] = []
         self.hub_error: OSError | None = None
         self.link_error: OSError | None = None
+        self.share = 1.0  # of a link's bytes, until the connection breaks
 
     def hub(self, repository: str, file: str) -> str:
         self.asked.append(f"{repository}/{file}")
@@ -49,11 +63,13 @@ class Network:
             raise self.hub_error
         return str(self.folder / file)
 
-    def link(self, url: str, target: str, *, progress: bool) -> None:
+    def link(self, request: Request) -> Answer:
+        url = request.full_url
         self.asked.append(url)
         if self.link_error is not None:
             raise self.link_error
-        shutil.copy(self.folder / url.rsplit("/", 1)[1], target)
+        content = (self.folder / url.rsplit("/", 1)[1]).read_bytes()
+        return Answer(content[: int(self.share * len(content))], len(content))
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +99,7 @@ def network(tmp_path: Path, spec: BackboneSpec, monkeypatch: pytest.MonkeyPatch)
     torch.save(dino_full(state), published / LINK.file)
     network = Network(published)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", network.hub)
-    monkeypatch.setattr(torch.hub, "download_url_to_file", network.link)
+    monkeypatch.setattr(downloads, "urlopen", network.link)
     return network
 
 
@@ -158,6 +174,44 @@ def test_without_network_the_file_the_folder_and_the_command_are_named(cache: Pa
         assert words in message
 
 
+def test_a_download_that_breaks_off_is_not_taken_for_whole_and_the_next_source_is_asked(
+    cache: Path, spec: BackboneSpec, network: Network, monkeypatch: pytest.MonkeyPatch
+):
+    network.share = 0.5
+    monkeypatch.setitem(BACKBONES, spec.name, replace(spec, files=(LINK,)))
+    with pytest.raises(
+        LeopartError, match=r"small_pretrain\.pth: the connection broke after \d+ of \d+ bytes"
+    ):
+        fetch("dino_vits16")
+
+    monkeypatch.setitem(BACKBONES, spec.name, replace(spec, files=(LINK, HUB)))
+    verify(fetch("dino_vits16"))
+    assert network.asked == [LINK.url, LINK.url, "timm/small.dino/model.safetensors"]
+
+
+@pytest.mark.parametrize("source", [HUB, LINK])
+def test_a_full_disk_is_called_so(
+    source: FileSource,
+    cache: Path,
+    spec: BackboneSpec,
+    network: Network,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def replaced(*_: object) -> None:
+        raise full
+
+    network.hub_error = full
+    monkeypatch.setattr(Path, "replace", replaced)
+    monkeypatch.setitem(BACKBONES, spec.name, replace(spec, files=(source,)))
+    with pytest.raises(
+        LeopartError, match=r"^cannot write .*No space left on device; free some space"
+    ) as caught:
+        fetch("dino_vits16")
+    assert "could not be fetched" not in str(caught.value)
+
+
 @pytest.mark.parametrize("source", [HUB, LINK])
 def test_what_is_put_there_by_hand_is_used(source: FileSource, cache: Path, offline: Network):
     folder = cache / "dino_vits16"
@@ -187,7 +241,8 @@ def test_a_file_can_be_handed_over_but_is_not_vouched_for(cache: Path, network: 
 
     assert network.asked == []
     assert card.spec.licence == "unknown"
-    assert load_backbone("dino_vits16").spec.licence == "Apache-2.0"
+    loaded = load_backbone("dino_vits16").spec
+    assert (loaded.name, loaded.licence, loaded.labels) == ("dino_vits16", "unknown", "unknown (backbone)")
 
 
 def publish(

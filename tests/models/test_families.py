@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from leopart.errors import LeopartError
 from leopart.models.backbone import Backbone, build_backbone, load_backbone
 from leopart.models.cards import verify
 from leopart.models.conversion import convert_foreign, read_foreign
-from leopart.models.families import FAMILIES, MASK, PRETRAINING, RECOMPUTED, TEACHER, TRAINING
+from leopart.models.families import FAMILIES, MASK, PRETRAINING, RECOMPUTED, TEACHER, TRAINING, Ledger
 from leopart.models.registry import BACKBONES, BackboneSpec
 
 NATIVE = {16: 48, 14: 42, 8: 24}
@@ -86,9 +87,11 @@ def test_every_key_is_loaded_or_dropped_for_a_reason(layout: str):
         ("DINO, full", "student", TRAINING),
         ("MoCo-v3", "module.momentum_encoder.cls_token", TEACHER),
         ("MoCo-v3", "module.predictor.0.weight", PRETRAINING),
+        ("MoCo-v3, without module.", "base_encoder.head.0.weight", PRETRAINING),
         ("MAE, with decoder", "decoder_pos_embed", PRETRAINING),
         ("DINOv2, transformers", "embeddings.mask_token", MASK),
         ("DINOv3", "rope_embed.periods", RECOMPUTED),
+        ("DINOv3", "blocks.0.attn.qkv.bias_mask", "mask of a bias"),
         ("Leopart, Lightning", "teacher.cls_token", TEACHER),
         ("Leopart, flat", "model.prototypes.weight", PRETRAINING),
         ("MoCo-v2", "module.queue", TRAINING),
@@ -126,6 +129,97 @@ def test_dinov3_without_biases_is_dinov3_with_biases_of_zero(tmp_path: Path):
     biases = [value for key, value in read.state.items() if key.endswith(("q_bias", "v_bias"))]
     assert len(biases) == 4
     assert not any(bool(bias.any()) for bias in biases)
+
+
+@pytest.mark.parametrize(
+    ("layout", "lost", "missing"),
+    [
+        ("DINOv3, timm", r"blocks\.0\.attn\.q_bias", r"missing: blocks\.0\.attn\.q_bias;"),
+        (
+            "DINOv3, timm",
+            r"blocks\.1\.attn\.[qv]_bias",
+            r"missing: blocks\.1\.attn\.q_bias, blocks\.1\.attn\.v_bias;",
+        ),
+        (
+            "DINOv3",
+            r"blocks\.1\.attn\.qkv\.bias(_mask)?",
+            r"missing: blocks\.1\.attn\.q_bias, blocks\.1\.attn\.v_bias;",
+        ),
+        (
+            "DINOv3",
+            r"blocks\.\d\.attn\.qkv\.bias",
+            r"missing: blocks\.0\.attn\.q_bias.*unexpected: blocks\.0\.attn\.qkv\.bias_mask",
+        ),
+        (
+            "DINOv3",
+            r"blocks\.0\.attn\.qkv\.bias_mask",
+            r"blocks\.0\.attn\.qkv\.bias holds a bias of the keys",
+        ),
+    ],
+)
+def test_dinov3_with_some_biases_lost_is_refused(layout: str, lost: str, missing: str, tmp_path: Path):
+    spec = small("dinov3_vits16")
+    state = LAYOUTS[layout][1](source_model(spec).state_dict())
+    kept = {key: value for key, value in state.items() if not re.fullmatch(lost, key)}
+    assert len(kept) < len(state)
+    torch.save(kept, tmp_path / "file.pth")
+
+    with pytest.raises(LeopartError, match=missing):
+        read_foreign(tmp_path / "file.pth", spec)
+
+
+def test_the_mask_of_dinov3_takes_what_it_says():
+    state = LAYOUTS["DINOv3"][1](source_model(small("dinov3_vits16")).state_dict())
+    bias, mask = state["blocks.0.attn.qkv.bias"], state["blocks.0.attn.qkv.bias_mask"]
+    mask[1], bias[len(bias) // 2] = 0, float("nan")
+
+    query = FAMILIES["dinov3"](state).state["blocks.0.attn.q_bias"]
+
+    assert query[1] == 0 != bias[1]
+    assert torch.equal(query[2:], bias[2 : len(query)])
+
+
+def test_a_mask_that_leaves_the_bias_of_the_keys_is_refused():
+    state = LAYOUTS["DINOv3"][1](source_model(small("dinov3_vits16")).state_dict())
+    state["blocks.1.attn.qkv.bias_mask"].fill_(1)
+
+    with pytest.raises(LeopartError, match=r"^blocks\.1\.attn\.qkv\.bias holds a bias of the keys"):
+        FAMILIES["dinov3"](state)
+
+
+def test_two_keys_that_become_one_are_refused_not_lost():
+    pair = {"backbone.cls_token": torch.zeros(1), "cls_token": torch.ones(1)}
+    with pytest.raises(
+        LeopartError, match=r"'backbone\.cls_token' and 'cls_token' .* both stand for 'cls_token'"
+    ):
+        Ledger(pair).unprefix("module.", "backbone.")
+
+    pair = {"embeddings.cls_token": torch.zeros(1), "cls_token": torch.ones(1)}
+    with pytest.raises(
+        LeopartError, match=r"'embeddings\.cls_token' and 'cls_token' .* stand for 'cls_token'"
+    ):
+        Ledger(pair).rename((r"embeddings\.cls_token", "cls_token"))
+
+    with pytest.raises(LeopartError, match=r"0 and '0' .* both stand for '0'"):
+        Ledger({0: torch.zeros(1), "0": torch.ones(1)})
+
+
+def test_a_prefix_is_taken_from_the_keys_that_have_it_alone():
+    book = Ledger({"backbone.cls_token": torch.zeros(1), "norm.backbone.weight": torch.zeros(1)})
+
+    book.unprefix("backbone.")
+
+    assert set(book.state) == {"cls_token", "norm.backbone.weight"}
+
+
+@pytest.mark.parametrize("checkpoint", [{"teacher": {0: torch.zeros(1)}, 1: 2}, {0: torch.zeros(1), 1: 2}])
+def test_keys_that_are_numbers_are_named_as_any_other(checkpoint: dict[object, object], tmp_path: Path):
+    torch.save(checkpoint, tmp_path / "file.pth")
+
+    with pytest.raises(LeopartError, match=r"file\.pth: .*unexpected: 0;"):
+        read_foreign(tmp_path / "file.pth", small("dino_vits16"))
+
+    assert FAMILIES["dino"](checkpoint).dropped == {"1": TRAINING}
 
 
 def test_half_precision_files_become_single_precision(tmp_path: Path):
@@ -195,7 +289,7 @@ def test_random_weights_follow_the_seed(monkeypatch: pytest.MonkeyPatch):
     assert torch.equal(weights(first), weights(same))
     assert first.fingerprint == same.fingerprint != other.fingerprint
     assert not torch.equal(weights(first), weights(other))
-    assert 0.015 < float(weights(other).std()) < 0.02  # 0.02, cut at two deviations
+    assert 0.0195 < float(weights(other).std()) < 0.0205
     assert (first.source, other.source) == ("random_vits16:0", "random_vits16:7")
     with pytest.raises(LeopartError, match="whole number, as in random_vits16:7"):
         load_backbone("random_vits16:many")

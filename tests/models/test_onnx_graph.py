@@ -10,6 +10,8 @@ import torch
 from onnx import helper, numpy_helper
 from tiny_onnx import BLOCKS, DIM, SIDE, TOKENS
 
+from leopart.data.images import load_photo, resize
+from leopart.data.samples import sample_photos
 from leopart.errors import LeopartError
 from leopart.models.backbone import Backbone, load_backbone
 from leopart.models.onnx_graph import backbone_state
@@ -120,7 +122,9 @@ def test_all_twelve_blocks_reproduce_the_published_graph(imgfocus: Backbone, img
     output = output_of_final_norm(imgfocus_onnx)
     del imgfocus_onnx.graph.output[:]  # onnxruntime then leaves the decoder out
     imgfocus_onnx.graph.output.append(helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, None))
-    images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(5))
+    photo = torch.from_numpy(resize(load_photo(sample_photos()[0].path), 224, 224)).permute(2, 0, 1)
+    noise = torch.rand(3, 224, 224, generator=torch.Generator().manual_seed(5))
+    images = torch.stack([photo / 255, noise])
 
     expected = run_onnx(imgfocus_onnx, full.normalise(images).numpy(), output)
 

@@ -121,7 +121,7 @@ def _here(spec: BackboneSpec) -> str:
 
     if spec.family == "random":
         return "seed"
-    if card_path(weights_path(spec)).exists():
+    if weights_path(spec).exists() and card_path(weights_path(spec)).exists():
         return "yes"
     return "gated" if spec.gated else "no"
 

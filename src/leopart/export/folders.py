@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,8 +11,10 @@ from typing import Literal
 from leopart.errors import LeopartError
 from leopart.export import model_card
 from leopart.export.drafts import Draft, onnx_draft, safetensors_draft, segmenter_draft, timm_draft
+from leopart.features.extract import Extractor
 from leopart.files import whole_file, write_text
 from leopart.models.backbone import Backbone
+from leopart.models.transformer import has_cls
 from leopart.segment.segmenter import Segmenter
 
 Format = Literal["timm", "safetensors", "onnx"]
@@ -27,15 +30,17 @@ _ABOUT = {
     "safetensors": (
         "Weights in `{name}.safetensors` and their card in `{name}.json`, as `leopart.load_backbone` takes "
         "them. Input: RGB, uint8 or float in [0, 1], [B, 3, H, W], sides multiples of the patch. Output: "
-        "tokens [B, h, w, D] and CLS attention [B, heads, h, w]."
+        "tokens [B, h, w, D] and attention [B, heads, h, w], {attention}."
     ),
     "onnx": (
         "One graph, `model.onnx`, float32, opset 17. Input `images`: RGB, uint8 in 0..255, [B, H, W, 3], as "
         "Pillow and NumPy hold a photo; B, H and W are free; what is beyond a multiple of the patch is left "
-        "out. Outputs: `tokens` float32 [B, h, w, D], and `attention` float32 [B, heads, h, w], the CLS "
-        "token's. Normalisation and the resampling of positions are inside."
+        "out. Outputs: `tokens` float32 [B, h, w, D], and `attention` float32 [B, heads, h, w], "
+        "{attention}. {inside}."
     ),
 }
+_CLS = "from the CLS token to each patch"
+_STAND_IN = "a stand-in, as there is no CLS token: each vector's length divided by the sum of lengths"
 _SEGMENTER = (
     "One graph, `model.onnx`, float32, opset 17: photo to part and object ids, learned without labels. "
     "Input `images`: RGB, uint8 in 0..255, [B, H, W, 3], as Pillow and NumPy hold a photo, resized to the "
@@ -91,7 +96,7 @@ def export_backbone(backbone: Backbone, form: Format, out: str | Path, *, comman
     Nothing is written unless the result, loaded again, gives the same features.
 
     Args:
-        backbone: see `load_backbone`; it is moved to the CPU.
+        backbone: see `load_backbone`; it stays as it is; float32 weights are written.
         form: `timm`, `safetensors` or `onnx`.
         out: folder, made if need be.
         command: that was given, for the model card.
@@ -103,13 +108,18 @@ def export_backbone(backbone: Backbone, form: Format, out: str | Path, *, comman
     if form not in _DRAFTS:
         raise LeopartError(f"there is no format {form!r}: choose {', '.join(_DRAFTS)}")
     spec = backbone.spec
-    draft = _DRAFTS[form](backbone.cpu())
+    copied = _float_copy(backbone)
+    draft = _DRAFTS[form](copied)
     output = "[B, D, h, w]" if spec.convolutional else "prefix tokens, then one for each patch, row by row"
     names = {
         "name": next(iter(draft.files)).rsplit(".", 1)[0],
         "size": spec.image_size,
         "patches": "" if spec.convolutional else "[:, model.num_prefix_tokens :]",
         "output": output,
+        "attention": _CLS if has_cls(copied.model) else _STAND_IN,
+        "inside": "Normalisation is inside"
+        if spec.position_resampling == "none"
+        else "Normalisation and the resampling of positions are inside",
     }
     card = model_card.model_card(
         f"{backbone.name}: {spec.summary}",
@@ -131,7 +141,7 @@ def export_segmenter(
         OUT/model.onnx  README.md
 
     Args:
-        segmenter: fitted; its backbone is moved to the CPU.
+        segmenter: fitted; it stays as it is; the graph computes in float32.
         out: folder, made if need be.
         photos: to compare with torch on; without any, made-up images.
         command: that was given, for the model card.
@@ -140,8 +150,11 @@ def export_segmenter(
         LeopartError: it is not fitted; onnxruntime is not installed or gives other ids than torch; the folder
             cannot be written.
     """
-    segmenter.extractor.backbone.cpu()
-    draft = segmenter_draft(segmenter, photos)
+    used, copied = segmenter.extractor, copy(segmenter)
+    copied.extractor_ = Extractor(
+        _float_copy(used.backbone), used.preprocessing, precision="fp32", batch_size=1
+    )
+    draft = segmenter_draft(copied, photos)
     model, preprocessing = segmenter.model_, segmenter.extractor.preprocessing
     spec = segmenter.extractor.backbone.spec
     facts = {
@@ -164,6 +177,11 @@ def export_segmenter(
         command=command or "leopart export SEGMENTER --format onnx --out OUT",
     )
     return _write(Path(out), draft, card)
+
+
+def _float_copy(backbone: Backbone) -> Backbone:
+    """The same backbone in float32 on the CPU; the caller's own stays where and what it is."""
+    return deepcopy(backbone).float().cpu()
 
 
 def _write(out: Path, draft: Draft, card: str) -> Exported:

@@ -112,7 +112,9 @@ def network_facts(spec: BackboneSpec) -> dict[str, object]:
         "patch, channels, heads": f"{spec.patch_size} pixels, {spec.dim}, {spec.heads}",
         "blocks": f"{spec.depth} of {spec.blocks}; features of block {spec.feature_block}, counted from 0",
         "norm after it": norms[spec.final_norm],
-        "positions": f"{spec.position_resampling}, table for {spec.image_size} pixels",
+        "positions": "no table to resample"
+        if spec.position_resampling == "none"
+        else f"{spec.position_resampling}, table for {spec.image_size} pixels",
         "mean, std (RGB in 0..1)": f"{list(spec.mean)}, {list(spec.std)}",
     }
 

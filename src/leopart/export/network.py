@@ -21,7 +21,8 @@ def write_backbone(
     Args:
         graph: to write into.
         backbone: whose features to compute, from its own feature block.
-        images: uint8 [B, H, W, 3] RGB, of the graph; H and W multiples of the patch.
+        images: uint8 [B, H, W, 3] RGB, of the graph; what is beyond a multiple of the patch is left
+            out on the right and below.
         attention: whether to write what only the attention needs.
 
     Returns:
@@ -32,8 +33,17 @@ def write_backbone(
     """
     spec = backbone.spec
     std = np.asarray(spec.std)
-    pixels = graph.add("Mul", graph.cast(images), (1 / 255 / std).astype(np.float32))
+    pixels = graph.add(
+        "Mul", graph.cast(_whole_patches(graph, images, spec.patch_size)), (1 / 255 / std).astype(np.float32)
+    )
     pixels = graph.add("Sub", pixels, (np.asarray(spec.mean) / std).astype(np.float32))
     pixels = graph.add("Transpose", pixels, perm=[0, 3, 1, 2])
     write = write_resnet if spec.convolutional else write_transformer
     return write(graph, backbone, pixels, attention)
+
+
+def _whole_patches(graph: Graph, images: str, patch: int) -> str:
+    """Photos [B, H, W, 3] cut to multiples of the patch: padded convolutions see the rest too."""
+    sides = graph.add("Shape", images, start=1, end=3)
+    sides = graph.add("Mul", graph.add("Div", sides, [patch]), [patch])
+    return graph.add("Slice", images, [0, 0], sides, [1, 2])

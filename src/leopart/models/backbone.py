@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from leopart.errors import LeopartError
+from leopart.models.conversion import hash_of_state
 from leopart.models.networks import build_network
 from leopart.models.opening import open_weights
 from leopart.models.positions import resample_position_table
@@ -214,13 +215,16 @@ def load_backbone(
     return backbone.to(device)
 
 
-def build_backbone(spec: BackboneSpec, state: Mapping[str, Tensor], weights_sha256: str = "") -> Backbone:
+def build_backbone(
+    spec: BackboneSpec, state: Mapping[str, Tensor], weights_sha256: str | None = None
+) -> Backbone:
     """The backbone a row describes, with the given weights.
 
     Args:
         spec: the row.
         state: weights under timm's names; see `leopart.models.networks.build_network`.
-        weights_sha256: hash of the file the weights come from; part of the fingerprint.
+        weights_sha256: hash of the file the weights come from, part of the fingerprint; None hashes the
+            weights themselves.
 
     Returns:
         The backbone, on the weights' device, in evaluation mode, with gradients off.
@@ -228,7 +232,8 @@ def build_backbone(spec: BackboneSpec, state: Mapping[str, Tensor], weights_sha2
     Raises:
         LeopartError: the weights do not fit the row.
     """
-    backbone = Backbone(build_network(spec, state), spec, _fingerprint(spec, weights_sha256))
+    hashed = hash_of_state(state) if weights_sha256 is None else weights_sha256
+    backbone = Backbone(build_network(spec, state), spec, _fingerprint(spec, hashed))
     return backbone.eval().requires_grad_(False)
 
 

@@ -45,8 +45,8 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
         The outermost dictionary; tensors lie on the CPU.
 
     Raises:
-        LeopartError: there is no such file, it was cut short or is no checkpoint, or it could only be read
-            by running code that it holds.
+        LeopartError: there is no such file, it cannot be read, it was cut short or is no checkpoint, or
+            it could only be read by running code that it holds.
     """
     if not file.is_file():
         message = f"there is no file {file}; give a checkpoint that is on this machine"
@@ -64,7 +64,9 @@ def _read_safetensors(file: Path) -> dict[str, torch.Tensor]:
 
     try:
         return load_file(file)
-    except (SafetensorError, OSError) as error:
+    except OSError as error:
+        raise LeopartError(_unreadable(file, error)) from error
+    except SafetensorError as error:
         raise LeopartError(_damaged(file, error)) from error
 
 
@@ -79,12 +81,24 @@ def _read_pickle(file: Path) -> object:
         message = (
             f"{file} was not read: it asks to run {name} while it is unpickled, and weights need no code. "
             "Get a .safetensors of it; or, if you trust its makers, save only the tensors with "
-            f"torch.save(torch.load({file.name!r}, weights_only=False)['state_dict'], NEW) and give NEW"
+            f"held = torch.load({str(file.absolute())!r}, weights_only=False, map_location='cpu'); "
+            "torch.save({k: v for k, v in held.items() if torch.is_tensor(v)}, NEW), and give NEW (where "
+            "held is a dictionary of dictionaries, use the one with the weights, such as held['state_dict'] "
+            "or held['teacher'], in place of held; where it is a module, held.state_dict())"
         )
         raise LeopartError(message) from error
+    except OSError as error:
+        raise LeopartError(_unreadable(file, error)) from error
     # What torch raises on bytes that are no checkpoint depends on where in them it stumbles.
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise LeopartError(_damaged(file, error)) from error
+
+
+def _unreadable(file: Path, error: OSError) -> str:
+    """The system's own reason, such as missing permission; without one, it is the bytes that are wrong."""
+    if error.errno is None:
+        return _damaged(file, error)
+    return f"cannot read {file}: {error.strerror or error}; check its permissions and its disk"
 
 
 def _damaged(file: Path, error: Exception) -> str:

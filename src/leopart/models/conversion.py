@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -17,7 +17,7 @@ from leopart.models.checkpoint import read_checkpoint
 from leopart.models.families import FAMILIES
 from leopart.models.networks import build_network
 from leopart.models.registry import BACKBONES
-from leopart.models.spec import BackboneSpec
+from leopart.models.spec import BackboneSpec, unvouched
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,10 @@ def read_foreign(file: Path, spec: BackboneSpec) -> Converted:
         LeopartError: the file cannot be read without running code, was cut short, holds NaN, or its keys do
             not account for the network; the message lists what is missing and what is unexpected.
     """
-    book = FAMILIES[spec.family](read_checkpoint(file))
-    state = {key: _plain(value) for key, value in book.state.items()}
+    checkpoint = read_checkpoint(file)
     try:
+        book = FAMILIES[spec.family](checkpoint)
+        state = {key: _plain(value) for key, value in book.state.items()}
         build_network(spec, state)
     except LeopartError as error:
         message = f"{file}: {error}"
@@ -75,17 +76,7 @@ def convert_foreign(file: Path, out: Path, spec: BackboneSpec, *, vouch: bool = 
     if known:  # rows may share a file; its card must not depend on which of them was fetched first
         spec = next((row for row in BACKBONES.values() if row.weights == spec.weights), spec)
     else:
-        origin = f"Converted from {file.name} (SHA-256 {read.sha256}), of unknown origin."
-        spec = replace(
-            spec,
-            name=out.stem,
-            weights=out.stem,
-            source=None,
-            files=(),
-            gated=False,
-            licence="unknown",
-            origin=origin,
-        )
+        spec = unvouched(spec, out.stem, file.name, read.sha256)
     with whole_file(out) as target:
         target.write(save(read.state, metadata={"format": "pt"}))  # what timm and others look for
     reasons = dict(sorted(Counter(read.dropped.values()).items()))

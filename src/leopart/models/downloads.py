@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from http.client import HTTPException
+import errno
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 from leopart.errors import LeopartError
-from leopart.files import sha256
+from leopart.files import sha256, whole_file
 from leopart.models.spec import BackboneSpec, FileSource
 
 
@@ -31,7 +33,7 @@ def download(source: FileSource, folder: Path) -> Path:
 
     Raises:
         UnreachableError: the file could not be had from there.
-        LeopartError: what came is not what was published.
+        LeopartError: what came is not what was published, or the disk is full.
     """
     if source.repository:
         file = _from_hub(source)
@@ -70,12 +72,17 @@ def _from_hub(source: FileSource) -> Path:
         message = f"{source.place} is gated: accept its terms there and run `hf auth login`"
         raise UnreachableError(message) from error
     except failures as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            message = (
+                f"cannot write {source.file} of {source.place} into the hub's cache: {error.strerror}; free "
+                "some space or set HF_HOME to another folder"
+            )
+            raise LeopartError(message) from error
         message = f"{source.repository} on the hub: {_first_line(error)}"
         raise UnreachableError(message) from error
 
 
 def _from_address(source: FileSource, folder: Path) -> Path:
-    import torch
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
@@ -83,11 +90,31 @@ def _from_address(source: FileSource, folder: Path) -> Path:
         raise UnreachableError(message)
     file = folder / source.file
     try:
-        torch.hub.download_url_to_file(source.url, str(file), progress=False)
+        request = Request(source.url, headers={"User-Agent": "leopart"})  # noqa: S310 - of the registry
+        with (
+            urlopen(request) as answer,  # noqa: S310
+            whole_file(file) as out,
+        ):
+            promised, came = answer.headers.get("Content-Length"), 0
+            while chunk := _read(answer, source):
+                out.write(chunk)
+                came += len(chunk)
+            if promised is not None and came != int(promised):
+                message = f"{source.url}: the connection broke after {came} of {promised} bytes"
+                raise UnreachableError(message)
     except (OSError, HTTPException) as error:
         message = f"{source.url}: {_first_line(error)}"
         raise UnreachableError(message) from error
     return file
+
+
+def _read(answer: HTTPResponse, source: FileSource) -> bytes:
+    """The next megabyte; trouble of the network is told from trouble of the disk here."""
+    try:
+        return answer.read(2**20)
+    except (OSError, HTTPException) as error:
+        message = f"{source.url}: {_first_line(error)}"
+        raise UnreachableError(message) from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -11,10 +11,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+from leopart.errors import LeopartError
+
+Value = TypeVar("Value")
 
 PRETRAINING = "head of pretraining"
 CLASSIFIER = "classifier"
@@ -27,7 +31,9 @@ _QKV = ("query", "key", "value")
 
 
 class Ledger:
-    """Keys of a checkpoint, and what became of them.
+    """Keys of a checkpoint, as strings, and what became of them.
+
+    Two keys that would get the same name raise `LeopartError`: one of them would be lost.
 
     Attributes:
         state: what is (still) to be loaded, by name.
@@ -37,10 +43,10 @@ class Ledger:
     def __init__(self, raw: Mapping[str, Any], *containers: str) -> None:
         """Take the first of `containers` that is there, else `raw` itself; the rest is training state."""
         inner = next((name for name in containers if isinstance(raw.get(name), Mapping)), None)
-        self.dropped = {} if inner is None else {key: TRAINING for key in raw if key != inner}
-        weights = raw if inner is None else raw[inner]
+        self.dropped = {} if inner is None else {str(key): TRAINING for key in raw if key != inner}
+        weights = _renamed(raw if inner is None else raw[inner], str)
         self.state: dict[str, Tensor] = {key: v for key, v in weights.items() if isinstance(v, Tensor)}
-        self.dropped |= {str(key): TRAINING for key, v in weights.items() if not isinstance(v, Tensor)}
+        self.dropped |= {key: TRAINING for key, v in weights.items() if not isinstance(v, Tensor)}
 
     def drop(self, reason: str, *patterns: str) -> None:
         """Leave out the keys that one of the patterns matches at their start."""
@@ -50,15 +56,18 @@ class Ledger:
 
     def unprefix(self, *prefixes: str) -> None:
         """Take the first prefix that occurs from the keys that have it."""
-        for prefix in prefixes:
-            if any(key.startswith(prefix) for key in self.state):
-                self.state = {key.removeprefix(prefix): value for key, value in self.state.items()}
-                return
+        found = next((prefix for prefix in prefixes if any(key.startswith(prefix) for key in self.state)), "")
+        self.state = _renamed(self.state, lambda key: key.removeprefix(found))
 
     def rename(self, *pairs: tuple[str, str]) -> None:
         """Replace each pattern, at the start of a key or after a dot, by its new form."""
-        for old, new in pairs:
-            self.state = {re.sub(rf"(?:^|(?<=\.)){old}", new, key): v for key, v in self.state.items()}
+
+        def renamed(key: str) -> str:
+            for old, new in pairs:
+                key = re.sub(rf"(?:^|(?<=\.)){old}", new, key)
+            return key
+
+        self.state = _renamed(self.state, renamed)
 
 
 def plain(raw: Mapping[str, Any]) -> Ledger:
@@ -77,7 +86,7 @@ def dino(raw: Mapping[str, Any]) -> Ledger:
 def mocov3(raw: Mapping[str, Any]) -> Ledger:
     """MoCo-v3: the base encoder. Its position table is fixed (sines and cosines) but in the file."""
     book = Ledger(raw, "state_dict")
-    book.drop(PRETRAINING, r"(module\.)?predictor\.", r"(module\.base_encoder\.)?head\.")
+    book.drop(PRETRAINING, r"(module\.)?predictor\.", r"((module\.)?base_encoder\.)?head\.")
     book.drop(TEACHER, r"(module\.)?momentum_encoder\.")
     book.unprefix("module.base_encoder.", "base_encoder.")
     return book
@@ -134,12 +143,15 @@ def dinov3(raw: Mapping[str, Any]) -> Ledger:
     """DINOv3 as Meta, `transformers` or timm lay it out.
 
     Its keys have no bias: Meta's file holds one that a mask sets to zero. timm's files may leave out the
-    biases of queries and values as well, where they are zero.
+    biases of queries and values as well, where all of them are zero.
+
+    Raises:
+        LeopartError: the keys of a block have a bias other than zero; the network has no place for it.
     """
     book = Ledger(raw, "teacher", "model")
     book.drop(MASK, r"(\w+\.)*mask_token$")
     book.drop(RECOMPUTED, r"(backbone\.|model\.)?rope(_embed|_embeddings)?\.")
-    book.drop("mask of a bias", r"(\w+\.)*qkv\.bias_mask$")
+    _apply_masks(book)
     book.unprefix("backbone.")
     book.rename(
         (r"storage_tokens", "reg_token"),
@@ -155,14 +167,40 @@ def dinov3(raw: Mapping[str, Any]) -> Ledger:
         (r"attn\.([qv])_proj\.bias", r"attn.\1_bias"),
     )
     _fuse(book.state, ("q_proj", "k_proj", "v_proj"), "qkv")
-    for weight in [key for key in book.state if key.endswith("attn.qkv.weight")]:
-        stem = weight.removesuffix("qkv.weight")
-        if (bias := book.state.pop(f"{stem}qkv.bias", None)) is not None:
-            query, _, value = bias.chunk(3)
-            book.state |= {f"{stem}q_bias": query, f"{stem}v_bias": value}
-        for name in ("q_bias", "v_bias"):
-            book.state.setdefault(stem + name, torch.zeros(len(book.state[weight]) // 3))
+    _split_biases(book.state)
     return book
+
+
+def _apply_masks(book: Ledger) -> None:
+    """Set to zero what the masks of Meta's DINOv3 do; a mask that fits no bias is left over."""
+    for mask in [key for key in book.state if re.search(r"(^|\.)qkv\.bias_mask$", key)]:
+        bias = mask.removesuffix("_mask")
+        if bias in book.state and book.state[bias].shape == book.state[mask].shape:
+            book.state[bias] = book.state[bias].masked_fill(book.state[mask] == 0, 0)
+            book.drop("mask of a bias", f"{re.escape(mask)}$")
+
+
+def _split_biases(state: dict[str, Tensor]) -> None:
+    """DINOv3's biases of queries and values, from one with the keys' or zero where no block has any."""
+    none = not any(re.search(r"attn\.(q_bias|v_bias|qkv\.bias(_mask)?)$", key) for key in state)
+    for weight in [key for key, v in state.items() if key.endswith("attn.qkv.weight") and v.ndim == 2]:
+        stem, length = weight.removesuffix("qkv.weight"), len(state[weight])
+        if none:
+            state |= {f"{stem}{name}": torch.zeros(length // 3) for name in ("q_bias", "v_bias")}
+            continue
+        whole, halves = f"{stem}qkv.bias", {f"{stem}q_bias", f"{stem}v_bias"}
+        fits = whole in state and state[whole].shape == (length,) and length % 3 == 0
+        if not fits or halves & state.keys():
+            continue  # a gap, or too much: what does not fit is listed when the network is built
+        query, keys, value = state[whole].chunk(3)
+        if bool(keys.any()):
+            message = (
+                f"{whole} holds a bias of the keys, which DINOv3 does not have, and no mask sets it to zero; "
+                "check that the file belongs to this backbone"
+            )
+            raise LeopartError(message)
+        del state[whole]
+        state |= {f"{stem}q_bias": query, f"{stem}v_bias": value}
 
 
 def leopart(raw: Mapping[str, Any]) -> Ledger:
@@ -221,6 +259,20 @@ def _resnet(book: Ledger, reason: str, *unused: str, prefix: str) -> Ledger:
         count = mean.replace("running_mean", "num_batches_tracked")
         book.state.setdefault(count, torch.tensor(0))
     return book
+
+
+def _renamed(state: Mapping[Any, Value], name: Callable[[Any], str]) -> dict[str, Value]:
+    """The values under new names, which must differ."""
+    origin: dict[str, Any] = {}
+    for key in state:
+        if (new := name(key)) in origin:
+            message = (
+                f"the keys {origin[new]!r} and {key!r} of the checkpoint both stand for {new!r}; "
+                "give a file with one of them"
+            )
+            raise LeopartError(message)
+        origin[new] = key
+    return {new: state[key] for new, key in origin.items()}
 
 
 def _fuse(state: dict[str, Tensor], parts: tuple[str, ...], whole: str) -> None:

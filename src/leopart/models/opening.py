@@ -13,7 +13,7 @@ from leopart.models.checkpoint import SUFFIXES
 from leopart.models.conversion import read_foreign
 from leopart.models.initial import random_weights
 from leopart.models.registry import BACKBONES, backbone_spec
-from leopart.models.spec import BackboneSpec
+from leopart.models.spec import UNKNOWN, BackboneSpec, unvouched
 from leopart.models.timm_models import timm_weights
 from leopart.models.weights import fetch
 
@@ -43,6 +43,9 @@ def open_weights(name: str, arch: str | None = None) -> Opened:
         LeopartError: no such backbone; weights that cannot be had, are damaged or do not fit.
     """
     kind, _, rest = name.partition(":")
+    if arch is not None and (kind in BACKBONES or kind == "timm"):
+        message = f"{name} says itself which network it is: leave out arch={arch!r}"
+        raise LeopartError(message)
     if kind == "timm" and rest:
         spec, state, hashed = timm_weights(rest)
         return Opened(spec, state, hashed, name)
@@ -78,6 +81,8 @@ def _file(path: Path, arch: str | None) -> Opened:
         raise LeopartError(message)
     spec = backbone_spec(arch)
     read = read_foreign(path, spec)
+    if not any(known.sha256 and read.sha256.startswith(known.sha256) for known in spec.files):
+        spec = unvouched(spec, path.stem, path.name, read.sha256)
     return Opened(spec, read.state, read.sha256, f"{arch}:{source}")
 
 
@@ -86,4 +91,9 @@ def _own(path: Path, spec: BackboneSpec | None, source: str) -> Opened:
     from safetensors.torch import load_file
 
     card = verify(path)
-    return Opened(spec or card.spec, load_file(path), card.sha256, source)
+    spec = spec or card.spec
+    if (
+        card.spec.licence == UNKNOWN and spec.licence != UNKNOWN
+    ):  # the row would claim what nobody vouches for
+        spec = unvouched(spec, spec.name, path.name, card.sha256)
+    return Opened(spec, load_file(path), card.sha256, source)

@@ -200,7 +200,7 @@ def _supervised(size: str, **changes: object) -> BackboneSpec:
 _LEOPART = replace(
     _DINO,
     licence="MIT",
-    origin="DINO's ViT, tuned on ImageNet-100 without labels by the authors of Leopart.",
+    origin="DINO's ViT, tuned on ImageNet-100, COCO or both without labels by the authors of Leopart.",
     citation="Ziegler and Asano, Self-Supervised Learning of Object Parts for Semantic Segmentation, "
     "CVPR 2022",
     family="leopart",
@@ -220,7 +220,8 @@ _RANDOM = replace(
     citation="none",
     family="random",
 )
-_PAPER_NORM = {"mean": _DINO.mean, "std": _DINO.std}
+_PAPER_POSITIONS = {"position_resampling": "dino"}
+_PAPER_NORM = {"mean": _DINO.mean, "std": _DINO.std, **_PAPER_POSITIONS}
 
 ROWS = (
     _leopart("s", 16),
@@ -238,7 +239,9 @@ ROWS = (
     _mae("b"),
     _mae("l"),
     _mocov3("s"),
-    _mocov3("s", name="mocov3_vits16_paper", summary="same, the paper's 6 heads", heads=6),
+    _mocov3(
+        "s", name="mocov3_vits16_paper", summary="same, the paper's 6 heads", heads=6, **_PAPER_POSITIONS
+    ),
     _mocov3("b"),
     _supervised("s"),
     _supervised("s", name="supervised_vits16_paper", summary="same, the paper's mean and std", **_PAPER_NORM),

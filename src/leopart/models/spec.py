@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from leopart.errors import LeopartError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+UNKNOWN = "unknown"
+"""Licence and citation of weights whose origin nobody vouches for."""
 
 
 @dataclass(frozen=True)
@@ -127,3 +131,26 @@ class BackboneSpec:
         if self.image_size % self.patch_size:
             message = f"backbone {self.name}: image_size must be a multiple of patch_size {self.patch_size}"
             raise LeopartError(message)
+
+
+def unvouched(spec: BackboneSpec, name: str, file: str, sha256: str) -> BackboneSpec:
+    """The row as a file of unknown origin has it: the same network, and nothing claimed of its weights.
+
+    Args:
+        spec: the row whose network the file holds.
+        name: what to call it.
+        file: name of the file.
+        sha256: its hash.
+    """
+    return replace(
+        spec,
+        name=name,
+        weights=name,
+        source=None,
+        files=(),
+        gated=False,
+        licence=UNKNOWN,
+        citation=UNKNOWN,
+        labels=f"{UNKNOWN} (backbone)",
+        origin=f"From {file} (SHA-256 {sha256}), of unknown origin.",
+    )

