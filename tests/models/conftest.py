@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import os
 import zipfile
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import onnx
@@ -21,24 +18,6 @@ from leopart.models.registry import BACKBONES, BackboneSpec, PackageSource
 from leopart.models.weights import _download, fetch
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def golden_folder() -> Path:
-    folder = Path(os.environ.get("LEOPART_GOLDEN", REPOSITORY.parent / "shared" / "golden"))
-    if not folder.is_dir():
-        pytest.skip("no golden vectors here; set LEOPART_GOLDEN to their folder")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def adapter() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "golden_adapter", REPOSITORY / "tests" / "golden_adapter.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
