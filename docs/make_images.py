@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from leopart.data.images import load_photo
+from leopart.data.masks import read_index_mask
 from leopart.files import whole_file
-from leopart.segment.masks import jpeg, load_mask, overlay
+from leopart.segment.masks import jpeg, overlay
 from leopart.segment.palette import colours, part_colours
 
 #: File in DEMO/photos, and the centre of the square that is shown, as fractions of width and height.
@@ -53,7 +54,7 @@ def _column(
 ) -> list[NDArray[np.uint8]]:
     """One photo three times, cut to a square: as it is, with its parts, with its objects."""
     photo = load_photo(demo / "sample-photos" / name)
-    masks = [load_mask(demo / kind / Path(name).with_suffix(".png")) for kind in ("parts", "objects")]
+    masks = [read_index_mask(demo / kind / Path(name).with_suffix(".png")) for kind in ("parts", "objects")]
     pictures = [photo, *(overlay(photo, *pair) for pair in zip(masks, palettes, strict=True))]
     height, width = photo.shape[:2]
     side = min(height, width)

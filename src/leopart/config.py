@@ -48,9 +48,7 @@ class RunConfig:
         """
         if self.batch_size != "auto" and self.batch_size < 1:
             raise LeopartError(f"--batch-size must be at least 1 or auto, got {self.batch_size}")
-        # Not the methods of Path: they raise where a parent folder may not be entered.
-        if os.path.lexists(self.out) and not os.path.isdir(self.out):  # noqa: PTH112
-            raise LeopartError(f"--out {self.out} is a file: give a folder")
+        _require_folder(self.out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,8 +158,13 @@ class ExportConfig:
 
     def check(self) -> None:
         """See `RunConfig.check`."""
-        if os.path.lexists(self.out) and not os.path.isdir(self.out):  # noqa: PTH112 - as above
-            raise LeopartError(f"--out {self.out} is a file: give a folder")
+        _require_folder(self.out)
+
+
+def _require_folder(out: Path) -> None:
+    is_folder = os.path.isdir(out)  # noqa: PTH112 - Path's own raises where a parent may not be entered
+    if os.path.lexists(out) and not is_folder:
+        raise LeopartError(f"--out {out} is a file: give a folder")
 
 
 def _require_images(images: tuple[Path, ...]) -> None:

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from leopart.errors import LeopartError
-from leopart.segment.masks import load_mask, overlay, save_mask, save_overlay, shrink, upsample_labels
+from leopart.data.masks import read_index_mask
+from leopart.segment.masks import overlay, save_mask, save_overlay, shrink, upsample_labels
 from leopart.segment.palette import colours
 
 
@@ -100,7 +100,7 @@ def test_save_mask__palette_png_holds_ids_and_colours(tmp_path, largest):
         assert image.mode == "P"
         assert np.array_equal(np.asarray(image), ids)
         assert np.array_equal(np.asarray(image.convert("RGB")), table[ids])
-    assert np.array_equal(load_mask(tmp_path / "new" / "m.png"), ids)
+    assert np.array_equal(read_index_mask(tmp_path / "new" / "m.png"), ids)
 
 
 def test_save_mask__many_ids_are_16_bit_grey(tmp_path):
@@ -108,13 +108,13 @@ def test_save_mask__many_ids_are_16_bit_grey(tmp_path):
     save_mask(tmp_path / "m.png", ids, colours(300))
     with Image.open(tmp_path / "m.png") as image:
         assert image.mode == "I;16"
-    assert np.array_equal(load_mask(tmp_path / "m.png"), ids)
+    assert np.array_equal(read_index_mask(tmp_path / "m.png"), ids)
 
 
 def test_save_mask__palette_longer_than_needed_and_longer_than_256(tmp_path):
     for length in (40, 256, 700):
         save_mask(tmp_path / "m.png", np.array([[0, 2]]), colours(length))
-        assert load_mask(tmp_path / "m.png").tolist() == [[0, 2]]
+        assert read_index_mask(tmp_path / "m.png").tolist() == [[0, 2]]
 
 
 def test_save_mask__same_ids_same_bytes(tmp_path):
@@ -131,17 +131,6 @@ def test_save_mask__refuses_ids_it_cannot_hold(tmp_path, ids, words):
     with pytest.raises(ValueError, match=words):
         save_mask(tmp_path / "m.png", np.array(ids), colours(5))
     assert not list(tmp_path.iterdir())
-
-
-def test_load_mask__says_what_is_wrong(tmp_path):
-    (tmp_path / "text.png").write_text("not a picture")
-    Image.new("RGB", (3, 3)).save(tmp_path / "rgb.png")
-    with pytest.raises(LeopartError, match="cannot read mask"):
-        load_mask(tmp_path / "none.png")
-    with pytest.raises(LeopartError, match="cannot read mask"):
-        load_mask(tmp_path / "text.png")
-    with pytest.raises(LeopartError, match="RGB image, not a mask"):
-        load_mask(tmp_path / "rgb.png")
 
 
 def scene():

@@ -13,9 +13,9 @@ import yaml
 from PIL import Image, ImageDraw
 
 from leopart.config import PredictConfig, SegmentConfig
+from leopart.data.masks import read_index_mask
 from leopart.errors import LeopartError
 from leopart.features.extract import Extractor
-from leopart.segment.masks import load_mask
 from leopart.segment.pipeline import predict_photos, segment_photos
 from leopart.segment.report import CONTACT_SHEET, Credit
 from leopart.segment.segmenter import Segmenter
@@ -116,15 +116,15 @@ def test_masks_on_disk_are_what_the_saved_segmenter_predicts_in_python(config, p
 
     for photo in photos.iterdir():
         result = segmenter.predict(photo)
-        np.testing.assert_array_equal(load_mask(config.out / "parts" / photo.name), result.parts)
-        np.testing.assert_array_equal(load_mask(config.out / "objects" / photo.name), result.objects)
+        np.testing.assert_array_equal(read_index_mask(config.out / "parts" / photo.name), result.parts)
+        np.testing.assert_array_equal(read_index_mask(config.out / "objects" / photo.name), result.objects)
 
 
 def test_no_foreground_rule_makes_every_pixel_a_part(config, photos):
     summary = segment_photos(replace(config, foreground="none"))
 
     assert summary.results["foreground share"] == 1
-    assert all(load_mask(config.out / "parts" / photo.name).min() >= 1 for photo in photos.iterdir())
+    assert all(read_index_mask(config.out / "parts" / photo.name).min() >= 1 for photo in photos.iterdir())
 
 
 def test_auto_finds_parts_and_objects(config):
@@ -284,3 +284,11 @@ def test_predict_finds_a_backbone_file_that_has_moved(config, tmp_path):
 
     for mask in (config.out / "parts").iterdir():
         assert mask.read_bytes() == (tmp_path / "more" / "parts" / mask.name).read_bytes()
+
+
+def test_a_run_that_cannot_begin_leaves_the_earlier_one_whole(config):
+    segment_photos(config)
+    before = {path: path.read_bytes() for path in config.out.rglob("*.*") if path.name != "config.yaml"}
+    with pytest.raises(LeopartError, match="there is no backbone called 'nothing_vits99'"):
+        segment_photos(replace(config, backbone="nothing_vits99"))
+    assert {path: path.read_bytes() for path in before} == before

@@ -17,6 +17,8 @@ def main(argv: Sequence[str]) -> int:
     summary = predict_photos(config, track=tracker(config.quiet))
     for failure in summary.failures:
         say(f"leopart: {failure.reason}")
+    for warning in summary.warnings:
+        say(f"note: {warning}", quiet=config.quiet)
     done = summary.counts["photos"] - summary.counts["failed"]
     say(f"masks of {counted(done, 'photo')}: {config.out.resolve()}", quiet=config.quiet)
     return 1 if summary.failures else 0

@@ -221,7 +221,7 @@ def _orientation(image: Image.Image) -> int:
     try:
         # Not the method of the PNG class: it decodes the pixels to look for EXIF behind them.
         value = Image.Image.getexif(image).get(_ORIENTATION_TAG, 1)
-    except Exception:  # noqa: BLE001 - see above
+    except Exception:  # noqa: BLE001 - damaged EXIF raises nearly anything, and harms no pixel
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 

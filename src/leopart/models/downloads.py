@@ -92,7 +92,7 @@ def _from_address(source: FileSource, folder: Path) -> Path:
     try:
         request = Request(source.url, headers={"User-Agent": "leopart"})  # noqa: S310 - of the registry
         with (
-            urlopen(request) as answer,  # noqa: S310
+            urlopen(request) as answer,  # noqa: S310 - an address of the registry
             whole_file(file) as out,
         ):
             promised, came = answer.headers.get("Content-Length"), 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from leopart.errors import LeopartError
 from leopart.files import whole_file
 
 Label = TypeVar("Label", bound=np.integer[Any])
@@ -134,26 +132,6 @@ def save_mask(path: Path, ids: Labels, palette: Pixels) -> None:
         image = Image.fromarray(ids.astype(np.uint16))
     with whole_file(path) as file:
         image.save(file, format="PNG")
-
-
-def load_mask(path: Path) -> NDArray[np.int32]:
-    """Read a label map written by `save_mask`, or any palette or grey PNG: id = pixel value, int32 [H, W].
-
-    Raises:
-        LeopartError: the file cannot be read or is not a palette or grey image.
-    """
-    try:
-        with warnings.catch_warnings():
-            # A mask has its photo's size, and the photo was taken as it is.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                mode, ids = image.mode, np.asarray(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise LeopartError(f"cannot read mask {path}: {error}; write it again or leave it out") from error
-    if ids.ndim != 2 or mode == "F":
-        message = f"{path} is a {mode} image, not a mask; give a palette or grey PNG whose values are ids"
-        raise LeopartError(message)
-    return ids.astype(np.int32)
 
 
 def shrink(photo: Pixels, ids: Labels, longest: int) -> tuple[Pixels, Labels]:

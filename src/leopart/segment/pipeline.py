@@ -56,8 +56,6 @@ def segment_photos(
     config.check()
     watch = Stopwatch()
     photos = _photos(config)
-    for name in ("report.html", "summary.json"):  # of an earlier run: they would not fit the new masks
-        (config.out / name).unlink(missing_ok=True)
     segmenter = _segmenter(config)
     with watch.stage("loading the backbone"):
         extractor = segmenter.extractor
@@ -65,6 +63,8 @@ def segment_photos(
         store, failures = _extract(config, segmenter, photos, track)
     with watch.stage("parts and objects"):
         fit = segmenter.fit_features(store, track=track).fit_
+    for name in ("report.html", "summary.json", "segmenter/segmenter.json"):
+        (config.out / name).unlink(missing_ok=True)  # of an earlier run: they would not fit the new masks
     with watch.stage("masks"):
         written, patches = _write_masks(config, photos, segmenter, store, failures, track)
     _require_some(photos, failures)
