@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import clustering, extraction, masks
+from benchmarks import clustering, extraction, loss, masks, training_step, views
 
-_SUITES = {"extraction": extraction.run, "clustering": clustering.run, "masks": masks.run}
+_SUITES = {
+    "extraction": extraction.run,
+    "clustering": clustering.run,
+    "masks": masks.run,
+    "loss": loss.run,
+    "views": views.run,
+    "step": training_step.run,
+}
 
 
 def main(names: list[str]) -> None:

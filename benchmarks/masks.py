@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 from benchmarks.harness import Comparison, compare
-from leopart.segment.masks import upsample_labels
+from leopart.drawing.masks import upsample_labels
 
 
 def run() -> Iterator[Comparison]:

@@ -19,9 +19,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from leopart.data.images import load_photo
 from leopart.data.masks import read_index_mask
+from leopart.drawing.masks import jpeg, overlay
+from leopart.drawing.palette import colours, part_colours
 from leopart.files import whole_file
-from leopart.segment.masks import jpeg, overlay
-from leopart.segment.palette import colours, part_colours
 
 #: File in DEMO/photos, and the centre of the square that is shown, as fractions of width and height.
 PHOTOS = (

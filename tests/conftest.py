@@ -18,6 +18,7 @@ from leopart.files import sha256
 from leopart.models.backbone import Backbone, load_backbone
 from leopart.models.cards import WeightsCard, write_card
 from leopart.models.registry import BackboneSpec
+from leopart.recipe import Recipe
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -121,3 +122,32 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory, make_tiny_weights) ->
 def tiny_backbone(tiny_weights: Path) -> Backbone:
     """The network in `tiny_weights`, on the CPU."""
     return load_backbone(tiny_weights)
+
+
+@pytest.fixture(scope="session")
+def short_recipe() -> Recipe:
+    """Of an adaptation of eight steps that cost nothing and change much."""
+    return Recipe(
+        train_blocks=1,
+        local_crops=1,
+        global_size=32,
+        local_size=16,
+        prototypes=6,
+        head_hidden=16,
+        head_out=8,
+        queue=40,
+        roi_bins=3,
+        batch_size=2,
+        steps=8,
+        lr=3e-2,
+        lr_head=3e-2,
+        momentum=0.9,
+        precision="fp32",
+    )
+
+
+@pytest.fixture
+def short_adaptation(monkeypatch: pytest.MonkeyPatch, short_recipe: Recipe) -> None:
+    """Adaptations take the short recipe, and draw two photos."""
+    monkeypatch.setattr("leopart.training.adaptation.adaptation", lambda *_: short_recipe)
+    monkeypatch.setattr("leopart.training.adaptation._SHEET_PHOTOS", 2)

@@ -11,14 +11,22 @@ import torch
 from leopart.clustering.cooccurrence import Cooccurrence, edge_list
 from leopart.clustering.foreground import cluster_precision as _cluster_precision
 from leopart.clustering.kmeans import kmeans
+from leopart.data.crops import pair_boxes
 from leopart.evaluation.confusion import Confusion
 from leopart.evaluation.jaccard import mean_foreground_jaccard
 from leopart.evaluation.matching import hungarian, many_to_one
 from leopart.features.reduce import fit_reduction
 from leopart.models.attention import attention_mask as _attention_mask
 from leopart.models.backbone import build_backbone
+from leopart.models.heads import DenseHead
 from leopart.models.positions import resample_position_table
 from leopart.models.registry import BackboneSpec
+from leopart.training.alignment import alignment_matrix
+from leopart.training.loss import LossSettings
+from leopart.training.loss import dense_loss as _dense_loss
+from leopart.training.optimisation import ema_update, parameter_groups
+from leopart.training.schedules import cosine
+from leopart.training.sinkhorn import sinkhorn as _sinkhorn
 
 
 def pos_embed(table, height, width, patch_size):
@@ -50,6 +58,10 @@ def vit(state, images, heads, patch_size):
     weights = {key: torch.tensor(np.asarray(value, dtype=np.float32)) for key, value in state.items()}
     features = build_backbone(spec, weights).encode(torch.from_numpy(images))
     return features.tokens.flatten(1, 2).numpy(), features.attention.flatten(2).numpy()
+
+
+def boxes(crops, n_gc, sizes):
+    return pair_boxes(crops, int(n_gc), sizes)
 
 
 def attention_mask(attn, keep):
@@ -105,3 +117,72 @@ def kmeans_pipeline(features, gt, grid, num_classes, k, pca_dim, seeds, spherica
         match = hungarian if k == num_classes else many_to_one
         scores.append(match(confusion.matrix).miou)
     return np.array(scores)
+
+
+def sinkhorn(scores, n_last, eps, iterations):
+    return _sinkhorn(torch.from_numpy(scores), eps, iterations)[-n_last:].numpy()
+
+
+def dense_loss(
+    teacher_scores,
+    student_global,
+    student_local,
+    gc_boxes,
+    all_boxes,
+    patch_size,
+    mask,
+    queue_scores,
+    temperature,
+    eps,
+    iterations,
+    mask_threshold,
+):
+    views = [
+        None if v is None else torch.tensor(v, requires_grad=True) for v in (student_global, student_local)
+    ]
+    parts = _dense_loss(
+        torch.from_numpy(teacher_scores),
+        *views,
+        torch.from_numpy(gc_boxes),
+        torch.from_numpy(all_boxes),
+        patch_size,
+        None if mask is None else torch.from_numpy(mask) > 0,
+        None if queue_scores is None else torch.from_numpy(queue_scores),
+        settings=LossSettings(temperature, eps, iterations, mask_threshold=mask_threshold),
+    )
+    parts.loss.backward()
+    return parts.loss.item(), *(None if v is None else v.grad.numpy() for v in views)
+
+
+def roi_align(x, boxes, output_size):
+    batch, channels, height, width = x.shape
+    matrices = alignment_matrix(torch.from_numpy(boxes), height, width, output_size)
+    aligned = matrices @ torch.from_numpy(x).reshape(batch, 1, channels, -1).transpose(2, 3)
+    return aligned.transpose(2, 3).reshape(*boxes.shape[:2], channels, output_size, output_size).numpy()
+
+
+def head(state, tokens):
+    weights = {key: torch.tensor(np.asarray(value, dtype=np.float32)) for key, value in state.items()}
+    prototypes, out = weights["prototypes.weight"].shape
+    hidden, dim = weights["projection_head.0.weight"].shape
+    layers = sum(key.startswith("projection_head") and key.endswith("weight") for key in weights)
+    network = DenseHead(dim, prototypes, hidden, out, layers)
+    network.load_state_dict(weights)
+    network.normalise_prototypes()
+    with torch.no_grad():
+        return tuple(part.numpy() for part in network(torch.from_numpy(tokens)))
+
+
+def schedules(start, end, total_steps, steps):
+    return np.array([cosine(start, end, int(step), total_steps) for step in steps])
+
+
+def ema(teacher, student, momentum):
+    moved = {name: torch.tensor(value) for name, value in teacher.items()}
+    ema_update(moved.values(), [torch.tensor(student[name]) for name in moved], momentum)
+    return {name: value.numpy() for name, value in moved.items()}
+
+
+def optim_groups(names, shapes):
+    with torch.device("meta"):
+        return parameter_groups((name, torch.empty(shape)) for name, shape in zip(names, shapes, strict=True))

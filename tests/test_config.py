@@ -24,6 +24,7 @@ def config(tmp_path):
         ("parts", ["auto", 1, 2000]),
         ("objects", ["auto", 1, 2000]),
         ("foreground", ["auto", "none", 0.0, 1.0]),
+        ("adapt", ["auto", True, False, 0.01, 10**4]),
     ],
 )
 def test_the_ends_of_every_range_are_taken(config, option, values):
@@ -43,6 +44,10 @@ def test_the_ends_of_every_range_are_taken(config, option, values):
         ("objects", 2001, "--objects must be auto or from 1 to 2000, got 2001"),
         ("foreground", -0.01, "--foreground must be auto, none or from 0 to 1, got -0.01"),
         ("foreground", 1.5, "--foreground must be auto, none or from 0 to 1, got 1.5"),
+        ("adapt", 0.0, "--adapt takes minutes above 0, or nothing, got 0"),
+        ("adapt", -1.0, "--adapt takes minutes above 0, or nothing, got -1"),
+        ("adapt", float("nan"), "--adapt takes minutes above 0, or nothing, got nan"),
+        ("adapt", float("inf"), "--adapt takes minutes above 0, or nothing, got inf"),
         ("foreground", float("nan"), "--foreground must be auto, none or from 0 to 1, got nan"),
         ("images", (), "no photos are given: name their folder, or files, before --out"),
     ],
@@ -102,7 +107,7 @@ def test_a_configuration_cannot_be_changed(config):
 
 OPTIONS = {
     RunConfig: "out overlays device batch_size config quiet",
-    FitConfig: "out overlays device batch_size config quiet backbone size keep_aspect parts objects "
+    FitConfig: "out overlays device batch_size config quiet backbone adapt size keep_aspect parts objects "
     "foreground communities precision features seed",
 }
 OPTIONS[DemoConfig] = OPTIONS[FitConfig]

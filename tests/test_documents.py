@@ -22,19 +22,33 @@ import leopart
 from leopart.cli import weights
 from leopart.cli.main import COMMANDS, main
 from leopart.cli.options import parse
-from leopart.config import DemoConfig, ExportConfig, FitConfig, PredictConfig, RunConfig, SegmentConfig
+from leopart.config import (
+    DemoConfig,
+    EvaluateConfig,
+    ExportConfig,
+    FigureConfig,
+    FitConfig,
+    PredictConfig,
+    RunConfig,
+    SegmentConfig,
+    TrainConfig,
+)
 from leopart.models.backbone import Backbone, build_backbone
 from leopart.models.registry import BACKBONES
+from leopart.recipe import Recipe
 from leopart.segment import segmenter
 from leopart.segment.pipeline import segment_photos
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
-CONFIGS: dict[str, type[RunConfig | ExportConfig]] = {
+CONFIGS: dict[str, type[RunConfig | ExportConfig | EvaluateConfig | FigureConfig | TrainConfig]] = {
     "demo": DemoConfig,
     "segment": SegmentConfig,
     "predict": PredictConfig,
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "figure": FigureConfig,
     "export": ExportConfig,
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -129,6 +143,8 @@ def check_leopart(words: list[str]) -> None:
     elif "--help" in words:
         with pytest.raises(SystemExit, match=r"^0$"):
             main(words)
+    elif words == ["train", "--presets"]:
+        assert main(words) == 0
     elif words[0] == "weights":
         tyro.cli(weights.Command, args=words[1:])
     else:
@@ -138,7 +154,7 @@ def check_leopart(words: list[str]) -> None:
         parse(config, words[0], words[1:])
 
 
-def write_config(path: Path, config: type[RunConfig | ExportConfig]) -> None:
+def write_config(path: Path, config: type) -> None:
     """A file as an earlier run leaves it: all that the command requires."""
     values: dict[str, object] = {field.name: "somewhere" for field in fields(config) if required(field)}
     if "images" in values:
@@ -219,6 +235,8 @@ def expected(config: type, without: type | None = None, positional: tuple[str, .
         # By type, because 0 == False.
         known = field.default is None or isinstance(field.default, bool)
         default = "required" if required(field) else words[field.default] if known else str(field.default)
+        if isinstance(field.default, tuple):
+            default = " ".join(map(str, field.default)) or "not set"
         if field.name not in left_out:
             result[name] = default
     return result
@@ -233,6 +251,10 @@ def test_every_option_is_documented_with_its_default() -> None:
     assert found["leopart demo"] | run | fit == expected(DemoConfig)
     assert found["leopart segment"] | run | fit == expected(SegmentConfig, positional=images)
     assert found["leopart predict"] | run == expected(PredictConfig, positional=images)
+    assert found["leopart train"] == expected(TrainConfig, without=Recipe, positional=("preset",))
+    assert found["What a preset sets"] == expected(Recipe)
+    assert found["leopart evaluate"] == expected(EvaluateConfig, positional=("task",))
+    assert found["leopart figure"] == expected(FigureConfig, positional=("name", "run"))
     assert found["leopart export"] == expected(ExportConfig, positional=("model",))
 
 
@@ -275,6 +297,18 @@ def test_every_file_and_key_of_the_output_is_described(tmp_path: Path, tiny_weig
         card["preprocessing"],
     ):
         assert [key for key in part if f"`{key}`" not in text] == []
+
+
+@pytest.mark.usefixtures("short_adaptation")
+def test_every_key_of_an_adaptation_is_described(tmp_path: Path, tiny_weights: Path) -> None:
+    paint(tmp_path / "photos")
+    options: dict[str, Any] = {"backbone": str(tiny_weights), "size": 64, "adapt": 1.0}
+    summary = segment_photos(
+        SegmentConfig(images=(tmp_path / "photos",), out=tmp_path / "out", device="cpu", **options)
+    )
+    text = (ROOT / "docs" / "output.md").read_text(encoding="utf-8")
+    assert [key for key in summary.results["adaptation"] if f"`{key}`" not in text] == []
+    assert [path.name for path in (tmp_path / "out" / "segmenter").iterdir() if path.name not in text] == []
 
 
 def test_all_files_give_the_same_version() -> None:

@@ -14,6 +14,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from leopart.cli.main import main
+from leopart.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,19 @@ def segmented(tmp_path_factory: pytest.TempPathFactory, quick: tuple[str, ...]) 
     )
     assert (ran.status, ran.err) == (0, "")
     return folder / "out"
+
+
+@pytest.fixture(scope="session")
+def adapted(
+    tmp_path_factory: pytest.TempPathFactory, segmented: Path, quick: tuple[str, ...], short_recipe: Recipe
+) -> Path:
+    """What `segment --adapt` left behind for the photos of `segmented`. Not to be changed."""
+    out = tmp_path_factory.mktemp("adapted") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("leopart.training.adaptation.adaptation", lambda *_: short_recipe)
+        ran = run_command("segment", segmented.parent / "photos", "--out", out, *quick, "--adapt", "1")
+    assert ran.status == 0, ran.err
+    return out
 
 
 @pytest.fixture(scope="session")

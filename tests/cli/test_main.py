@@ -36,7 +36,7 @@ def test_an_unknown_command_is_named_with_the_known_ones(run):
 
     assert ran.status == 2
     assert ran.lines == [
-        "leopart: there is no command 'segmnet': choose demo, segment, predict, export, weights",
+        f"leopart: there is no command 'segmnet': choose {', '.join(cli.COMMANDS)}",
     ]
 
 
@@ -60,7 +60,7 @@ def test_help_loads_nothing_heavy():
     assert "usage: leopart COMMAND" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["segment", "predict", "demo"])
+@pytest.mark.parametrize("command", ["segment", "predict", "demo", "evaluate", "figure"])
 def test_the_help_of_a_command_does_not_wait_for_torch(command):
     code = (
         "import sys; from leopart.cli.main import main\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from leopart.cli.options import parse
-from leopart.config import DemoConfig, PredictConfig, SegmentConfig
+from leopart.config import DemoConfig, EvaluateConfig, FigureConfig, PredictConfig, SegmentConfig
 from leopart.errors import LeopartError
 
 
@@ -28,6 +28,7 @@ def test_two_words_are_enough():
 def test_every_option_of_segment_reaches_the_configuration():
     words = (
         "a b.jpg --out o --no-overlays --device cuda:1 --batch-size 4 --quiet --backbone x.safetensors "
+        "--adapt 2.5 "
         "--size 224 --keep-aspect --parts 7 --objects 3 --foreground 0.25 --communities louvain "
         "--precision fp16 --features f --seed 5"
     )
@@ -41,6 +42,7 @@ def test_every_option_of_segment_reaches_the_configuration():
         batch_size=4,
         quiet=True,
         backbone="x.safetensors",
+        adapt=2.5,
         size=224,
         keep_aspect=True,
         parts=7,
@@ -59,6 +61,39 @@ def test_predict_takes_the_segmenter_first():
     assert config == PredictConfig(segmenter=Path("seg"), images=(Path("a.jpg"), Path("b")), out=Path("o"))
 
 
+def test_every_option_of_evaluate_reaches_the_configuration():
+    words = (
+        "overclustering --data folder:d --out o.json --backbone b --masks m --split val "
+        "--ignore horse mountain --k 21 100 --seeds 3 --size 224 --eval-size 50 --features 8 "
+        "--normalise --precision fp16 --device cuda:1 --batch-size 4 --quiet"
+    )
+    assert parse(EvaluateConfig, "evaluate", words.split()) == EvaluateConfig(
+        task="overclustering",
+        data="folder:d",
+        out=Path("o.json"),
+        backbone="b",
+        masks="m",
+        split="val",
+        ignore=("horse", "mountain"),
+        k=(21, 100),
+        seeds=3,
+        size=224,
+        eval_size=50,
+        features=8,
+        normalise=True,
+        precision="fp16",
+        device="cuda:1",
+        batch_size=4,
+        quiet=True,
+    )
+
+
+def test_figure_takes_its_name_and_the_run_first():
+    config = parse(FigureConfig, "figure", ["training", "run", "--out", "o", "--milliseconds", "90"])
+
+    assert config == FigureConfig(name="training", run=Path("run"), out=Path("o"), milliseconds=90)
+
+
 def test_demo_needs_no_word_at_all():
     assert parse(DemoConfig, "demo", []) == DemoConfig()
 
@@ -69,10 +104,50 @@ def test_foreground_takes_words_and_numbers(word):
 
 
 @pytest.mark.parametrize(
+    ("words", "minutes"),
+    [
+        ("photos --out o", False),
+        ("photos --out o --adapt", True),
+        ("--adapt photos --out o", True),
+        ("photos --adapt --out o", True),
+        ("photos --out o --adapt 5", 5.0),
+        ("photos --adapt 0.5 --out o", 0.5),
+        ("photos --out o --adapt=7", 7.0),
+        ("photos --out o --adapt auto", "auto"),
+        ("--no-adapt photos --out o", False),
+    ],
+)
+def test_adapt_takes_minutes_or_stands_alone(words, minutes):
+    config = parse(SegmentConfig, "segment", words.split())
+
+    assert (config.adapt, type(config.adapt)) == (minutes, type(minutes))
+    assert config.images == (Path("photos"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [("5", 5.0), ("0.5", 0.5), ("1", 1.0), ("true", True), ("false", False), ("auto", "auto")],
+)
+def test_a_file_gives_adapt_as_minutes_or_yes_or_no(yaml_file, text, minutes):
+    path = str(yaml_file(f"adapt: {text}\n"))
+    adapt = parse(SegmentConfig, "segment", ["photos", "--out", "o", "--config", path]).adapt
+
+    assert (adapt, type(adapt)) == (minutes, type(minutes))
+
+
+@pytest.mark.parametrize("words", ["--adapt -1", "--adapt=-1", "--adapt 0"])
+def test_minutes_that_make_no_sense_are_refused_in_one_sentence(words):
+    with pytest.raises(LeopartError, match="--adapt takes minutes above 0, or nothing, got"):
+        parse(SegmentConfig, "segment", ["photos", "--out", "o", *words.split()])
+
+
+@pytest.mark.parametrize(
     ("config", "command", "says"),
     [
         (SegmentConfig, "segment", "`leopart segment IMAGES --out OUT`"),
         (PredictConfig, "predict", "`leopart predict SEGMENTER IMAGES --out OUT`"),
+        (EvaluateConfig, "evaluate", "`leopart evaluate TASK --data DATA --out OUT`"),
+        (FigureConfig, "figure", "`leopart figure NAME RUN --out OUT`"),
     ],
 )
 def test_without_any_word_the_command_says_what_to_give(config, command, says):

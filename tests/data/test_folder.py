@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,39 @@ def test_sparse_ids_become_rows(tmp_path: Path):
 
     assert rows.dtype == np.uint8
     assert rows.tolist() == [[0, 0, 1, 1, 2, 2]] * 2 + [[255] * 6] * 2
+
+
+def test_classes_that_are_left_out_lose_their_rows_and_their_pixels(tmp_path: Path):
+    folder = LabelledFolder.open(labelled(tmp_path)).without(["Cow"])
+    rows = folder.rows(folder.read_mask(*folder.pairs[0]))
+
+    assert folder.classes == {0: "background", 200: "sky"}
+    assert folder.background == 0
+    assert rows.tolist() == [[0, 0, 255, 255, 1, 1]] * 2 + [[255] * 6] * 2
+    more = folder.without(["background"])
+    assert (more.classes, more.background) == ({200: "sky"}, None)
+    assert more.rows(more.read_mask(*more.pairs[0])).tolist()[0] == [255, 255, 255, 255, 0, 0]
+    assert LabelledFolder.open(tmp_path).without([]) == LabelledFolder.open(tmp_path)
+
+
+def test_ids_that_are_neither_counted_nor_left_out_are_refused_still(tmp_path: Path):
+    strange_ids(labelled(tmp_path))
+    folder = LabelledFolder.open(tmp_path).without(["cow"])
+    with pytest.raises(LeopartError, match=r"b\.png holds the ids 7, which are no classes"):
+        folder.read_mask(*folder.pairs[1])
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["cows"], "there is no class 'cows' to ignore; did you mean cow?"),
+        (["zebra"], "no class 'zebra' to ignore; the classes are: background, cow, sky"),
+        (["cow", "background", "sky"], "every class is ignored"),
+    ],
+)
+def test_a_class_that_cannot_be_left_out_is_refused(tmp_path: Path, names: list[str], message: str):
+    with pytest.raises(LeopartError, match=re.escape(message)):
+        LabelledFolder.open(labelled(tmp_path)).without(names)
 
 
 @pytest.mark.parametrize("name", ["coarse", "masks_coarse"])

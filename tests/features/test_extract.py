@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from leopart.data.photos import Photo, find_photos
-from leopart.errors import PhotoError
+from leopart.errors import LeopartError, PhotoError
 from leopart.features import extract as module
 from leopart.features.extract import Extractor, Failure, Preprocessing, fast_precision
 from leopart.features.store import FeatureStore, StoreMismatchError
@@ -222,6 +222,17 @@ def test_the_recipe_tells_what_decides_the_features(tiny_backbone: Backbone):
     assert recipe.fingerprint == tiny_backbone.fingerprint
     assert (recipe.dim, recipe.heads, recipe.precision) == (24, 3, "fp32")
     assert recipe.preprocessing == {"size": 32, "keep_aspect": True}
+
+
+def test_another_block_is_taken_on_demand_and_is_part_of_the_recipe(tiny_backbone: Backbone):
+    first = Extractor(tiny_backbone, Preprocessing(32), precision="fp32", block=0)
+    image = first.prepare(picture(0, 32, 32))
+    ((tokens, _),) = first.forward([image])
+    images = torch.from_numpy(image)[None].permute(0, 3, 1, 2)
+    assert np.array_equal(tokens, tiny_backbone(images, 0).tokens[0].half().numpy())
+    assert first.recipe.preprocessing == {"size": 32, "keep_aspect": False, "block": 0}
+    with pytest.raises(LeopartError, match="has blocks 0 to 1, not 2"):
+        Extractor(tiny_backbone, Preprocessing(32), block=2).forward([image])
 
 
 def test_bfloat16_is_close_and_is_part_of_the_recipe(tiny_backbone: Backbone):

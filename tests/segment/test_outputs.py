@@ -12,9 +12,10 @@ from PIL import Image
 
 from leopart.clustering.kmeans import KMeans
 from leopart.data.photos import Photo
+from leopart.drawing import palette
 from leopart.errors import LeopartError, PhotoError
 from leopart.features.reduce import Reduction
-from leopart.segment import outputs, palette
+from leopart.segment import outputs
 from leopart.segment.outputs import MaskWriter, Wanted
 from leopart.segment.part_model import PartModel
 from leopart.segment.report import THUMBNAIL

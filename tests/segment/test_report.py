@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from leopart.segment.report import (
+    Adaptation,
     Credit,
     Curve,
     Edge,
@@ -198,6 +199,24 @@ def test_report__photos_without_pictures_are_listed():
     page = Page(render_report(Report("t", photos=rows)))
     assert "1 of 2 photos shown" in page.text
     assert "unseen.jpg" in page.text
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_report__shows_an_adaptation_with_both_sheets(early):
+    sheets = {"before": picture(0, (60, 300)), "after": picture(1, (60, 300))}
+    html = render_report(Report("t", adaptation=Adaptation(190, 605.0, early, **sheets)))
+    page = Page(html)
+    assert html.count("data:image/jpeg") == 2
+    assert "190 steps in 10 min 05 s" in page.text
+    assert ("it ended before its time" in page.text) == early
+    assert page.text.index("Before") < page.text.index("After")
+    assert "#adaptation" in page.values("href")
+
+
+def test_report__an_adaptation_without_sheets_is_told_all_the_same():
+    page = Page(render_report(Report("t", adaptation=Adaptation(20, 3.0, False))))
+    assert "20 steps in 3.0 s." in page.text
+    assert not page.values("src")
 
 
 def test_report__same_report_same_bytes():

@@ -1,17 +1,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-import leopart
 from leopart.errors import LeopartError
 from leopart.features.extract import Failure
-from leopart.segment import summary as module
-from leopart.segment.summary import Stopwatch, Summary, peak_memory, versions
+from leopart.run_record import peak_memory, versions
+from leopart.segment.summary import Summary
 
 
 def make(**changes) -> Summary:
@@ -58,44 +55,3 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(LeopartError, match=r"cannot write .*summary\.json"):
         make().write(tmp_path / "file" / "summary.json")
-
-
-def test_a_stopwatch_adds_up_stages_in_the_order_they_began(monkeypatch):
-    now = iter([0.0, 1.0, 10.0, 12.0, 20.0, 23.0])
-    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: next(now)))
-    watch = Stopwatch()
-    for stage in ("b", "a", "b"):
-        with watch.stage(stage):
-            pass
-
-    assert list(watch.seconds.items()) == [("b", 4.0), ("a", 2.0)]
-
-
-def test_a_stage_that_fails_is_timed_too():
-    watch = Stopwatch()
-    with pytest.raises(KeyError), watch.stage("a"):
-        raise KeyError
-    assert watch.seconds["a"] >= 0
-
-
-def test_versions_name_what_decides_the_masks():
-    found = versions()
-
-    assert found["leopart"] == leopart.__version__
-    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert {"torch", "torchvision", "timm", "numpy", "pillow", "networkx"} <= found.keys()
-
-
-@pytest.mark.parametrize(("platform", "raw"), [("linux", 512 * 2**10), ("darwin", 512 * 2**20)])
-def test_peak_memory_is_in_mebibytes_on_every_system(monkeypatch, platform, raw):
-    resource = SimpleNamespace(RUSAGE_SELF=0, getrusage=lambda _who: SimpleNamespace(ru_maxrss=raw))
-    monkeypatch.setitem(sys.modules, "resource", resource)
-    monkeypatch.setattr(sys, "platform", platform)
-
-    assert peak_memory() == 512
-
-
-def test_peak_memory_is_unknown_where_the_system_does_not_tell(monkeypatch):
-    monkeypatch.setitem(sys.modules, "resource", None)
-
-    assert peak_memory() is None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 
-from leopart.cli.display import tracker
+from leopart.cli.display import tracker, training_watcher
 from leopart.cli.options import parse
 from leopart.cli.segment import finish
 from leopart.config import DemoConfig, FitConfig, SegmentConfig
@@ -26,5 +27,6 @@ def main(argv: Sequence[str]) -> int:
         title="Leopart demo",
         credits=[Credit(s.name, s.author, s.licence, s.source) for s in samples],
         track=tracker(config.quiet),
+        watching=partial(training_watcher, config.quiet),
     )
     return finish(config, summary)

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
 from leopart.progress import Track, silent
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from leopart.training.reporting import Report, Watcher
 
 T = TypeVar("T")
 
@@ -33,6 +40,79 @@ def _bars(items: Iterable[T], total: int, title: str) -> Iterator[T]:
             yield item
             speed = progress.tasks[0].speed
             progress.update(task, advance=1, rate=f"{speed:.1f} /s" if speed else "")
+
+
+@contextmanager
+def training_watcher(quiet: bool) -> Iterator[Watcher]:
+    """Who is told about a training: a progress bar on a terminal, a line now and then elsewhere."""
+    if quiet:
+        from leopart.training.reporting import nobody
+
+        yield nobody
+    elif not sys.stderr.isatty():
+        yield _Lines()
+    else:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            yield _Bar(progress, progress.add_task("", total=None))
+
+
+class _Bar:
+    """A bar of steps, with the figures beside it."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self.progress, self.task = progress, task
+
+    def report(self, report: Report) -> None:
+        self.progress.update(
+            self.task, completed=report.step, total=report.total, description=_described(report)
+        )
+
+    def note(self, text: str) -> None:
+        self.progress.console.print(printable(text), markup=False, highlight=False)
+
+
+class _Lines:
+    """A line at the first report, then at least `_EVERY` seconds apart, and at the last step."""
+
+    _EVERY = 30.0
+
+    def __init__(self) -> None:
+        self.told = -self._EVERY
+
+    def report(self, report: Report) -> None:
+        now = time.monotonic()
+        if now - self.told >= self._EVERY or report.step == report.total:
+            self.told = now
+            say(f"step {report.step}/{report.total}  {_described(report)}")
+
+    def note(self, text: str) -> None:
+        say(text)
+
+
+def _described(report: Report) -> str:
+    """Rates and figures of a training in one line."""
+    figures = report.figures
+    words = [f"{duration(report.seconds_left)} left"]  # first: a narrow terminal cuts the rest off
+    words += [f"{report.images_per_second:.1f} images/s", f"{report.data_wait:.0%} waiting"]
+    words.append(f"loss {figures['loss']:.3f}")
+    words.append(f"{figures['perplexity']:.0f} prototypes in use")
+    words.append(f"{figures['foreground']:.0%} foreground")
+    if "queue_fill" in figures:
+        words.append(f"queue {figures['queue_fill']:.0%}")
+    return "  ".join(words)
+
+
+def duration(seconds: float) -> str:
+    """`50 s`, `12 min`, `3.5 h`, `2.1 days`."""
+    for limit, unit, size in ((100, "s", 1), (100 * 60, "min", 60), (48 * 3600, "h", 3600)):
+        if seconds < limit:
+            number = seconds / size
+            return f"{number:.1f} {unit}" if unit == "h" else f"{number:.0f} {unit}"
+    return f"{seconds / 86400:.1f} days"
 
 
 def say(text: str, *, quiet: bool = False) -> None:

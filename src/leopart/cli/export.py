@@ -11,6 +11,7 @@ from leopart.cli.options import parse
 from leopart.config import ExportConfig
 from leopart.errors import LeopartError
 from leopart.models.registry import BACKBONES
+from leopart.models.spec import TUNED
 
 if TYPE_CHECKING:
     from leopart.export import Exported
@@ -23,8 +24,9 @@ def main(argv: Sequence[str]) -> int:
     config = parse(ExportConfig, "export", argv)
     command = shlex.join(["leopart", "export", *argv])
     named = str(config.model) in BACKBONES  # a folder may have the same name
-    is_folder = config.model.is_dir() and not named
-    exported = _segmenter(config, command) if is_folder else _backbone(config, command)
+    is_trained = (config.model / TUNED).is_file()
+    is_segmenter = config.model.is_dir() and not named and not is_trained
+    exported = _segmenter(config, command) if is_segmenter else _backbone(config, command)
     for check in exported.checks:
         say(check, quiet=config.quiet)
     for file in exported.files:

@@ -18,6 +18,9 @@ COMMANDS = {
     "demo": "the main job on sample photos: a report to look at, in a minute",
     "segment": "folder of photos -> part masks, object masks, report and a saved segmenter",
     "predict": "more photos -> masks with the ids of a saved segmenter",
+    "train": "photos -> a backbone fine-tuned to them, without labels; resumable",
+    "evaluate": "a backbone and labelled photos -> scores",
+    "figure": "pictures and curves of a training run",
     "export": "a backbone or a segmenter for other programs: timm, safetensors, ONNX",
     "weights": "pretrained backbones: list, fetch, info, convert",
 }

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, Field, fields
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import tyro
 
-from leopart.config import ExportConfig, RunConfig
+from leopart.config import EvaluateConfig, ExportConfig, FigureConfig, RunConfig, TrainConfig
 from leopart.errors import LeopartError
 
-Config = TypeVar("Config", bound=RunConfig | ExportConfig)
+Config = TypeVar("Config", bound=RunConfig | ExportConfig | EvaluateConfig | FigureConfig | TrainConfig)
 
 
-def parse(config: type[Config], command: str, argv: Sequence[str], *, ignored: Sequence[str] = ()) -> Config:
+def parse(
+    config: type[Config],
+    command: str,
+    argv: Sequence[str],
+    *,
+    ignored: Sequence[str] = (),
+    defaults: Mapping[str, Any] | None = None,
+) -> Config:
     """The configuration that `argv` asks for; options it leaves out come from the file behind `--config`.
 
     Args:
@@ -24,6 +33,7 @@ def parse(config: type[Config], command: str, argv: Sequence[str], *, ignored: S
         command: its name.
         argv: the words after it.
         ignored: options of the file that the command sets itself.
+        defaults: values in place of the dataclass's own; file and command line win over them.
 
     Raises:
         LeopartError: the file cannot be used, or a value makes no sense.
@@ -31,19 +41,51 @@ def parse(config: type[Config], command: str, argv: Sequence[str], *, ignored: S
     """
     required = {field.name: tyro.MISSING for field in fields(config) if _is_required(field)}
     if required and not argv:
-        words = " ".join(name.upper() for name in required if name != "out")
-        message = f"nothing to do: `leopart {command} {words} --out OUT`; --help tells about the options"
+        words = " ".join(_asked_for(config, required))
+        message = f"nothing to do: `leopart {command} {words}`; --help tells about the options"
         raise LeopartError(message)
     given = _read_yaml(config, _config_path(argv), ignored)
     parsed: Config = tyro.cli(
         config,
         prog=f"leopart {command}",
-        args=list(argv),
-        default=config(**(required | given)),
+        args=_spelt_out(argv),
+        default=config(**(required | dict(defaults or {}) | given)),
         config=(tyro.conf.PositionalMetavarFromFieldName,),
     )
     parsed.check()
     return parsed
+
+
+def _spelt_out(argv: Sequence[str]) -> list[str]:
+    """The words with a value behind `--adapt` that may stand alone, and for `--no-adapt`."""
+    words: list[str] = []
+    for word, following in zip_longest(argv, argv[1:], fillvalue=""):
+        if word == "--no-adapt":
+            words.append("--adapt=False")
+        elif word == "--adapt" and not _is_minutes(following):
+            words.append("--adapt=True")
+        elif words and words[-1] == "--adapt":
+            words[-1] = f"--adapt={word}"  # in one, or -1 would be taken for an option
+        else:
+            words.append(word)
+    return words
+
+
+def _is_minutes(word: str) -> bool:
+    with suppress(ValueError):
+        float(word)
+        return True
+    return word == "auto"
+
+
+def _asked_for(config: type[Config], required: Iterable[str]) -> list[str]:
+    """How the required options are written: `IMAGES`, `--out OUT`."""
+    types = get_type_hints(config, include_extras=True)
+    positional = [
+        name for name in required if tyro.conf.Positional in getattr(types[name], "__metadata__", ())
+    ]
+    named = [name for name in required if name not in positional]
+    return [name.upper() for name in positional] + [f"--{name} {name.upper()}" for name in named]
 
 
 def _is_required(field: Field[Any]) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-from leopart.cli.display import counted, say, tracker
+from leopart.cli.display import counted, duration, say, tracker, training_watcher
 from leopart.cli.options import parse
 from leopart.config import FitConfig, SegmentConfig
 
@@ -18,7 +19,8 @@ def main(argv: Sequence[str]) -> int:
     config = parse(SegmentConfig, "segment", argv)
     from leopart.segment.pipeline import segment_photos
 
-    summary = segment_photos(config, track=tracker(config.quiet))
+    watching = partial(training_watcher, config.quiet)
+    summary = segment_photos(config, track=tracker(config.quiet), watching=watching)
     return finish(config, summary)
 
 
@@ -29,6 +31,10 @@ def finish(config: FitConfig, summary: Summary) -> int:
         say(f"leopart: {failure.reason}")
     for warning in summary.warnings:
         say(f"note: {warning}", quiet=config.quiet)
+    if (adapted := summary.results.get("adaptation")) is not None:
+        what = f"{adapted['steps']} steps in {duration(adapted['seconds'])}"
+        early = ", ended early" if adapted["stopped_early"] else ""
+        say(f"network adapted to the photos: {what}{early}", quiet=config.quiet)
     done = counts["photos"] - counts["failed"]
     seconds = sum(summary.seconds.values())
     found = f"{counted(done, 'photo')}, {counted(counts['parts'], 'part')}, "

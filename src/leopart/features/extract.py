@@ -65,6 +65,8 @@ class Extractor:
         preprocessing: see `Preprocessing`.
         precision: `fp32`, `bf16`, `fp16`, or `auto` for the fastest format that the device computes well.
         batch_size: photos in a forward pass; None for a good one.
+        block: whose tokens, 0-based; None takes the backbone's own choice. One that is not there is refused
+            with the first photo.
     """
 
     def __init__(
@@ -74,8 +76,10 @@ class Extractor:
         *,
         precision: str = "auto",
         batch_size: int | None = None,
+        block: int | None = None,
     ) -> None:
         self.backbone, self.preprocessing = backbone, preprocessing
+        self.block = block
         self.device = next(backbone.parameters()).device
         self.precision = fast_precision(self.device) if precision == "auto" else precision
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 32)
@@ -84,12 +88,13 @@ class Extractor:
     def recipe(self) -> Recipe:
         """What a feature store made by this extractor remembers of it."""
         backbone = self.backbone
+        block = {} if self.block is None else {"block": self.block}
         return Recipe(
             backbone=backbone.name,
             fingerprint=backbone.fingerprint,
             dim=backbone.dim,
             heads=backbone.heads,
-            preprocessing=asdict(self.preprocessing),
+            preprocessing=asdict(self.preprocessing) | block,
             precision=self.precision,
         )
 
@@ -115,7 +120,7 @@ class Extractor:
         padded = [*images, *[images[-1]] * (self.batch_size - len(images))]
         batch = torch.from_numpy(np.stack(padded)).to(self.device).permute(0, 3, 1, 2)
         with self._autocast():
-            features = self.backbone(batch)
+            features = self.backbone(batch, self.block)
         tokens = features.tokens.half().cpu().numpy()
         attention = features.attention.float().cpu().numpy()
         return list(zip(tokens, attention, strict=True))[: len(images)]

@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 from leopart.errors import LeopartError
 from leopart.files import write_text
 
+MANIFEST = "manifest.json"
+"""File without which a folder is no store."""
 _FORMAT = 1
 
 
@@ -110,7 +112,7 @@ class FeatureStore:
             "shape": [sum(entry.height * entry.width for entry in entries), recipe.dim],
             "photos": [asdict(entry) for entry in entries],
         }
-        path = folder / "manifest.json"
+        path = folder / MANIFEST
         if path.exists():
             _check_same(path, manifest)
         else:
@@ -143,7 +145,7 @@ class FeatureStore:
         Raises:
             LeopartError: `folder` holds no store.
         """
-        path = folder / "manifest.json"
+        path = folder / MANIFEST
         found = _read_manifest(path)
         if found.get("format") != _FORMAT:
             raise LeopartError(f"{path} is of a format this version does not read: make the features again")

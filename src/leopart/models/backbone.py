@@ -19,7 +19,7 @@ from leopart.models.networks import build_network
 from leopart.models.opening import open_weights
 from leopart.models.positions import resample_position_table
 from leopart.models.registry import DEFAULT_BACKBONE, BackboneSpec
-from leopart.models.transformer import Ropes, has_cls, norm_attention, ropes_of, run_blocks
+from leopart.models.transformer import Ropes, has_cls, norm_attention, ropes_of, run_blocks, run_watched
 
 _EPS = 1e-6
 """Of the LayerNorm without parameters; the value the DINO family uses in its own."""
@@ -42,6 +42,20 @@ class Features:
     softmax over all keys. The shares of CLS and register keys are left out, so a map sums to less than 1.
     Networks without a CLS token have a stand-in of one head: the length of each vector of the last kept
     block, divided by the sum of all."""
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """A batch on its way through the blocks: what `Backbone.begin` left for `Backbone.finish`."""
+
+    x: Tensor
+    """[B, P + h * w, D]: prefix tokens, then patches."""
+    ropes: Ropes
+    """Rotary tables for each block, where positions rotate."""
+    grid: tuple[int, int]
+    """h, w."""
+    done: int
+    """Blocks that have run."""
 
 
 class Backbone(nn.Module):
@@ -114,20 +128,48 @@ class Backbone(nn.Module):
         Raises:
             LeopartError: the size does not fit, or there is no such block.
         """
-        grid = self._grid(pixels)
         wanted = self._checked_block(block)
-        pixels = pixels.to(next(self.model.parameters()).dtype)
         if self.spec.convolutional:
+            grid = self._grid(pixels)
+            pixels = pixels.to(next(self.model.parameters()).dtype)
             features = self.model.forward_features(pixels).permute(0, 2, 3, 1).float()
             lengths = norm_attention(features.flatten(1, 2))
             return Features(features.contiguous(), lengths.reshape(len(pixels), 1, *grid))
-        x, ropes = self._embed(pixels, grid)
-        tokens, attention = run_blocks(self.model, x, wanted, ropes)
-        patches = self._normed(
-            tokens[:, self.model.num_prefix_tokens :], last_block=wanted == self.spec.depth - 1
-        )
-        batch = len(pixels)
-        return Features(patches.reshape(batch, *grid, self.dim), attention.reshape(batch, self.heads, *grid))
+        return self.finish(self.begin(pixels), block=wanted)
+
+    def begin(self, pixels: Tensor, blocks: int = 0) -> Hidden:
+        """The first blocks of a vision transformer alone, for training that leaves them as they are.
+
+        Args:
+            pixels: as in `encode`.
+            blocks: how many, from the first; 0 embeds only.
+
+        Raises:
+            LeopartError: the size does not fit, or the network has no blocks.
+        """
+        if self.spec.convolutional:
+            message = f"{self.name} is a convolutional network: only vision transformers have blocks"
+            raise LeopartError(message)
+        grid = self._grid(pixels)
+        x, ropes = self._embed(pixels.to(next(self.model.parameters()).dtype), grid)
+        return Hidden(run_blocks(self.model, x, ropes, range(blocks)), ropes, grid, blocks)
+
+    def finish(self, hidden: Hidden, block: int | None = None) -> Features:
+        """Tokens of one block and the attention of the last, from what `begin` left."""
+        wanted = self._checked_block(block)
+        tokens, attention = run_watched(self.model, hidden.x, hidden.ropes, wanted, hidden.done)
+        patches = self._patches(tokens, hidden.grid, last_block=wanted == self.spec.depth - 1)
+        return Features(patches, attention.reshape(len(patches), self.heads, *hidden.grid))
+
+    def finish_tokens(self, hidden: Hidden) -> Tensor:
+        """Tokens of the last kept block alone, [B, h, w, D], from what `begin` left; cheaper to train."""
+        tokens = run_blocks(self.model, hidden.x, hidden.ropes, range(hidden.done, self.spec.depth))
+        return self._patches(tokens, hidden.grid, last_block=True)
+
+    def _patches(self, tokens: Tensor, grid: tuple[int, int], *, last_block: bool) -> Tensor:
+        """Patch tokens on their grid, normed."""
+        patches = self._normed(tokens[:, self.model.num_prefix_tokens :], last_block=last_block)
+        return patches.reshape(len(patches), *grid, self.dim)
 
     def _embed(self, pixels: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Ropes]:
         """Prefix and patch tokens with their positions, [B, P + h * w, D]; rotary tables for the blocks."""

@@ -13,7 +13,7 @@ from leopart.models.checkpoint import SUFFIXES
 from leopart.models.conversion import read_foreign
 from leopart.models.initial import random_weights
 from leopart.models.registry import BACKBONES, backbone_spec
-from leopart.models.spec import UNKNOWN, BackboneSpec, unvouched
+from leopart.models.spec import TUNED, UNKNOWN, BackboneSpec, unvouched
 from leopart.models.timm_models import timm_weights
 from leopart.models.weights import fetch
 
@@ -67,6 +67,8 @@ def _random(spec: BackboneSpec, seed: str) -> Opened:
 
 
 def _file(path: Path, arch: str | None) -> Opened:
+    if path.is_dir() and (path / TUNED).is_file():
+        path = path / TUNED
     if path.suffix not in SUFFIXES and not path.is_file():
         backbone_spec(str(path))  # says what is known
     source = str(path.resolve())

@@ -11,6 +11,8 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+TUNED = "backbone.safetensors"
+"""File of a fine-tuned backbone in the folder that stands for it."""
 UNKNOWN = "unknown"
 """Licence and citation of weights whose origin nobody vouches for."""
 

@@ -32,38 +32,58 @@ def ropes_of(model: Any, rope: Tensor | None) -> Ropes:
     return [rope[index] if mixed else rope for index in range(len(model.blocks))]
 
 
-def run_blocks(model: Any, x: Tensor, wanted: int, ropes: Ropes) -> tuple[Tensor, Tensor]:
+def run_blocks(model: Any, x: Tensor, ropes: Ropes, blocks: range) -> Tensor:
+    """What some blocks, one after the other, make of embedded tokens; no attention is taken.
+
+    Args:
+        model: timm's.
+        x: tokens before the first of the blocks, [B, P + N, D].
+        ropes: see `ropes_of`.
+        blocks: 0-based, ascending.
+
+    Returns:
+        [B, P + N, D], before any final norm.
+    """
+    for index in blocks:
+        x = model.blocks[index](x, **_given(ropes, index))
+    return x
+
+
+def run_watched(model: Any, x: Tensor, ropes: Ropes, wanted: int, start: int = 0) -> tuple[Tensor, Tensor]:
     """Tokens of one block and the attention of the last, from one pass.
 
     Args:
         model: timm's; its first `num_prefix_tokens` tokens are CLS, distillation and registers.
-        x: embedded tokens, [B, P + N, D].
-        wanted: block whose tokens are returned, 0-based.
+        x: tokens before block `start`, [B, P + N, D].
         ropes: see `ropes_of`.
+        wanted: block whose tokens are returned, 0-based, from `start` on.
+        start: the first block to run.
 
     Returns:
         Tokens [B, P + N, D] before any final norm, and attention [B, heads, N] float32 (`norm_attention`
         where there is no CLS token).
     """
-    given: list[dict[str, Tensor]] = (
-        [{} for _ in model.blocks] if ropes is None else [{"rope": rope} for rope in ropes]
-    )
+    last = len(model.blocks) - 1
     tokens = None
-    *earlier, last = model.blocks
-    for index, layer in enumerate(earlier):
-        x = layer(x, **given[index])
-        if index == wanted:
-            tokens = x
+    if wanted < last:
+        tokens = x = run_blocks(model, x, ropes, range(start, wanted + 1))
+        start = wanted + 1
+    x = run_blocks(model, x, ropes, range(start, last))
     prefix = model.num_prefix_tokens
+    block, given = model.blocks[last], _given(ropes, last)
     if not has_cls(model):
-        x = last(x, **given[-1])
+        x = block(x, **given)
         return x if tokens is None else tokens, norm_attention(x[:, prefix:])
-    row = _rotated_row if hasattr(last.attn, "q_bias") else _plain_row
+    row = _rotated_row if hasattr(block.attn, "q_bias") else _plain_row
     if tokens is None:
-        tokens, attention = row(last, x, given[-1], whole=True)
+        tokens, attention = row(block, x, given, whole=True)
     else:  # nobody reads the last block's own output: its attention needs the projection alone
-        _, attention = row(last, x, given[-1], whole=False)
+        _, attention = row(block, x, given, whole=False)
     return tokens, attention[..., prefix:]
+
+
+def _given(ropes: Ropes, index: int) -> dict[str, Tensor]:
+    return {} if ropes is None else {"rope": ropes[index]}
 
 
 def norm_attention(tokens: Tensor) -> Tensor:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from leopart.run_record import versions
 from leopart.segment.fitting import Fit
 from leopart.segment.outputs import Written
-from leopart.segment.report import Credit, Curve, Edge, ObjectRow, PartRow, Report
-from leopart.segment.summary import Summary, versions
+from leopart.segment.report import Adaptation, Credit, Curve, Edge, ObjectRow, PartRow, Report
+from leopart.segment.summary import Summary
 from leopart.segment.survey import Patch
+
+if TYPE_CHECKING:
+    from leopart.training.adaptation import Adapted
 
 _FEW_PHOTOS = 20
 
@@ -76,6 +80,7 @@ def fit_report(
     written: Sequence[Written],
     patches: Mapping[Patch, NDArray[np.uint8]],
     credits: Sequence[Credit],  # noqa: A002 - what it is
+    adapted: Adapted | None = None,
 ) -> Report:
     """The report of a fit on the photos that were `written`."""
     counts = {"photos": len(written), **{k: summary.counts[k] for k in ("parts", "objects")}}
@@ -96,7 +101,14 @@ def fit_report(
         objects=_object_rows(parts, written),
         edges=[Edge(int(a) + 1, int(b) + 1, float(w)) for a, b, w in fit.communities.edges],
         curves=_curves(fit),
+        adaptation=None if adapted is None else _adaptation(adapted),
         credits=credits,
+    )
+
+
+def _adaptation(adapted: Adapted) -> Adaptation:
+    return Adaptation(
+        adapted.steps, adapted.seconds, adapted.stopped_early, before=adapted.before, after=adapted.after
     )
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from leopart.data.images import load_photo, photo_size
 from leopart.data.photos import Photo
-from leopart.segment import palette
-from leopart.segment.masks import overlay, save_mask, save_overlay, shrink, upsample_labels
+from leopart.drawing import palette
+from leopart.drawing.masks import overlay, save_mask, save_overlay, shrink, upsample_labels
 from leopart.segment.part_model import PartModel
 from leopart.segment.report import THUMBNAIL, PhotoRow
 from leopart.segment.survey import Patch

@@ -6,33 +6,40 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from leopart.config import FitConfig, PredictConfig, RunConfig, SegmentConfig
+from leopart.config import FitConfig, PredictConfig, SegmentConfig
 from leopart.data.photos import Photo, find_photos, output_stems
 from leopart.errors import LeopartError, PhotoError
 from leopart.features.extract import Failure, TokensAndAttention
-from leopart.features.store import FeatureStore
+from leopart.features.store import MANIFEST, FeatureStore
 from leopart.files import write_text
+from leopart.models.cards import card_path
+from leopart.models.spec import TUNED
 from leopart.parallel import ordered_map, workers
 from leopart.progress import Track, silent
+from leopart.run_record import Stopwatch, settings_of
+from leopart.segment.adapting import STATE, Watching, adaptation_results, minutes_of, unwatched
 from leopart.segment.findings import fit_report, fit_results, fit_warnings
 from leopart.segment.outputs import MaskWriter, Wanted, Written
 from leopart.segment.report import Credit, shown, write_report
 from leopart.segment.segmenter import Segmenter
-from leopart.segment.summary import Stopwatch, Summary
+from leopart.segment.summary import Summary
 from leopart.segment.survey import Patch
+
+if TYPE_CHECKING:
+    from leopart.training.adaptation import Adapted
 
 #: Below the output folder, until the run is done.
 _FEATURES = ".features"
 #: What a run writes below its output folder, and never reads as photos.
-_OUTPUTS = ("parts", "objects", "overlays", "segmenter", _FEATURES)
+_OUTPUTS = ("parts", "objects", "overlays", "segmenter", _FEATURES, STATE)
 
 
 def segment_photos(
@@ -41,6 +48,7 @@ def segment_photos(
     title: str = "Parts and objects",
     credits: Sequence[Credit] = (),  # noqa: A002 - what it is
     track: Track = silent,
+    watching: Watching = unwatched,
 ) -> Summary:
     """Learn parts and objects from photos and write everything that `leopart segment` leaves behind.
 
@@ -52,19 +60,26 @@ def segment_photos(
 
     Raises:
         LeopartError: no photo can be used, or `out` cannot be written.
+        KeyboardInterrupt: a signal ended the adaptation; the same call goes on.
     """
     config.check()
     watch = Stopwatch()
     photos = _photos(config)
     segmenter = _segmenter(config)
     with watch.stage("loading the backbone"):
-        extractor = segmenter.extractor
+        started_from = segmenter.extractor.backbone
+    minutes = minutes_of(config.adapt, len(photos), started_from)
+    config = replace(config, adapt=minutes or False)
+    _write_settings(config)
+    adapted = None
+    if minutes is not None:
+        with watch.stage("adaptation"):
+            adapted = _adapt(config, segmenter, photos, minutes, watching)
     with watch.stage("features"):
         store, failures = _extract(config, segmenter, photos, track)
     with watch.stage("parts and objects"):
         fit = segmenter.fit_features(store, track=track).fit_
-    for name in ("report.html", "summary.json", "segmenter/segmenter.json"):
-        (config.out / name).unlink(missing_ok=True)  # of an earlier run: they would not fit the new masks
+    _remove_earlier(config.out, started_from.source)
     with watch.stage("masks"):
         written, patches = _write_masks(config, photos, segmenter, store, failures, track)
     _require_some(photos, failures)
@@ -76,18 +91,20 @@ def segment_photos(
             *fit_warnings(fit, len(written), segmenter.settings.n_parts, segmenter.settings.n_objects),
             *_stale(config.out, len(written)),
         ],
-        results={"backbone": extractor.backbone.name, "precision": extractor.precision, **fit_results(fit)},
-        settings=_plain(config),
+        results=_results(segmenter, adapted),
+        settings=settings_of(config),
         seconds=watch.seconds,
         labels=segmenter.extractor.backbone.spec.labels,
     )
     with watch.stage("report"):
-        write_report(config.out / "report.html", fit_report(title, summary, fit, written, patches, credits))
+        report = fit_report(title, summary, fit, written, patches, credits, adapted)
+        write_report(config.out / "report.html", report)
     segmenter.save(config.out / "segmenter")
     summary.write(config.out / "summary.json")
     if config.features is None:
         store.close()
         shutil.rmtree(store.folder, ignore_errors=True)
+    shutil.rmtree(config.out / STATE, ignore_errors=True)
     return summary
 
 
@@ -107,6 +124,7 @@ def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
     if config.out.resolve() == folder.resolve().parent:
         raise LeopartError(f"--out {config.out} is the run that made the segmenter: choose another folder")
     photos = _photos(config)
+    _write_settings(config)
     with watch.stage("loading the segmenter"):
         batch_size = None if config.batch_size == "auto" else config.batch_size
         segmenter = Segmenter.load(
@@ -121,7 +139,7 @@ def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
         failures=failures,
         warnings=_stale(config.out, len(photos) - len(failures)),
         results={"backbone": segmenter.extractor.backbone.name, "precision": segmenter.extractor.precision},
-        settings=_plain(config),
+        settings=settings_of(config),
         seconds=watch.seconds,
         labels=segmenter.extractor.backbone.spec.labels,
     )
@@ -130,7 +148,7 @@ def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
 
 
 def _photos(config: SegmentConfig | PredictConfig) -> list[Photo]:
-    """The photos asked for, without earlier output; the configuration is written on the way."""
+    """The photos asked for, without earlier output."""
     if not (config.out / "config.yaml").exists():
         for name in _OUTPUTS:
             if os.path.lexists(config.out / name):
@@ -142,10 +160,12 @@ def _photos(config: SegmentConfig | PredictConfig) -> list[Photo]:
     photos = [photo for photo, path in found if not any(path.is_relative_to(o) for o in outputs)]
     if not photos:
         raise LeopartError(f"all images are earlier output in {config.out}: give the folder of the photos")
-    write_text(
-        config.out / "config.yaml", yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True)
-    )
     return photos
+
+
+def _write_settings(config: SegmentConfig | PredictConfig) -> None:
+    settings = yaml.safe_dump(settings_of(config), sort_keys=False, allow_unicode=True)
+    write_text(config.out / "config.yaml", settings)
 
 
 def _segmenter(config: FitConfig) -> Segmenter:
@@ -162,6 +182,34 @@ def _segmenter(config: FitConfig) -> Segmenter:
         device=config.device,
         seed=config.seed,
     )
+
+
+def _adapt(
+    config: SegmentConfig, segmenter: Segmenter, photos: Sequence[Photo], minutes: float, watching: Watching
+) -> Adapted:
+    """Adapt the backbone, going on with what an interrupted run left; kept features have it beside them."""
+    kept = config.features is not None
+    folder = (config.features or config.out) / STATE
+    if config.features is not None and (config.features / MANIFEST).is_file() and not folder.is_dir():
+        message = f"{config.features} holds features of a network that was not adapted to the photos"
+        raise LeopartError(f"{message}: choose another folder, or give --no-adapt")
+    return segmenter.adapt_to(photos, folder, minutes=minutes, replace_other=not kept, watching=watching)
+
+
+def _results(segmenter: Segmenter, adapted: Adapted | None) -> dict[str, Any]:
+    extractor = segmenter.extractor
+    results = {"backbone": extractor.backbone.name, "precision": extractor.precision}
+    more = {} if adapted is None else {"adaptation": adaptation_results(adapted)}
+    return {**results, **more, **fit_results(segmenter.fit_)}
+
+
+def _remove_earlier(out: Path, backbone: str) -> None:
+    """Of an earlier run, remove what would not fit the new masks; the backbone in use stays."""
+    inside = (out / "segmenter" / TUNED).resolve()
+    own = [] if backbone == str(inside) else [card_path(inside), inside]
+    names = ("report.html", "summary.json", "segmenter/segmenter.json")
+    for path in (*(out / name for name in names), *own):
+        path.unlink(missing_ok=True)
 
 
 def _extract(
@@ -259,15 +307,3 @@ def _stale(out: Path, n_written: int) -> list[str]:
 def _sizes(segmenter: Segmenter) -> dict[str, int]:
     objects = segmenter.model_.object_of_part
     return {"parts": len(objects) - 1, "objects": int(objects.max())}
-
-
-def _plain(config: RunConfig) -> dict[str, Any]:
-    """The configuration in YAML's own types."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return [plain(item) for item in value]
-        return str(value) if isinstance(value, Path) else value
-
-    skipped = {"config", "quiet"}
-    return {f.name: plain(getattr(config, f.name)) for f in fields(config) if f.name not in skipped}

@@ -21,10 +21,10 @@ from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
+from leopart.drawing.masks import jpeg
+from leopart.drawing.palette import colours, part_colours
 from leopart.files import write_text
 from leopart.segment import report_curve, report_graph
-from leopart.segment.masks import jpeg
-from leopart.segment.palette import colours, part_colours
 
 Pixels = NDArray[np.uint8]
 
@@ -34,6 +34,7 @@ THUMBNAIL = 360
 """Longest side, in pixels, of a photo in the contact sheet: larger ones are made smaller."""
 _PATCH, _NODE = 96, 72
 _PATCHES = 8  # per part
+_SHEET = 1400  # contact sheets of an adaptation
 _ALL_PATCHES = 960  # per report: with many parts each shows fewer, so that the page stays small
 
 
@@ -113,6 +114,20 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Adaptation:
+    """How the backbone was adapted to the photos."""
+
+    steps: int
+    seconds: float
+    stopped_early: bool
+    """Whether it ended before its time."""
+    before: Pixels | None = None
+    """A few photos above the clusters of their features, sRGB uint8 [H, W, 3]."""
+    after: Pixels | None = None
+    """The same with the adapted backbone."""
+
+
+@dataclass(frozen=True)
 class Credit:
     """Whose photograph it is."""
 
@@ -143,6 +158,7 @@ class Report:
     objects: Sequence[ObjectRow] = ()
     edges: Sequence[Edge] = ()
     curves: Sequence[Curve] = ()
+    adaptation: Adaptation | None = None
     credits: Sequence[Credit] = ()
 
 
@@ -187,6 +203,7 @@ def render_report(report: Report) -> str:
         objects=_objects(report),
         graph=_graph(report),
         curves=[(c, report_curve.draw_chart(c.x, c.y, c.chosen)) for c in report.curves],
+        sheets=_sheets(report.adaptation),
         credits=[(c, c.source.startswith(("https://", "http://"))) for c in report.credits],
         seconds_total=sum(report.seconds.values()),
         seconds_most=max(report.seconds.values(), default=0.0),
@@ -237,6 +254,14 @@ def _sheet_row(row: PhotoRow) -> _SheetRow:
     height, width = small[0][1].shape[:2]
     images = [(caption, _data_uri(array)) for caption, array in small]
     return _SheetRow(row.name, images, (width, height), _href(row.link))
+
+
+def _sheets(adaptation: Adaptation | None) -> list[tuple[str, str]]:
+    """Caption and data URI of the contact sheets of an adaptation."""
+    if adaptation is None:
+        return []
+    sheets = [("Before", adaptation.before), ("After", adaptation.after)]
+    return [(caption, _data_uri(_fit(sheet, _SHEET))) for caption, sheet in sheets if sheet is not None]
 
 
 def _objects(report: Report) -> list[_ObjectView]:

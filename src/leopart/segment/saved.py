@@ -3,6 +3,7 @@
 FOLDER/
 segmenter.json        settings, backbone and the hash of the arrays, for people and programs
 arrays.safetensors    reduction, foreground clusters, parts, objects, and the settings once more as a check
+backbone.safetensors  weights of a backbone that was adapted to the photos; backbone.json is its card
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from leopart.features.extract import Preprocessing
 from leopart.features.reduce import Reduction
 from leopart.files import sha256, whole_file, write_text
 from leopart.models.backbone import Backbone
+from leopart.models.spec import TUNED
+from leopart.models.tuned import save_tuned
 from leopart.segment.fitting import FitSettings
 from leopart.segment.part_model import PartModel
 
@@ -35,7 +38,7 @@ class Card:
     """Everything about a segmenter that is not an array.
 
     Attributes:
-        backbone: registry name, or path of its weights.
+        backbone: registry name, path of its weights, or `backbone.safetensors`: it lies in the folder.
         fingerprint: of that backbone, see `Backbone.fingerprint`.
         preprocessing: see `Preprocessing`.
         precision: number format of the forward pass.
@@ -53,12 +56,20 @@ class Card:
     labels: str = "none"
 
 
-def write(folder: Path, model: PartModel, card: Card) -> None:
-    """Write both files whole, the card last: without it there is no segmenter.
+def write(folder: Path, model: PartModel, card: Card, own: Backbone | None = None) -> None:
+    """Write all files whole, the card last: without it there is no segmenter.
+
+    Args:
+        folder: made if need be.
+        model: see `PartModel`.
+        card: see `Card`.
+        own: the backbone, where it is to lie in the folder.
 
     Raises:
         LeopartError: the folder cannot be written.
     """
+    if own is not None:
+        save_tuned(own, folder)
     with whole_file(folder / _ARRAYS) as file:
         file.write(safetensors.torch.save(_arrays(model), metadata={"card": _seal(card)}))
     objects = [
@@ -107,6 +118,20 @@ def read(folder: Path) -> tuple[Card, PartModel]:
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
         message = f"{folder / _JSON} was altered ({error}): copy the folder again or refit"
         raise LeopartError(message) from error
+
+
+def backbone_of(folder: Path, card: Card) -> str:
+    """What `load_backbone` takes to load the segmenter's backbone, wherever the folder is now.
+
+    Raises:
+        LeopartError: it should lie in the folder and does not.
+    """
+    if card.backbone != TUNED:
+        return card.backbone
+    path = folder / TUNED
+    if not path.is_file():
+        raise LeopartError(f"{path} is missing: the segmenter is not whole, copy the folder again or refit")
+    return str(path)
 
 
 def check_backbone(folder: Path, card: Card, backbone: Backbone) -> None:

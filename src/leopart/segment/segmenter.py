@@ -13,21 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leopart.data.images import photo_size
-from leopart.data.photos import find_photos
+from leopart.data.photos import Photo, find_photos
+from leopart.drawing.masks import upsample_labels
 from leopart.errors import LeopartError
 from leopart.features.extract import Extractor, Failure, Preprocessing
 from leopart.features.store import FeatureStore
 from leopart.models.backbone import Backbone, load_backbone
 from leopart.models.device import pick_device
 from leopart.models.registry import DEFAULT_BACKBONE
+from leopart.models.spec import TUNED
 from leopart.progress import Track, silent
 from leopart.segment import saved
+from leopart.segment.adapting import Watching, adapt_backbone, unwatched
 from leopart.segment.fitting import Fit, FitSettings, fit_parts
-from leopart.segment.masks import upsample_labels
 from leopart.segment.part_model import PartModel
 
 if TYPE_CHECKING:
     from typing import Self
+
+    from leopart.training.adaptation import Adapted
 
 PathLike = str | Path
 
@@ -50,6 +54,8 @@ class Segmenter:
 
     Args:
         backbone: name, path, or a loaded `Backbone`; see `leopart weights list`.
+        adapt: minutes for which `fit` first fine-tunes a copy of the backbone on the photos, without labels;
+            None = not at all.
         n_parts: number of parts; None = chosen from the photos, at most the paper's 100.
         n_objects: number of objects; None = chosen from the photos.
         foreground: least precision of a foreground cluster, the share of it in [0, 1] that the attention
@@ -67,16 +73,20 @@ class Segmenter:
         fit_: what it was decided on (`Fit`), after `fit`.
         failures_: photos that could not be read, and why, after `fit`.
         extractor_: the backbone at its settings, after `fit`, `extractor` or `load`.
+        backbone_: the adapted backbone, after `fit` with `adapt`, or `load` of what that has saved; `save`
+            keeps it inside.
     """
 
     model_: PartModel
     fit_: Fit
     failures_: list[Failure]
+    backbone_: Backbone
 
     def __init__(
         self,
         backbone: PathLike | Backbone = DEFAULT_BACKBONE,
         *,
+        adapt: float | None = None,
         n_parts: int | None = None,
         n_objects: int | None = None,
         foreground: float | Literal["auto", "none"] = "auto",
@@ -88,7 +98,7 @@ class Segmenter:
         device: str = "auto",
         seed: int = 0,
     ) -> None:
-        self.backbone = backbone
+        self.backbone, self.adapt = backbone, adapt
         self.preprocessing = Preprocessing(size, keep_aspect)
         self.settings = FitSettings(n_parts, n_objects, foreground, communities, seed=seed)
         self.precision, self.batch_size, self.device = precision, batch_size, device
@@ -97,7 +107,7 @@ class Segmenter:
     def extractor(self) -> Extractor:
         """The backbone, loaded when first asked for, with its preprocessing."""
         if not hasattr(self, "extractor_"):
-            backbone = self.backbone
+            backbone = getattr(self, "backbone_", self.backbone)
             if not isinstance(backbone, Backbone):
                 backbone = load_backbone(backbone, device=pick_device(self.device))
             elif self.device != "auto":
@@ -118,6 +128,8 @@ class Segmenter:
         inputs = [photos] if isinstance(photos, str | Path) else photos
         with tempfile.TemporaryDirectory(prefix="leopart-") as folder:
             found = find_photos([Path(item) for item in inputs])
+            if self.adapt is not None:
+                self.adapt_to(found, Path(folder) / "adaptation", minutes=self.adapt)
             store, self.failures_ = self.extractor.extract(found, Path(folder) / "features", track=track)
             try:
                 self.fit_features(store, track=track)
@@ -127,6 +139,43 @@ class Segmenter:
             text = f"{len(self.failures_)} of {len(found)} photos left out: {self.failures_[0].reason}"
             warnings.warn(text, stacklevel=2)
         return self
+
+    def adapt_to(
+        self,
+        photos: Sequence[Photo],
+        folder: Path,
+        *,
+        minutes: float,
+        replace_other: bool = True,
+        watching: Watching = unwatched,
+    ) -> Adapted:
+        """Fine-tune the backbone on photos; everything afterwards uses the result. `fit` does it by itself.
+
+        Args:
+            photos: at least one.
+            folder: for the state; see `leopart.training.adaptation.adapt`.
+            minutes: above 0.
+            replace_other: see there.
+            watching: gives who is told.
+
+        Raises:
+            LeopartError: see there.
+            KeyboardInterrupt: a signal ended it; the same call goes on.
+        """
+        if hasattr(self, "backbone_"):  # of an earlier fit
+            del self.backbone_, self.extractor_
+        adapted = adapt_backbone(
+            self.extractor.backbone,
+            photos,
+            folder,
+            minutes=minutes,
+            seed=self.settings.seed,
+            replace_other=replace_other,
+            watching=watching,
+        )
+        self.backbone_ = adapted.backbone
+        del self.extractor_
+        return adapted
 
     def fit_features(self, store: FeatureStore, *, track: Track = silent) -> Self:
         """Learn parts and objects from features that this segmenter's `extractor` has stored."""
@@ -154,21 +203,25 @@ class Segmenter:
     def save(self, folder: PathLike) -> None:
         """Write the fitted segmenter: `segmenter.json` and `arrays.safetensors`, no pickle.
 
+        A backbone that was adapted to the photos goes with it, as `backbone.safetensors` and `backbone.json`.
+
         Raises:
             LeopartError: the folder cannot be written.
         """
         model = self._fitted()
         extractor = self.extractor
+        backbone = extractor.backbone
+        inside = hasattr(self, "backbone_") or Path(backbone.source) == (Path(folder) / TUNED).resolve()
         card = saved.Card(
-            backbone=extractor.backbone.source,
-            fingerprint=extractor.backbone.fingerprint,
+            backbone=TUNED if inside else backbone.source,
+            fingerprint=backbone.fingerprint,
             preprocessing=extractor.preprocessing,
             precision=extractor.precision,
             batch_size=extractor.batch_size,
             settings=self.settings,
-            labels=extractor.backbone.spec.labels,
+            labels=backbone.spec.labels,
         )
-        saved.write(Path(folder), model, card)
+        saved.write(Path(folder), model, card, backbone if inside else None)
 
     def _fitted(self) -> PartModel:
         if not hasattr(self, "model_"):
@@ -184,7 +237,7 @@ class Segmenter:
         device: str = "auto",
         batch_size: int | None = None,
     ) -> Segmenter:
-        """A segmenter as `save` wrote it; its backbone is found by name and checked by its fingerprint.
+        """A segmenter as `save` wrote it; its backbone is found inside or by name, and checked by its hash.
 
         Args:
             folder: holds `segmenter.json` and `arrays.safetensors`.
@@ -198,7 +251,7 @@ class Segmenter:
         card, model = saved.read(Path(folder))
         chosen = card.settings
         segmenter = cls(
-            backbone or card.backbone,
+            backbone or saved.backbone_of(Path(folder), card),
             n_parts=chosen.n_parts,
             n_objects=chosen.n_objects,
             foreground=chosen.foreground,
@@ -212,4 +265,6 @@ class Segmenter:
         )
         saved.check_backbone(Path(folder), card, segmenter.extractor.backbone)
         segmenter.model_ = model
+        if backbone is None and card.backbone == TUNED:
+            segmenter.backbone_ = segmenter.extractor.backbone
         return segmenter

@@ -10,8 +10,9 @@ PATH/  images/              photos, at any depth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -34,6 +35,8 @@ class LabelledFolder:
     """Names by id, ids ascending; they need not be consecutive."""
     pairs: list[tuple[Photo, Path]]
     """Each photo (its name is the path below `images/`) and its mask."""
+    ignored: dict[int, str] = field(default_factory=dict)
+    """Names by id of classes that masks hold and nobody counts: their pixels are without a label."""
 
     @classmethod
     def open(cls, path: Path, masks: str = "masks", split: str | None = None) -> LabelledFolder:
@@ -59,6 +62,29 @@ class LabelledFolder:
         _check_masks_exist(pairs)
         return cls(path, classes, pairs)
 
+    def without(self, names: Iterable[str]) -> LabelledFolder:
+        """The same set with some classes left out; their pixels count as without a label.
+
+        Args:
+            names: of classes, upper and lower case alike.
+
+        Raises:
+            LeopartError: there is no such class, or none would be left.
+        """
+        by_name = {name.casefold(): name for name in self.classes.values()}
+        for name in (wanted := [name.strip() for name in names]):
+            if name.casefold() not in by_name:
+                near = difflib.get_close_matches(name.casefold(), by_name, n=1)
+                known = ", ".join(map(shown, self.classes.values()))
+                advice = f"did you mean {shown(by_name[near[0]])}?" if near else f"the classes are: {known}"
+                raise LeopartError(f"there is no class {name!r} to ignore; {advice}")
+        left_out = {name.casefold() for name in wanted}
+        ignored = {key: name for key, name in self.classes.items() if name.casefold() in left_out}
+        classes = {key: name for key, name in self.classes.items() if key not in ignored}
+        if not classes:
+            raise LeopartError("every class is ignored; leave at least one to score")
+        return replace(self, classes=classes, ignored=self.ignored | ignored)
+
     @property
     def background(self) -> int | None:
         """Row of the class named background (usually 0), or None: not every set of labels has one."""
@@ -71,12 +97,12 @@ class LabelledFolder:
         Raises:
             LeopartError: the mask cannot be read, has another size than the photo, or holds other ids.
         """
-        ids = read_index_mask(mask, self.classes)
+        ids = read_index_mask(mask, self.classes | self.ignored)
         check_mask_size(ids, mask, photo.path)
         return ids
 
     def rows(self, ids: IndexMask) -> npt.NDArray[np.uint8]:
-        """Replace class ids by their row in `classes` (0, 1, ...), as scores count them; 255 stays 255.
+        """Replace class ids by their row in `classes` (0, 1, ...), as scores count them; the rest is 255.
 
         Args:
             ids: [H, W] from `read_mask`.
@@ -84,7 +110,7 @@ class LabelledFolder:
         Returns:
             [H, W] uint8.
         """
-        table = np.full(max(*self.classes, IGNORE) + 1, IGNORE, dtype=np.uint8)
+        table = np.full(max(*self.classes, *self.ignored, IGNORE) + 1, IGNORE, dtype=np.uint8)
         table[list(self.classes)] = np.arange(len(self.classes))
         return table[ids]
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from skimage.color import rgb2lab
 
-from leopart.segment.palette import colours, part_colours
+from leopart.drawing.palette import colours, part_colours
 
 
 def distances(rgb):

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from PIL import Image
 
 from leopart.data.masks import read_index_mask
-from leopart.segment.masks import overlay, save_mask, save_overlay, shrink, upsample_labels
-from leopart.segment.palette import colours
+from leopart.drawing.masks import overlay, save_mask, save_overlay, shrink, upsample_labels
+from leopart.drawing.palette import colours
 
 
 def naive_scores(ids, height, width):

@@ -1,0 +1,1 @@
+"""Label maps as pictures: colours, masks at photo size, overlays."""

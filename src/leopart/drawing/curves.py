@@ -1,0 +1,133 @@
+"""Curves of a training run from its `metrics.jsonl`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leopart.errors import LeopartError
+from leopart.files import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Series = Mapping[int, float]
+"""Values by optimiser step, steps ascending."""
+
+_SCORE = "val/miou"
+_COLOURS = ("#1f6f8b", "#c8553d", "#588157", "#8e6c8a", "#e09f3e")
+
+
+def read_metrics(path: Path) -> dict[str, Series]:
+    """The numbers of a run by name.
+
+    A step that was written twice (a run was taken up again) has its later value; a last line without an end,
+    as an interruption leaves it, is left out.
+
+    Args:
+        path: one JSON object a line: `step`, and numbers by name.
+
+    Raises:
+        LeopartError: the file cannot be read, or a line is something else.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LeopartError(f"cannot read {path}: {error}; check the folder of the run") from error
+    found: dict[str, dict[int, float]] = {}
+    for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), start=1):
+        step, values = _parsed(line, f"line {number} of {path}")
+        for name, value in values.items():
+            found.setdefault(name, {})[step] = value
+    return {name: dict(sorted(series.items())) for name, series in found.items()}
+
+
+def _parsed(line: str, where: str) -> tuple[int, dict[str, float]]:
+    try:
+        row: dict[str, Any] = json.loads(line)
+        step = int(row.pop("step"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LeopartError(f"{where} is no JSON object with a step; remove the line") from error
+    return step, {name: float(value) for name, value in row.items() if isinstance(value, int | float)}
+
+
+def draw_curves(metrics: Mapping[str, Series]) -> Figure:
+    """Loss, prototypes in use and validation scores against steps, a panel for each that there is.
+
+    Args:
+        metrics: from `read_metrics`; `loss`, `perplexity` and names that begin with `val/miou` are drawn.
+
+    Raises:
+        LeopartError: there is none of them, or matplotlib is missing.
+    """
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    scores = {name: series for name, series in metrics.items() if name.startswith(_SCORE)}
+    percent = {_score_name(name): _times_100(series) for name, series in scores.items()}
+    panels = {
+        "loss": {name: metrics[name] for name in ("loss",) if name in metrics},
+        "prototypes in use (perplexity)": {
+            name: metrics[name] for name in ("perplexity",) if name in metrics
+        },
+        "validation mIoU, percent": percent,
+    }
+    panels = {title: curves for title, curves in panels.items() if curves}
+    if not panels:
+        raise LeopartError("the metrics hold no loss, perplexity or validation score; nothing to draw")
+    figure = Figure(figsize=(4.2 * len(panels), 3.2), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, (title, curves) in zip(axes, panels.items(), strict=True):
+        _draw(axis, title, curves)
+    return figure
+
+
+def require_matplotlib() -> None:
+    """See that matplotlib is there.
+
+    Raises:
+        LeopartError: it is not; says how to get it.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        message = "curves need matplotlib, which is not installed: pip install 'leopart[demo]'"
+        raise LeopartError(message) from error
+
+
+def save_curves(figure: Figure, paths: Sequence[Path]) -> None:
+    """Write a figure to files whose suffixes say how, `.png` or `.pdf`; the same curves give the same bytes.
+
+    Raises:
+        LeopartError: a file cannot be written.
+    """
+    for path in paths:
+        form = path.suffix.removeprefix(".")
+        metadata: dict[str, Any] = {"CreationDate": None} if form == "pdf" else {}
+        with whole_file(path) as file:
+            figure.savefig(file, format=form, dpi=150, metadata=metadata)
+
+
+def _score_name(name: str) -> str:
+    """`val/miou_k21` -> `K = 21`."""
+    rest = name.removeprefix(_SCORE).lstrip("_")
+    return f"K = {rest[1:]}" if rest.startswith("k") else rest or "mIoU"
+
+
+def _times_100(series: Series) -> Series:
+    return {step: 100 * value for step, value in series.items()}
+
+
+def _draw(axis: Axes, title: str, curves: Mapping[str, Series]) -> None:
+    for (name, series), colour in zip(curves.items(), _COLOURS * len(curves), strict=False):
+        marker = "o" if len(series) < 30 else None
+        axis.plot(list(series), list(series.values()), color=colour, marker=marker, markersize=3, label=name)
+    axis.set_title(title, fontsize=10)
+    axis.set_xlabel("step")
+    axis.grid(alpha=0.3)
+    axis.spines[["top", "right"]].set_visible(False)
+    if len(curves) > 1:
+        axis.legend(frameon=False, fontsize=8)

@@ -1,0 +1,141 @@
+"""Adapt the backbone to the photos before it looks at them: whether, for how long, and with what message.
+
+Training is imported where it is done and nowhere else: its libraries take seconds to load.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from leopart.data.photos import Photo
+from leopart.errors import LeopartError
+from leopart.models.backbone import Backbone
+
+if TYPE_CHECKING:
+    from leopart.training.adaptation import Adapted
+    from leopart.training.reporting import Watcher
+
+Watching = Callable[[], AbstractContextManager["Watcher"]]
+"""Gives somebody who is told about a training, for as long as it takes."""
+
+STATE = ".adaptation"
+"""Folder of an adaptation that is under way."""
+AUTO_PHOTOS = 50
+"""From this number of photos on, `auto` adapts."""
+#: Minutes where no number is given.
+_MINUTES, _MINUTES_ON_CUDA = 10.0, 5.0
+
+
+def minutes_of(wanted: bool | float | Literal["auto"], photos: int, backbone: Backbone) -> float | None:
+    """How long to adapt; None for not at all.
+
+    Args:
+        wanted: minutes; True for as many as are good on this machine; `auto` for these where there are enough
+            photos and the network can be trained; False for none.
+        photos: how many there are.
+        backbone: on its device.
+
+    Raises:
+        LeopartError: the network cannot be trained.
+    """
+    if wanted is False or (wanted == "auto" and (photos < AUTO_PHOTOS or backbone.spec.convolutional)):
+        return None
+    _require_transformer(backbone)
+    if isinstance(wanted, bool | str):
+        return _MINUTES_ON_CUDA if _device_of(backbone).type == "cuda" else _MINUTES
+    return wanted
+
+
+@contextmanager
+def unwatched() -> Iterator[Watcher]:
+    """Nobody is told."""
+    from leopart.training.reporting import nobody
+
+    yield nobody
+
+
+def adapt_backbone(
+    backbone: Backbone,
+    photos: Sequence[Photo],
+    folder: Path,
+    *,
+    minutes: float,
+    seed: int,
+    replace_other: bool = True,
+    watching: Watching = unwatched,
+) -> Adapted:
+    """Fine-tune a copy of the backbone on the photos; see `leopart.training.adaptation.adapt`.
+
+    Raises:
+        LeopartError: also if `minutes` make no sense.
+        KeyboardInterrupt: a signal ended it; the same call goes on.
+    """
+    if not 0 < minutes < math.inf:
+        raise LeopartError(f"minutes to adapt must be above 0, got {minutes:g}")
+    _require_transformer(backbone)
+    with watching() as watcher:
+        many = "1 photo" if len(photos) == 1 else f"{len(photos)} photos"
+        what = f"adapting {backbone.name} to {many}, without labels: about {minutes:g} min, or less"
+        watcher.note(f"{what}; --no-adapt skips this")
+        from leopart.training.adaptation import adapt
+
+        try:
+            adapted = adapt(
+                backbone,
+                photos,
+                folder,
+                minutes=minutes,
+                device=_device_of(backbone),
+                seed=seed,
+                replace_other=replace_other,
+                watcher=watcher,
+            )
+        except LeopartError as error:
+            raise _explained(error, backbone) from error
+    if adapted.interrupted:
+        raise KeyboardInterrupt
+    return adapted
+
+
+def adaptation_results(adapted: Adapted) -> dict[str, Any]:
+    """What was done, for `summary.json`."""
+    return {
+        "recipe": "adaptation",
+        "minutes": adapted.minutes,
+        "steps": adapted.steps,
+        "seconds": round(adapted.seconds, 3),
+        "stopped_early": adapted.stopped_early,
+        "settings": asdict(adapted.recipe),
+    }
+
+
+def _require_transformer(backbone: Backbone) -> None:
+    if backbone.spec.convolutional:
+        message = (
+            f"{backbone.name} is a ResNet, and only vision transformers can be adapted to the photos: choose "
+            "another --backbone, or --no-adapt"
+        )
+        raise LeopartError(message)
+
+
+def _explained(error: LeopartError, backbone: Backbone) -> LeopartError:
+    """The same error; options of `leopart train` in its advice give way to those that there are."""
+    if not any(option in str(error) for option in ("--lr", "--train-blocks")):
+        return error
+    what = str(error).partition(":")[0]
+    message = (
+        f"{backbone.name} could not be adapted to the photos ({what}): choose another --backbone or "
+        "--device, or --no-adapt"
+    )
+    return LeopartError(message)
+
+
+def _device_of(backbone: Backbone) -> torch.device:
+    return next(backbone.parameters()).device

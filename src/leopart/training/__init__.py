@@ -1,0 +1,1 @@
+"""Fine-tuning a backbone with the dense clustering loss, without labels."""

@@ -1,0 +1,195 @@
+"""What a run looks at between its steps: a contact sheet of clusters, and scores where there are labels."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from leopart.data.datasets.folder import LabelledFolder
+from leopart.data.photos import Photo
+from leopart.errors import LeopartError, PhotoError
+from leopart.evaluation.labels import small_labels
+from leopart.evaluation.overclustering import overcluster
+from leopart.features.extract import Extractor, Preprocessing
+from leopart.models.backbone import Backbone
+from leopart.training.contact_sheet import SHEETS, ContactSheet
+from leopart.training.module import LeopartModule
+from leopart.training.reporting import Loggers, Watcher
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled photos to score on.
+
+    Attributes:
+        folder: photos and masks, as many as are looked at.
+        ks: numbers of clusters.
+        size: side in pixels of the network's input.
+    """
+
+    folder: LabelledFolder
+    ks: tuple[int, ...]
+    size: int = 448
+
+    def score(self, backbone: Backbone, precision: str) -> dict[str, float]:
+        """Mean IoU in [0, 1] for each number of clusters that the tokens are enough for.
+
+        Source: Leopart, validation in training; spec/leopart-facts.md 5. Deviations: cluster ids, not
+        tokens, are enlarged to 100 x 100, as in the evaluation itself; no cluster has to keep a pixel.
+        """
+        preprocessing = Preprocessing(_side(self.size, backbone.patch_size))
+        extractor = Extractor(backbone, preprocessing, precision=precision)
+        tokens = [_tokens(extractor, photo.path) for photo, _ in self.folder.pairs]
+        labels = small_labels(self.folder, through=preprocessing.size)
+        scores = overcluster(
+            tokens,
+            labels,
+            len(self.folder.classes),
+            ks=[k for k in self.ks if k <= sum(t.shape[0] * t.shape[1] for t in tokens)],
+            seeds=(1,),
+            background=self.folder.background,
+        )
+        return {f"val/miou_k{found.k}": found.mean for found in scores}
+
+
+def labelled_sample(
+    path: Path, masks: str, photos: int, ks: tuple[int, ...], ignore: tuple[str, ...] = ()
+) -> Labelled:
+    """At most so many photos of a labelled folder, the same in every run.
+
+    Args:
+        path: the folder.
+        masks: see `LabelledFolder.open`.
+        photos: how many, at most.
+        ks: numbers of clusters.
+        ignore: classes to leave out, see `LabelledFolder.without`.
+
+    Raises:
+        LeopartError: see `LabelledFolder`.
+    """
+    folder = LabelledFolder.open(path, masks).without(ignore)
+    pairs = folder.pairs
+    if len(pairs) > photos:
+        pairs = [pairs[i] for i in sorted(random.Random(0).sample(range(len(pairs)), photos))]  # noqa: S311 - no secret
+    return Labelled(LabelledFolder(folder.path, folder.classes, pairs, folder.ignored), ks)
+
+
+def sheet_of(
+    photos: Sequence[Photo], run: Path, backbone: Backbone, count: int, size: int = 336
+) -> ContactSheet | None:
+    """The contact sheet of evenly spread photos; None where none is asked for, or none can be read."""
+    chosen = [photos[i] for i in np.linspace(0, len(photos) - 1, min(count, len(photos))).round().astype(int)]
+    extractor = Extractor(backbone, Preprocessing(_side(size, backbone.patch_size)))
+    pixels: list[NDArray[np.uint8]] = []
+    for photo in chosen:
+        try:
+            pixels.append(extractor.prepare(photo.path))
+        except PhotoError:  # training names it when it comes across it
+            continue
+    return ContactSheet(run / SHEETS, np.stack(pixels)) if pixels else None
+
+
+class Validation(pl.Callback):
+    """Draws and scores before the first step, every so many steps, and after the last.
+
+    The first process alone has one; the others wait for it at their next exchange.
+
+    Args:
+        every: steps between two looks.
+        sheet: see `sheet_of`.
+        labelled: see `Labelled`.
+        loggers: where figures and pictures go.
+        watcher: who is told.
+        precision: number format of the network.
+    """
+
+    def __init__(
+        self,
+        every: int,
+        sheet: ContactSheet | None,
+        labelled: Labelled | None,
+        loggers: Loggers,
+        watcher: Watcher,
+        precision: str,
+    ) -> None:
+        self.every, self.sheet, self.labelled = every, sheet, labelled
+        self.loggers, self.watcher, self.precision = loggers, watcher, precision
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The network as it was before; not again when a run goes on."""
+        if trainer.global_step == 0:
+            self._look(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look where it is due."""
+        del outputs, batch
+        step = trainer.global_step
+        due = step % self.every == 0 or step >= trainer.max_steps
+        if due and (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            self._look(trainer, pl_module)
+
+    def _look(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        step = trainer.global_step
+        assert isinstance(pl_module, LeopartModule)  # noqa: S101 - narrows the type
+        networks = pl_module.learner.networks
+        networks.eval()
+        try:
+            self._draw(step, networks.backbone)
+            self._score(step, networks.backbone)
+        finally:
+            networks.train()
+
+    def _draw(self, step: int, backbone: Backbone) -> None:
+        if self.sheet is None:
+            return
+        device = next(backbone.parameters()).device
+
+        @torch.no_grad()
+        def tokens_of(images: Tensor) -> Tensor:
+            return torch.cat([backbone(image[None].to(device)).tokens for image in images])
+
+        pixels = self.sheet.add(step, tokens_of)
+        self.loggers.picture(step, "clusters", pixels)
+
+    def _score(self, step: int, backbone: Backbone) -> None:
+        if self.labelled is None:
+            return
+        scores = self.labelled.score(backbone, self.precision)
+        self.loggers.figures(step, scores)
+        told = ", ".join(f"K={name.rpartition('k')[2]} {100 * value:.1f}" for name, value in scores.items())
+        self.watcher.note(
+            f"step {step}: mIoU of clusters in % {told} ({len(self.labelled.folder.pairs)} labelled photos)"
+        )
+
+
+def parse_labelled(data: str) -> Path:
+    """The path in `folder:PATH`.
+
+    Raises:
+        LeopartError: it is another kind of data.
+    """
+    kind, colon, rest = data.partition(":")
+    if not colon or kind != "folder":
+        raise LeopartError(
+            f"--validate takes a labelled folder:PATH with images/, masks/ and classes.txt, not {data}"
+        )
+    return Path(rest).expanduser()
+
+
+def _tokens(extractor: Extractor, path: Path) -> NDArray[np.float16]:
+    return extractor.forward([extractor.prepare(path)])[0][0]
+
+
+def _side(size: int, patch: int) -> int:
+    return max(1, round(size / patch)) * patch

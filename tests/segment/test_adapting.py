@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from leopart.data.photos import find_photos
+from leopart.errors import LeopartError
+from leopart.models.backbone import Backbone
+from leopart.segment.adapting import AUTO_PHOTOS, adapt_backbone, minutes_of
+from leopart.segment.segmenter import Segmenter
+from leopart.training import adaptation
+
+CUDA = torch.device("cuda", 0)
+
+
+def make(backbone: Backbone | Path, **options: object) -> Segmenter:
+    settings = {"n_parts": 6, "n_objects": 2, "communities": "louvain", "size": 64, "precision": "fp32"}
+    return Segmenter(backbone, device="cpu", **(settings | options))
+
+
+@pytest.fixture
+def resnet(tiny_backbone: Backbone) -> SimpleNamespace:
+    """What is asked of a ResNet before anything is done with it."""
+    spec = replace(tiny_backbone.spec, name="tiny_resnet", architecture="resnet50")
+    return SimpleNamespace(name=spec.name, spec=spec, parameters=tiny_backbone.parameters)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "photos", "minutes"),
+    [
+        ("auto", AUTO_PHOTOS - 1, None),
+        ("auto", AUTO_PHOTOS, 10),
+        (True, 1, 10),
+        (False, 10**6, None),
+        (2.5, 1, 2.5),
+        (1.0, 10**6, 1),
+    ],
+)
+def test_minutes_are_those_asked_for_and_auto_looks_at_the_number_of_photos(
+    tiny_backbone: Backbone, wanted: object, photos: int, minutes: float | None
+):
+    assert minutes_of(wanted, photos, tiny_backbone) == minutes
+
+
+def test_a_gpu_needs_half_as_many_minutes(tiny_backbone: Backbone):
+    there = SimpleNamespace(spec=tiny_backbone.spec, parameters=lambda: iter([SimpleNamespace(device=CUDA)]))
+    assert minutes_of(True, 1, there) == minutes_of("auto", AUTO_PHOTOS, there) == 5
+
+
+def test_auto_leaves_a_resnet_alone_and_asked_for_it_is_refused(resnet: SimpleNamespace):
+    assert minutes_of("auto", 10**6, resnet) is None
+    for wanted in (True, 3.0):
+        with pytest.raises(LeopartError, match="tiny_resnet is a ResNet, and only vision transformers can"):
+            minutes_of(wanted, 10**6, resnet)
+
+
+@pytest.mark.parametrize("minutes", [0, -1, math.nan, math.inf])
+def test_minutes_that_make_no_sense_are_refused(tiny_backbone: Backbone, photo_folder: Path, minutes: float):
+    with pytest.raises(LeopartError, match="minutes to adapt must be above 0, got"):
+        make(tiny_backbone, adapt=minutes).fit(photo_folder)
+
+
+def test_a_resnet_is_refused_by_fit_as_well(resnet: SimpleNamespace, tmp_path: Path, photo_folder: Path):
+    with pytest.raises(LeopartError, match="tiny_resnet is a ResNet"):
+        adapt_backbone(resnet, find_photos([photo_folder]), tmp_path / "state", minutes=1, seed=0)
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.usefixtures("short_adaptation")
+def test_fit_adapts_a_copy_and_the_segmenter_can_be_saved_moved_and_saved_again(
+    tiny_backbone: Backbone, photo_folder: Path, tmp_path: Path
+):
+    before = {name: value.clone() for name, value in tiny_backbone.state_dict().items()}
+    segmenter = make(tiny_backbone, adapt=1).fit(photo_folder)
+    photo = photo_folder / "0.png"
+    masks = segmenter.predict(photo)
+
+    assert segmenter.backbone is tiny_backbone
+    assert segmenter.backbone_.name == "tiny_random+adapted"
+    assert segmenter.extractor.backbone is segmenter.backbone_
+    assert all(torch.equal(value, before[name]) for name, value in tiny_backbone.state_dict().items())
+    assert not np.array_equal(masks.parts, make(tiny_backbone).fit(photo_folder).predict(photo).parts)
+
+    segmenter.save(tmp_path / "first")
+    moved = shutil.move(tmp_path / "first", tmp_path / "moved")
+    loaded = Segmenter.load(moved, device="cpu")
+    loaded.save(tmp_path / "second")
+    shutil.rmtree(moved)
+    for found in (loaded, Segmenter.load(tmp_path / "second", device="cpu")):
+        assert np.array_equal(found.predict(photo).parts, masks.parts)
+        assert found.backbone_.fingerprint == segmenter.backbone_.fingerprint
+
+
+@pytest.mark.usefixtures("short_adaptation")
+def test_a_second_fit_starts_from_the_same_network(tiny_backbone: Backbone, photo_folder: Path):
+    segmenter = make(tiny_backbone, adapt=1).fit(photo_folder)
+    first = segmenter.backbone_.fingerprint
+
+    assert segmenter.fit(photo_folder).backbone_.fingerprint == first
+
+
+@pytest.mark.usefixtures("short_adaptation")
+def test_the_network_can_be_given_from_elsewhere_and_is_checked(
+    tiny_backbone: Backbone, photo_folder: Path, tmp_path: Path
+):
+    segmenter = make(tiny_backbone, adapt=1).fit(photo_folder)
+    segmenter.save(tmp_path / "segmenter")
+    shutil.move(tmp_path / "segmenter" / "backbone.safetensors", tmp_path / "backbone.safetensors")
+    shutil.move(tmp_path / "segmenter" / "backbone.json", tmp_path / "backbone.json")
+
+    with pytest.raises(LeopartError, match=r"backbone\.safetensors is missing: the segmenter is not whole"):
+        Segmenter.load(tmp_path / "segmenter", device="cpu")
+    loaded = Segmenter.load(tmp_path / "segmenter", backbone=tmp_path, device="cpu")
+    loaded.save(tmp_path / "again")
+    card = json.loads((tmp_path / "again" / "segmenter.json").read_text())
+    assert card["backbone"] == str((tmp_path / "backbone.safetensors").resolve())
+    with pytest.raises(LeopartError, match="was fitted on other weights than this"):
+        Segmenter.load(tmp_path / "segmenter", backbone=tiny_backbone, device="cpu")
+
+
+@pytest.mark.usefixtures("short_adaptation")
+def test_an_interruption_ends_fit_as_well(tiny_backbone: Backbone, photo_folder: Path, monkeypatch):
+    real = adaptation.fit
+    monkeypatch.setattr(adaptation, "fit", lambda *a, **k: replace(real(*a, **k), interrupted=True))
+    segmenter = make(tiny_backbone, adapt=1)
+    with pytest.raises(KeyboardInterrupt):
+        segmenter.fit(photo_folder)
+    assert not hasattr(segmenter, "model_")
+
+
+def test_another_seed_adapts_otherwise(
+    tiny_backbone: Backbone, photo_folder: Path, tmp_path: Path, short_adaptation: None
+):
+    photos = find_photos([photo_folder])
+    prints = [
+        adapt_backbone(tiny_backbone, photos, tmp_path / str(n), minutes=1, seed=seed).backbone.fingerprint
+        for n, seed in enumerate((0, 0, 1))
+    ]
+    assert prints[0] == prints[1] != prints[2]
