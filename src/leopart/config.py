@@ -200,9 +200,9 @@ class TrainConfig(Recipe):
     compile: bool = False
     """Compile the blocks: faster steps after minutes of preparation."""
     save_every: int = 1
-    """Epochs between writings of the newest state."""
+    """Epochs between writings of the newest state; short ones are put together to 50 steps or more."""
     keep_every: int = 5
-    """Epochs between checkpoints that are kept; 0 keeps none."""
+    """Epochs between checkpoints that are kept, together 500 steps or more; 0 keeps none."""
     validate: Annotated[str | None, tyro.conf.arg(metavar="folder:PATH")] = None
     """Labelled photos to score on as training goes (k-means mIoU). Nothing is learned or chosen from it."""
     validate_masks: str = "masks"
@@ -210,7 +210,7 @@ class TrainConfig(Recipe):
     validate_ignore: tuple[str, ...] = ()
     """Classes of the labelled photos to leave out."""
     validate_every: int = 1
-    """Epochs between validations and contact sheets."""
+    """Epochs between validations and contact sheets, together 50 steps or more."""
     validate_photos: int = 240
     """Photos of a validation, at most, drawn once."""
     validate_k: tuple[int, ...] = (500, 300, 21)

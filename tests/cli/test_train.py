@@ -184,6 +184,16 @@ def test_memory_that_is_short_is_told_in_one_line(run, words, monkeypatch):
     )
 
 
+def test_a_second_ctrl_c_says_how_to_go_on(run, words, monkeypatch):
+    def pressed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Learner, "forward", pressed)
+    ran = run("train", *words, "--stop-at", 3)
+    assert ran.status == 130
+    assert ran.lines[-1] == f"leopart: interrupted; go on with: leopart train {' '.join(words)} --resume"
+
+
 # --- signals, from outside ------------------------------------------------------------------------------
 
 
@@ -214,7 +224,8 @@ def test_a_signal_to_the_whole_group_saves_and_the_same_command_goes_on(run, wor
     state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     done = state["global_step"]
     assert 0 < done < 100000
-    assert not subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True, check=False).stdout
+    with pytest.raises(ProcessLookupError):  # nobody of the group is left
+        os.killpg(process.pid, 0)
     ran = run("train", *words, "--resume", "--stop-at", done + 1)
     assert ran.lines[0] == f"going on after step {done} of 100000"
     assert f"stopped at step {done + 1} of 100000" in ran.err

@@ -160,7 +160,7 @@ def test_a_loss_that_is_no_number_ends_the_run_before_it_reaches_the_weights(
     failed = tmp_path / FOLDER / "failed.ckpt"
     assert str(caught.value) == (
         "the loss is not finite at step 5: begin another run with a lower --lr and --lr-head, or with "
-        f"--precision fp32 (the state is in {failed}; last.ckpt beside it is left as it was)"
+        f"--precision fp32 (the state is in {failed}; an earlier last.ckpt stays as it was)"
     )
     assert state_of(tmp_path)["step"] == 4
     content = read_checkpoint(failed)

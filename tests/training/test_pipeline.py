@@ -304,7 +304,13 @@ def test_an_empty_folder_and_a_missing_one_are_told(tiny_config, tmp_path):
 
 
 def test_settings_that_do_not_fit_are_told_before_the_folder_is_made(tiny_config, tmp_path):
-    for changes in ({"local_size": 20}, {"prototypes": 1}, {"data": "other:/x"}, {"backbone": "dino_vits17"}):
+    for changes in (
+        {"local_size": 20},
+        {"prototypes": 1},
+        {"train_blocks": 3},
+        {"data": "other:/x"},
+        {"backbone": "dino_vits17"},
+    ):
         with pytest.raises(LeopartError):
             train(tiny_config(tmp_path / "run", **changes))
     assert not (tmp_path / "run").exists()

@@ -27,7 +27,7 @@ from leopart.training.hardware import (
     make_trainer,
     precision_name,
 )
-from leopart.training.run import check_crops, length_of
+from leopart.training.run import check_fit, length_of
 from leopart.training.step import Learner
 
 # --- how long -------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def test_crops_that_do_not_divide_into_patches_are_refused_with_the_nearest_size
     train_tiny, tiny_recipe, fresh, changes, message
 ):
     recipe = replace(tiny_recipe, **changes)
-    for function in (lambda: check_crops(recipe, fresh()), lambda: train_tiny(recipe)):
+    for function in (lambda: check_fit(recipe, fresh()), lambda: train_tiny(recipe)):
         with pytest.raises(LeopartError) as caught:
             function()
         assert str(caught.value) == message
@@ -197,6 +197,11 @@ def test_the_advice_can_be_followed(batch, accumulate, world, advice):
     with pytest.raises(LeopartError) as caught, explained(batch, accumulate, world):
         raise torch.OutOfMemoryError("CUDA out of memory")
     assert advice in str(caught.value)
+
+
+def test_a_loading_process_that_was_killed_is_told():
+    with pytest.raises(LeopartError, match=r"^a loading process was killed"), explained(1, 1, 1):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
 
 
 def test_other_errors_are_left_as_they_are():
@@ -332,6 +337,11 @@ def test_in_a_batch_script_lightning_starts_the_processes(launched, tiny_recipe)
 def test_number_formats(monkeypatch, asked, device, fast, expected):
     monkeypatch.setattr(hardware_module, "fast_precision", lambda _: fast)
     assert precision_name(Recipe(precision=asked), torch.device(device)) == expected
+
+
+def test_half_precision_on_a_cpu_is_refused(train_tiny, tiny_recipe):
+    with pytest.raises(LeopartError, match=r"^--precision fp16 needs a GPU: give bf16, fp32 or auto$"):
+        train_tiny(replace(tiny_recipe, precision="fp16"))
 
 
 def test_blocks_are_compiled_but_for_the_one_that_is_looked_into(fresh, tiny_recipe, monkeypatch):

@@ -27,8 +27,12 @@ def main(argv: Sequence[str]) -> int:
     from leopart.training.hardware import is_first_process
     from leopart.training.pipeline import train
 
-    with training_watcher(config.quiet) as watcher:
-        result = train(config, watcher=watcher)
+    try:
+        with training_watcher(config.quiet) as watcher:
+            result = train(config, watcher=watcher)
+    except KeyboardInterrupt:
+        say(f"leopart: interrupted; go on with: {_again(argv)}")
+        return 130
     # A launcher takes another status of one process for a crash, and ends the others.
     return finish(config, result, argv) if is_first_process() else 0
 
@@ -60,23 +64,22 @@ def finish(config: TrainConfig, result: Trained, argv: Sequence[str]) -> int:
     if result.failures:
         say(f"{done}; {counted(len(result.failures), 'photo')} left out", quiet=config.quiet)
     if result.step < result.total:
-        again = f"leopart train {shlex.join(_without_end(argv))} --resume"
-        say(f"stopped at {done}; go on with: {again}", quiet=config.quiet)
+        say(f"stopped at {done}; go on with: {_again(argv)}", quiet=config.quiet)
     if result.interrupted:
         return 130
     say(f"backbone: --backbone {config.out}", quiet=config.quiet)
     return 1 if result.failures else 0
 
 
-def _without_end(argv: Sequence[str]) -> list[str]:
-    """The words of the command without those that said how far to go this time."""
+def _again(argv: Sequence[str]) -> str:
+    """The command that goes on, without the words that said how far to go this time."""
     words: list[str] = []
     skip = False
     for word in argv:
         if not (skip or word.split("=")[0] in ("--resume", "--no-resume", "--stop-at", "--stop_at")):
             words.append(word)
         skip = word in ("--stop-at", "--stop_at")
-    return words
+    return f"leopart train {shlex.join(words)} --resume"
 
 
 def list_presets() -> None:

@@ -174,6 +174,6 @@ def end_as_failed(trainer: pl.Trainer, folder: Path, what: str) -> NoReturn:
     trainer.save_checkpoint(path)
     message = (
         f"{what} at step {trainer.global_step}: begin another run with a lower --lr and --lr-head, or with "
-        f"--precision fp32 (the state is in {path}; {LAST} beside it is left as it was)"
+        f"--precision fp32 (the state is in {path}; an earlier {LAST} stays as it was)"
     )
     raise LeopartError(message)

@@ -130,6 +130,11 @@ def explained(batch: int, accumulate: int, world: int) -> Iterator[None]:
         raise
     except (RuntimeError, MemoryError) as error:
         said = str(error).lower()
+        if "dataloader worker" in said:
+            message = (
+                "a loading process was killed, most likely for want of memory: give fewer --workers, or 0"
+            )
+            raise LeopartError(message) from error
         if not isinstance(error, MemoryError) and not any(words in said for words in _SHORT_OF_MEMORY):
             raise
         raise LeopartError(_less_memory(batch, accumulate, world)) from error
@@ -231,4 +236,7 @@ def precision_name(recipe: Recipe, device: torch.device) -> str:
 
 def _precision(recipe: Recipe, device: torch.device) -> Precision:
     names: dict[str, Precision] = {"bf16": "bf16-mixed", "fp16": "16-mixed"}
-    return names.get(precision_name(recipe, device), "32-true")
+    name = precision_name(recipe, device)
+    if name == "fp16" and device.type == "cpu":
+        raise LeopartError("--precision fp16 needs a GPU: give bf16, fp32 or auto")
+    return names.get(name, "32-true")

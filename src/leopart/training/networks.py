@@ -50,7 +50,7 @@ class StudentTeacher(nn.Module):
         use_teacher: False: the student gives the targets as well.
 
     Raises:
-        LeopartError: the network is convolutional, has no CLS attention to mask with, or fewer blocks.
+        LeopartError: the network is convolutional, or has fewer blocks.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class StudentTeacher(nn.Module):
         use_teacher: bool = True,
     ) -> None:
         super().__init__()
-        depth = _check(backbone, train_blocks)
+        depth = check_blocks(backbone, train_blocks)
         self.frozen_blocks = 0 if train_blocks is None else depth - train_blocks
         self.shares_trunk = train_blocks is not None
         self.student = nn.ModuleDict({"backbone": backbone, "head": head})
@@ -182,8 +182,12 @@ class StudentTeacher(nn.Module):
             self.target_head.normalise_prototypes()
 
 
-def _check(backbone: Backbone, train_blocks: int | None) -> int:
-    """Number of blocks."""
+def check_blocks(backbone: Backbone, train_blocks: int | None) -> int:
+    """Number of blocks of a network that can be trained so.
+
+    Raises:
+        LeopartError: see `StudentTeacher`.
+    """
     if backbone.spec.convolutional:
         message = (
             f"{backbone.name} is a ResNet: training works on vision transformers; choose another backbone"

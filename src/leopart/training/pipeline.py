@@ -24,7 +24,7 @@ from leopart.run_record import settings_of, versions
 from leopart.training.checkpoints import FOLDER, LAST, read_checkpoint
 from leopart.training.hardware import Hardware, is_first_process, precision_name
 from leopart.training.reporting import Loggers, Watcher, nobody
-from leopart.training.run import Keeping, Length, Trained, check_crops, fit, length_of
+from leopart.training.run import Keeping, Length, Trained, check_fit, fit, length_of
 from leopart.training.validation import Validation, labelled_sample, parse_labelled, sheet_of
 
 _CONFIG, _RECORD = "config.yaml", "run.json"
@@ -50,7 +50,7 @@ def train(config: TrainConfig, *, watcher: Watcher = nobody) -> Trained:
     resume = config.resume or int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
     photos = training_photos(config.data)
     backbone = load_backbone(config.backbone)
-    check_crops(config, backbone)
+    check_fit(config, backbone)
     hardware = _hardware(config)
     length = length_of(config, len(photos), hardware.world)
     record = {"photos": len(photos), "photos sha256": _names_hash(photos), "backbone": backbone.fingerprint}

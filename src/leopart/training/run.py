@@ -29,6 +29,7 @@ from leopart.training.data import PhotoFailure, Stream, StreamData
 from leopart.training.hardware import Hardware, compile_blocks, explained, make_trainer
 from leopart.training.head_start import sample_tokens
 from leopart.training.module import LeopartModule
+from leopart.training.networks import check_blocks
 from leopart.training.reporting import Loggers, Reporting, Watcher, nobody
 from leopart.training.step import Learner
 from leopart.training.stopping import Stop
@@ -147,7 +148,7 @@ def fit(
         KeyboardInterrupt: Ctrl-C came a second time, or before the first step.
     """
     recipe.check()
-    check_crops(recipe, backbone)
+    check_fit(recipe, backbone)
     length = length_of(recipe, len(photos), hardware.world)
     resume = str(keeping.run / FOLDER / LAST) if keeping is not None and keeping.resume else None
     tokens = None
@@ -182,12 +183,14 @@ def _saving(
     ]
 
 
-def check_crops(recipe: Recipe, backbone: Backbone) -> None:
-    """Refuse crops that do not divide into patches.
+def check_fit(recipe: Recipe, backbone: Backbone) -> None:
+    """Refuse a recipe that this network cannot follow.
 
     Raises:
-        LeopartError: names the nearest size.
+        LeopartError: it is a ResNet or has fewer blocks; crops do not divide into patches (names the nearest
+            size).
     """
+    check_blocks(backbone, None if recipe.train_blocks == "all" else recipe.train_blocks)
     patch = backbone.patch_size
     for name in ("global_size", "local_size"):
         size = getattr(recipe, name)

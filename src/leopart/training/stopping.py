@@ -58,6 +58,15 @@ class Stop(pl.Callback):
             asked = due and trainer.strategy.reduce_boolean_decision(asked, all=False)
         self._decide(trainer, asked=asked)
 
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """End the processes that Lightning has started: they would wait for this one."""
+        del pl_module, exception
+        kill = getattr(trainer.strategy.launcher, "kill", None)
+        if kill is not None:
+            kill(signal.SIGKILL)
+
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Give the job back to SLURM if it asked for that."""
         del pl_module, stage
