@@ -16,7 +16,8 @@ SETTINGS = {
     "drop path, queue and mask": ({}, 0),
     "a loading process": ({}, 1),
     "steps in two parts": ({"accumulate": 2}, 0),
-    "last block only": ({"train_blocks": 1}, 0),
+    "last block only, in bfloat16": ({"train_blocks": 1, "precision": "bf16"}, 0),
+    "a head that starts from the photos": ({"head_layers": 1, "head_init": "clusters"}, 0),
     "Adam without a teacher": ({"optimiser": "adam", "use_teacher": False, "queue": 0}, 0),
     "warm-up, clipping and the authors' order": (
         {"warmup": 3, "clip": 0.1, "ema_order": "before", "queue_scores": "student"},

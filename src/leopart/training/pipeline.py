@@ -59,10 +59,9 @@ def train(config: TrainConfig, *, watcher: Watcher = nobody) -> Trained:
     done = _prepare_folder(config, resume, record, backbone, write=first)
     _tell_beginning(config, watcher, length, len(photos), done, resume)
     loggers = Loggers.open(config.out, done, config.wandb) if first else Loggers()
-    name, how = config.out.resolve().name, _how(config, len(photos))
 
     def export(student: Backbone) -> None:
-        save_tuned(detached(student, name, how), config.out)
+        save_tuned(detached(student, config.out.resolve().name, _how(config, len(photos))), config.out)
 
     try:
         looks = [_validation(config, photos, backbone, loggers, watcher, length.epoch)] if first else []

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lightning.pytorch as pl
+from torch import Tensor
 
 from leopart.data.crops import CropSettings
 from leopart.data.photometry import AugmentSettings
@@ -151,11 +152,7 @@ def fit(
     check_fit(recipe, backbone)
     length = length_of(recipe, len(photos), hardware.world)
     resume = str(keeping.run / FOLDER / LAST) if keeping is not None and keeping.resume else None
-    tokens = None
-    if recipe.head_init == "clusters" and resume is None:
-        if hardware.world == 1:
-            backbone.to(hardware.device)
-        tokens = sample_tokens(backbone, photos, recipe.global_size, recipe.seed)
+    tokens = _start(backbone, photos, recipe, hardware) if resume is None else None
     learner = Learner(backbone, recipe, tokens)
     if hardware.compile:
         compile_blocks(learner.networks)
@@ -171,6 +168,15 @@ def fit(
     failures = [reporting.failures[name] for name in sorted(reporting.failures)]
     interrupted = stop.signal is not None and trainer.global_step < module.total_steps
     return Trained(student, trainer.global_step, module.total_steps, failures, interrupted)
+
+
+def _start(backbone: Backbone, photos: Sequence[Photo], recipe: Recipe, hardware: Hardware) -> Tensor | None:
+    """Tokens that the head starts from, if the recipe wants it so."""
+    if recipe.head_init == "random":
+        return None
+    if hardware.world == 1:
+        backbone.to(hardware.device)
+    return sample_tokens(backbone, photos, recipe.global_size, recipe.seed)
 
 
 def _saving(
