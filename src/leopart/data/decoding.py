@@ -83,7 +83,7 @@ def _decode_jpegs(jpegs: list[tuple[bytes, int]], device: torch.device) -> list[
     torchvision means to hand its decoders over to another package some day; from then on this returns none.
     """
     try:
-        from torchvision.io import ImageReadMode, decode_jpeg  # type: ignore[import-untyped]
+        from torchvision.io import ImageReadMode, decode_jpeg  # type: ignore[import-untyped]  # ships none
     except ImportError:
         return []
     encoded = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data, _ in jpegs]

@@ -92,7 +92,7 @@ def require_matplotlib() -> None:
         LeopartError: it is not; says how to get it.
     """
     try:
-        import matplotlib  # noqa: F401
+        import matplotlib  # noqa: F401 - only to see whether it is there
     except ImportError as error:
         message = "curves need matplotlib, which is not installed: pip install 'leopart[demo]'"
         raise LeopartError(message) from error
