@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from leopart.training.loss import dense_loss
-from leopart.training.processes import total, world_size
+from leopart.processes import total, world_size
 from leopart.training.queue import TokenQueue
 
 STEPS = 5

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from leopart.errors import LeopartError
 from leopart.training.alignment import alignment_matrix
-from leopart.training.processes import total, world_size
+from leopart.processes import total, world_size
 from leopart.training.sinkhorn import sinkhorn
 
 

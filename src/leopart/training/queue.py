@@ -11,7 +11,7 @@ import hashlib
 import torch
 from torch import Tensor, nn
 
-from leopart.training.processes import gathered, rank, total, world_size
+from leopart.processes import gathered, rank, total, world_size
 
 _BITS = 1 << 32
 

@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from leopart.training.processes import largest, total
+from leopart.processes import largest, total
 
 #: Sums stay within these, so that no quotient and no product of two leaves float32.
 _SMALLEST, _LARGEST = 1e-30, 1e30
