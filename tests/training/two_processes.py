@@ -14,8 +14,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-from leopart.training.loss import dense_loss
 from leopart.processes import total, world_size
+from leopart.training.loss import dense_loss
 from leopart.training.queue import TokenQueue
 
 STEPS = 5

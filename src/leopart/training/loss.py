@@ -19,8 +19,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from leopart.errors import LeopartError
-from leopart.training.alignment import alignment_matrix
 from leopart.processes import total, world_size
+from leopart.training.alignment import alignment_matrix
 from leopart.training.sinkhorn import sinkhorn
 
 

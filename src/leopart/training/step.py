@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from leopart.data.views import ViewBatch
 from leopart.models.backbone import Backbone
 from leopart.models.heads import DenseHead
+from leopart.processes import rank, world_size
 from leopart.recipe import Recipe
 from leopart.training.head_start import start_from_clusters
 from leopart.training.health import agreement, assignment_entropy, feature_rank, prototype_perplexity
 from leopart.training.loss import LossSettings, dense_loss
 from leopart.training.networks import Outputs, StudentTeacher
-from leopart.processes import rank, world_size
 from leopart.training.queue import TokenQueue
 
 #: Tokens whose effective rank is taken: a decomposition of more would cost more than it tells.
