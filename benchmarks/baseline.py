@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from leopart.data.datasets.folder import LabelledFolder
+from leopart.data.datasets.folder import open_folder
 from leopart.evaluation.unsupervised import score_masks
 
 _RESULTS = Path(__file__).parents[1] / "results"
@@ -44,8 +44,8 @@ def _measure(data: Path, masks: str) -> dict[str, Any]:
         command = [sys.executable, "-m", "leopart", "segment", str(data / "images"), "--out", str(out)]
         subprocess.run(command, check=True)
         summary = json.loads((out / "summary.json").read_text())
-        scores = score_masks(out / "objects", LabelledFolder.open(data, masks))
-    names = list(LabelledFolder.open(data, masks).classes.values())
+        scores = score_masks(out / "objects", open_folder(data, masks))
+    names = list(open_folder(data, masks).classes.values())
     return {
         "command": f"leopart segment {data.name}/images --out OUT",
         "data": data.name,

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from leopart.clustering.kmeans import kmeans
-from leopart.data.datasets.folder import LabelledFolder
+from leopart.data.datasets.folder import open_folder
 from leopart.evaluation.confusion import Confusion
 from leopart.evaluation.matching import many_to_one
 from leopart.features.extract import Extractor, Preprocessing, fast_precision
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=300)
     parser.add_argument("--k", type=int, nargs="+", default=[100, 500])
     arguments = parser.parse_args()
-    labelled = LabelledFolder.open(arguments.data, arguments.masks)
+    labelled = open_folder(arguments.data, arguments.masks)
     pairs = random.Random(0).sample(labelled.pairs, min(arguments.photos, len(labelled.pairs)))
     backbone = load_backbone("imgfocus_vits14_full")
     extractor = Extractor(backbone, Preprocessing(448))

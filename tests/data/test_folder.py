@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leopart.data.datasets.folder import LabelledFolder, read_classes
+from leopart.data.datasets.folder import open_folder, read_classes
 from leopart.errors import LeopartError
 
 DATA = Path(os.environ.get("LEOPART_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
@@ -33,7 +33,7 @@ def labelled(path: Path) -> Path:
 
 
 def test_a_complete_folder_opens(tmp_path: Path):
-    folder = LabelledFolder.open(labelled(tmp_path))
+    folder = open_folder(labelled(tmp_path))
 
     assert folder.classes == {0: "background", 3: "cow", 200: "sky"}
     assert list(folder.classes) == [0, 3, 200]
@@ -43,7 +43,7 @@ def test_a_complete_folder_opens(tmp_path: Path):
 
 
 def test_sparse_ids_become_rows(tmp_path: Path):
-    folder = LabelledFolder.open(labelled(tmp_path))
+    folder = open_folder(labelled(tmp_path))
     rows = folder.rows(folder.read_mask(*folder.pairs[0]))
 
     assert rows.dtype == np.uint8
@@ -51,7 +51,7 @@ def test_sparse_ids_become_rows(tmp_path: Path):
 
 
 def test_classes_that_are_left_out_lose_their_rows_and_their_pixels(tmp_path: Path):
-    folder = LabelledFolder.open(labelled(tmp_path)).without(["Cow"])
+    folder = open_folder(labelled(tmp_path)).without(["Cow"])
     rows = folder.rows(folder.read_mask(*folder.pairs[0]))
 
     assert folder.classes == {0: "background", 200: "sky"}
@@ -60,12 +60,12 @@ def test_classes_that_are_left_out_lose_their_rows_and_their_pixels(tmp_path: Pa
     more = folder.without(["background"])
     assert (more.classes, more.background) == ({200: "sky"}, None)
     assert more.rows(more.read_mask(*more.pairs[0])).tolist()[0] == [255, 255, 255, 255, 0, 0]
-    assert LabelledFolder.open(tmp_path).without([]) == LabelledFolder.open(tmp_path)
+    assert open_folder(tmp_path).without([]) == open_folder(tmp_path)
 
 
 def test_ids_that_are_neither_counted_nor_left_out_are_refused_still(tmp_path: Path):
     strange_ids(labelled(tmp_path))
-    folder = LabelledFolder.open(tmp_path).without(["cow"])
+    folder = open_folder(tmp_path).without(["cow"])
     with pytest.raises(LeopartError, match=r"b\.png holds the ids 7, which are no classes"):
         folder.read_mask(*folder.pairs[1])
 
@@ -80,30 +80,30 @@ def test_ids_that_are_neither_counted_nor_left_out_are_refused_still(tmp_path: P
 )
 def test_a_class_that_cannot_be_left_out_is_refused(tmp_path: Path, names: list[str], message: str):
     with pytest.raises(LeopartError, match=re.escape(message)):
-        LabelledFolder.open(labelled(tmp_path)).without(names)
+        open_folder(labelled(tmp_path)).without(names)
 
 
 @pytest.mark.parametrize("name", ["coarse", "masks_coarse"])
 def test_another_mask_folder_has_its_own_classes_and_no_background(tmp_path: Path, name: str):
-    folder = LabelledFolder.open(labelled(tmp_path), masks=name)
+    folder = open_folder(labelled(tmp_path), masks=name)
     assert folder.classes == {0: "cow", 1: "sky"}
     assert folder.background is None
     assert folder.pairs[0][1] == tmp_path / "masks_coarse" / "a.png"
 
 
 def test_a_split_chooses_photos_in_its_order(tmp_path: Path):
-    folder = LabelledFolder.open(labelled(tmp_path), split="val")
+    folder = open_folder(labelled(tmp_path), split="val")
     assert [photo.name for photo, _ in folder.pairs] == ["more/c.jpg", "a.jpg"]
 
 
 def test_one_level_too_high_or_too_deep_is_said(tmp_path: Path):
     inside = labelled(tmp_path / "set")
     with pytest.raises(LeopartError, match=rf"one too high: give {inside}"):
-        LabelledFolder.open(tmp_path)
+        open_folder(tmp_path)
     with pytest.raises(LeopartError, match=rf"one too deep: give {inside}"):
-        LabelledFolder.open(inside / "images")
+        open_folder(inside / "images")
     with pytest.raises(LeopartError, match=rf"one too deep: give {inside}"):
-        LabelledFolder.open(inside / "masks" / "more")
+        open_folder(inside / "masks" / "more")
 
 
 def remove_mask(path: Path) -> None:
@@ -128,7 +128,7 @@ def no_photos(path: Path) -> None:
 
 
 def read_everything(path: Path) -> None:
-    folder = LabelledFolder.open(path)
+    folder = open_folder(path)
     for pair in folder.pairs:
         folder.read_mask(*pair)
 
@@ -172,19 +172,19 @@ def test_an_incomplete_folder_is_refused_with_the_reason(tmp_path: Path, spoil, 
 def test_a_list_that_does_not_fit_is_refused_with_the_reason(tmp_path: Path, spoil, message: str):
     spoil(labelled(tmp_path))
     with pytest.raises(LeopartError, match=message):
-        LabelledFolder.open(tmp_path, split="val")
+        open_folder(tmp_path, split="val")
 
 
 def test_a_mask_folder_that_is_not_there_names_those_that_are(tmp_path: Path):
     with pytest.raises(LeopartError, match=r"no folder masks_fine/; choose one of: masks, masks_coarse"):
-        LabelledFolder.open(labelled(tmp_path), masks="fine")
+        open_folder(labelled(tmp_path), masks="fine")
 
 
 def test_a_folder_that_is_no_set_or_no_folder(tmp_path: Path):
     with pytest.raises(LeopartError, match="a labelled set has images/"):
-        LabelledFolder.open(tmp_path)
+        open_folder(tmp_path)
     with pytest.raises(LeopartError, match="there is no folder"):
-        LabelledFolder.open(tmp_path / "nowhere")
+        open_folder(tmp_path / "nowhere")
 
 
 def test_classes_survive_windows_editors(tmp_path: Path):
@@ -205,7 +205,7 @@ def test_classes_survive_windows_editors(tmp_path: Path):
     ],
 )
 def test_the_development_sets_are_complete(name: str, masks: str, photos: int, classes: int, background):
-    folder = LabelledFolder.open(DATA / name, masks)
+    folder = open_folder(DATA / name, masks)
 
     assert (len(folder.pairs), len(folder.classes), folder.background) == (photos, classes, background)
     for pair in folder.pairs[::10]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from leopart.data.datasets.folder import LabelledFolder
+from leopart.data.datasets.folder import open_folder
 from leopart.data.datasets.labelled import labelled_photos
 from leopart.errors import LeopartError
 
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("form", ["folder:{}", "{}"])
 def test_a_folder_is_named_or_a_path_alone(folder: Path, form: str):
     found = labelled_photos(form.format(folder), "two", "val")
-    assert found == LabelledFolder.open(folder, "two", "val")
+    assert found == open_folder(folder, "two", "val")
     assert (list(found.classes.values()), len(found.pairs)) == (["cow"], 1)
 
 

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from leopart.data.datasets.folder import LabelledFolder
+from leopart.data.datasets.folder import open_folder
+from leopart.data.labelled import LabelledPhotos
 from leopart.evaluation.labels import nearest, small_labels
 
 
@@ -20,7 +21,7 @@ def test_nearest_is_torchs(shape: tuple[int, int], side: int):
     assert np.array_equal(nearest(ids, side), expected[0, 0].numpy())
 
 
-def write(folder: Path, sizes: list[tuple[int, int]]) -> LabelledFolder:
+def write(folder: Path, sizes: list[tuple[int, int]]) -> LabelledPhotos:
     """Photos with masks of the ids 0, 7, 9 and 255; class 7 is the second row, 9 the third."""
     rng = np.random.default_rng(1)
     for name in ("images", "masks"):
@@ -30,7 +31,7 @@ def write(folder: Path, sizes: list[tuple[int, int]]) -> LabelledFolder:
         ids = rng.choice([0, 7, 9, 255], (height, width)).astype(np.uint8)
         Image.fromarray(ids).save(folder / "masks" / f"{index}.png")
     (folder / "classes.txt").write_text("0\tbackground\n7\tcow\n9\tsky\n")
-    return LabelledFolder.open(folder)
+    return open_folder(folder)
 
 
 @pytest.mark.parametrize(("side", "through"), [(100, 448), (20, 56), (100, 64)])

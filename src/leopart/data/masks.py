@@ -38,8 +38,22 @@ def read_index_mask(path: Path, classes: Collection[int] | None = None) -> Index
     except PhotoError as error:
         raise LeopartError(str(error)) from error
     if classes is not None:
-        _check_ids(mask, path, classes)
+        check_ids(mask, path, classes)
     return mask
+
+
+def check_ids(mask: IndexMask, path: Path, classes: Collection[int]) -> None:
+    """See that a mask [H, W] holds nothing but ids of `classes` and 255 (no label).
+
+    Raises:
+        LeopartError: there are others; the first five are named.
+    """
+    present = np.flatnonzero(np.bincount(mask.ravel()))  # much faster than sorting as np.unique does
+    strangers = sorted(set(present.tolist()) - {*classes, IGNORE})
+    if strangers:
+        some = ", ".join(map(str, strangers[:5])) + (", ..." if len(strangers) > 5 else "")
+        advice = "list them among the classes, or set pixels without a label to 255"
+        raise LeopartError(f"{shown(path)} holds the ids {some}, which are no classes of this set; {advice}")
 
 
 def check_mask_size(mask: IndexMask, path: Path, photo: Path) -> None:
@@ -71,12 +85,3 @@ def _colour_complaint(image: Image.Image, path: Path) -> str:
     if (channels == channels[..., :1]).all():
         return f"{what}; its channels are equal, so save one of them as a grey PNG"
     return f"{what}; replace each colour by its class id and save the ids as a grey or palette PNG"
-
-
-def _check_ids(mask: IndexMask, path: Path, classes: Collection[int]) -> None:
-    present = np.flatnonzero(np.bincount(mask.ravel()))  # much faster than sorting as np.unique does
-    strangers = sorted(set(present.tolist()) - {*classes, IGNORE})
-    if strangers:
-        some = ", ".join(map(str, strangers[:5])) + (", ..." if len(strangers) > 5 else "")
-        advice = "list them among the classes, or set pixels without a label to 255"
-        raise LeopartError(f"{shown(path)} holds the ids {some}, which are no classes of this set; {advice}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from leopart.data.datasets.folder import LabelledFolder
+from leopart.data.labelled import LabelledPhotos
 from leopart.data.photos import Photo
 from leopart.evaluation.confusion import Labels
 from leopart.parallel import ordered_map, workers
@@ -24,7 +24,7 @@ def nearest(ids: Labels, side: int) -> Labels:
 
 
 def small_labels(
-    labelled: LabelledFolder, side: int = 100, through: int = 448, *, track: Track = silent
+    labelled: LabelledPhotos, side: int = 100, through: int = 448, *, track: Track = silent
 ) -> list[npt.NDArray[np.uint8]]:
     """Class rows of every photo's mask, [side, side] each, 255 where there is no label.
 

@@ -16,8 +16,8 @@ import torch
 import yaml
 
 from leopart.config import EvaluateConfig
-from leopart.data.datasets.folder import LabelledFolder
 from leopart.data.datasets.labelled import labelled_photos
+from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import IGNORE
 from leopart.data.photos import shown
 from leopart.errors import LeopartError
@@ -112,7 +112,7 @@ def _extractor(config: EvaluateConfig, backbone: Backbone) -> Extractor:
     )
 
 
-def _extract(extractor: Extractor, labelled: LabelledFolder, folder: Path, track: Track) -> FeatureStore:
+def _extract(extractor: Extractor, labelled: LabelledPhotos, folder: Path, track: Track) -> FeatureStore:
     """Features of all photos, in their order."""
     photos = [photo for photo, _ in labelled.pairs]
     store, failures = extractor.extract(photos, folder, replace=True, track=track)
@@ -128,7 +128,7 @@ def _score(
     config: EvaluateConfig,
     store: FeatureStore,
     labels: Sequence[npt.NDArray[np.uint8]],
-    labelled: LabelledFolder,
+    labelled: LabelledPhotos,
     device: torch.device,
     track: Track,
 ) -> tuple[ClusterScores, ...]:
@@ -153,7 +153,7 @@ def _score(
 
 def _write(
     config: EvaluateConfig,
-    labelled: LabelledFolder,
+    labelled: LabelledPhotos,
     extractor: Extractor,
     found: Evaluation,
     watch: Stopwatch,
@@ -188,7 +188,7 @@ def _write(
     write_text(config.out, shown(json.dumps(content, indent=2, default=str, ensure_ascii=False)) + "\n")
 
 
-def _described(scores: ClusterScores, labelled: LabelledFolder) -> dict[str, Any]:
+def _described(scores: ClusterScores, labelled: LabelledPhotos) -> dict[str, Any]:
     """Of one number of clusters; fractions in [0, 1]."""
     per_class = zip(labelled.classes.items(), scores.class_iou.T, strict=True)
     return {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leopart.data.datasets.folder import LabelledFolder
+from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import IGNORE, read_index_mask
 from leopart.data.photos import output_stems
 from leopart.errors import LeopartError
@@ -36,7 +36,7 @@ class MaskScores:
     foreground_truth: float
 
 
-def score_masks(masks: Path, labelled: LabelledFolder) -> MaskScores:
+def score_masks(masks: Path, labelled: LabelledPhotos) -> MaskScores:
     """Compare index PNGs, 0 = background, with the labels at the photos' own size.
 
     Labels without a background class (everything else is 255) count their 255 as background for the Jaccard

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leopart.data.datasets.folder import LabelledFolder
+from leopart.data.datasets.folder import open_folder
+from leopart.data.labelled import LabelledPhotos
 from leopart.data.photos import Photo
 from leopart.errors import LeopartError, PhotoError
 from leopart.evaluation.labels import small_labels
@@ -36,7 +36,7 @@ class Labelled:
         size: side in pixels of the network's input.
     """
 
-    folder: LabelledFolder
+    folder: LabelledPhotos
     ks: tuple[int, ...]
     size: int = 448
 
@@ -68,19 +68,16 @@ def labelled_sample(
 
     Args:
         path: the folder.
-        masks: see `LabelledFolder.open`.
+        masks: see `open_folder`.
         photos: how many, at most.
         ks: numbers of clusters.
-        ignore: classes to leave out, see `LabelledFolder.without`.
+        ignore: classes to leave out, see `LabelledPhotos.without`.
 
     Raises:
-        LeopartError: see `LabelledFolder`.
+        LeopartError: see `LabelledPhotos`.
     """
-    folder = LabelledFolder.open(path, masks).without(ignore)
-    pairs = folder.pairs
-    if len(pairs) > photos:
-        pairs = [pairs[i] for i in sorted(random.Random(0).sample(range(len(pairs)), photos))]  # noqa: S311 - no secret
-    return Labelled(LabelledFolder(folder.path, folder.classes, pairs, folder.ignored), ks)
+    folder = open_folder(path, masks).without(ignore)
+    return Labelled(folder.sample(photos), ks)
 
 
 def sheet_of(

@@ -10,109 +10,39 @@ PATH/  images/              photos, at any depth
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-import numpy.typing as npt
-
-from leopart.data.masks import IGNORE, IndexMask, check_mask_size, read_index_mask
+from leopart.data.labelled import LabelledPhotos
+from leopart.data.masks import IGNORE
 from leopart.data.photos import Photo, find_photos, shown
 from leopart.errors import LeopartError
 
 _LARGEST_ID = 2**16 - 1
 
 
-@dataclass(frozen=True)
-class LabelledFolder:
-    """Photos, where their masks are, and what the ids mean. Made by `LabelledFolder.open`."""
+def open_folder(path: Path, masks: str = "masks", split: str | None = None) -> LabelledPhotos:
+    """Look at the folder and check that it is complete; no photo or mask is read yet.
 
-    path: Path
-    """The folder that holds `images/`."""
-    classes: dict[int, str]
-    """Names by id, ids ascending; they need not be consecutive."""
-    pairs: list[tuple[Photo, Path]]
-    """Each photo (its name is the path below `images/`) and its mask."""
-    ignored: dict[int, str] = field(default_factory=dict)
-    """Names by id of classes that masks hold and nobody counts: their pixels are without a label."""
+    Args:
+        path: the folder that holds `images/`.
+        masks: "masks" for `masks/` and `classes.txt`; "NAME" or "masks_NAME" for `masks_NAME/` and
+            `classes_NAME.txt`.
+        split: name of a list of photos, such as "val" for `val.txt`. None: all photos.
 
-    @classmethod
-    def open(cls, path: Path, masks: str = "masks", split: str | None = None) -> LabelledFolder:
-        """Look at the folder and check that it is complete; no photo or mask is read yet.
-
-        Args:
-            path: the folder that holds `images/`.
-            masks: "masks" for `masks/` and `classes.txt`; "NAME" or "masks_NAME" for `masks_NAME/` and
-                `classes_NAME.txt`.
-            split: name of a list of photos, such as "val" for `val.txt`. None: all photos.
-
-        Raises:
-            LeopartError: anything is missing, or a list does not fit; says what was found in its place.
-        """
-        images = _images_folder(path)
-        suffix = "" if masks == "masks" else f"_{masks.removeprefix('masks_')}"
-        mask_folder = _mask_folder(path, suffix)
-        classes = read_classes(path / f"classes{suffix}.txt")
-        photos = _by_stem(find_photos([images]))
-        if split is not None:
-            photos = {stem: photos[stem] for stem in _read_split(path, split, photos)}
-        pairs = [(photo, mask_folder / f"{stem}.png") for stem, photo in photos.items()]
-        _check_masks_exist(pairs)
-        return cls(path, classes, pairs)
-
-    def without(self, names: Iterable[str]) -> LabelledFolder:
-        """The same set with some classes left out; their pixels count as without a label.
-
-        Args:
-            names: of classes, upper and lower case alike.
-
-        Raises:
-            LeopartError: there is no such class, or none would be left.
-        """
-        by_name = {name.casefold(): name for name in self.classes.values()}
-        for name in (wanted := [name.strip() for name in names]):
-            if name.casefold() not in by_name:
-                near = difflib.get_close_matches(name.casefold(), by_name, n=1)
-                known = ", ".join(map(shown, self.classes.values()))
-                advice = f"did you mean {shown(by_name[near[0]])}?" if near else f"the classes are: {known}"
-                raise LeopartError(f"there is no class {name!r} to ignore; {advice}")
-        left_out = {name.casefold() for name in wanted}
-        ignored = {key: name for key, name in self.classes.items() if name.casefold() in left_out}
-        classes = {key: name for key, name in self.classes.items() if key not in ignored}
-        if not classes:
-            raise LeopartError("every class is ignored; leave at least one to score")
-        return replace(self, classes=classes, ignored=self.ignored | ignored)
-
-    @property
-    def background(self) -> int | None:
-        """Row of the class named background (usually 0), or None: not every set of labels has one."""
-        names = [name.strip("_ ").casefold() for name in self.classes.values()]
-        return names.index("background") if "background" in names else None
-
-    def read_mask(self, photo: Photo, mask: Path) -> IndexMask:
-        """Read a mask [H, W] of class ids and check it against the photo's size and the classes.
-
-        Raises:
-            LeopartError: the mask cannot be read, has another size than the photo, or holds other ids.
-        """
-        ids = read_index_mask(mask, self.classes | self.ignored)
-        check_mask_size(ids, mask, photo.path)
-        return ids
-
-    def rows(self, ids: IndexMask) -> npt.NDArray[np.uint8]:
-        """Replace class ids by their row in `classes` (0, 1, ...), as scores count them; the rest is 255.
-
-        Args:
-            ids: [H, W] from `read_mask`.
-
-        Returns:
-            [H, W] uint8.
-        """
-        table = np.full(max(*self.classes, *self.ignored, IGNORE) + 1, IGNORE, dtype=np.uint8)
-        table[list(self.classes)] = np.arange(len(self.classes))
-        return table[ids]
+    Raises:
+        LeopartError: anything is missing, or a list does not fit; says what was found in its place.
+    """
+    images = _images_folder(path)
+    suffix = "" if masks == "masks" else f"_{masks.removeprefix('masks_')}"
+    mask_folder = _mask_folder(path, suffix)
+    classes = read_classes(path / f"classes{suffix}.txt")
+    photos = _by_stem(find_photos([images]))
+    if split is not None:
+        photos = {stem: photos[stem] for stem in _read_split(path, split, photos)}
+    pairs = [(photo, mask_folder / f"{stem}.png") for stem, photo in photos.items()]
+    _check_masks_exist(pairs)
+    return LabelledPhotos(path, classes, pairs)
 
 
 def read_classes(path: Path) -> dict[int, str]:

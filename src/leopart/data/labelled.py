@@ -1,0 +1,97 @@
+"""Photos with labels: where the masks are, how they are read, and what their ids mean."""
+
+from __future__ import annotations
+
+import difflib
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from leopart.data.masks import IGNORE, IndexMask, check_ids, check_mask_size, read_index_mask
+from leopart.data.photos import Photo, shown
+from leopart.errors import LeopartError
+
+IdReader = Callable[[Path], IndexMask]
+"""Turns a mask file into class ids [H, W], 255 where there is no label."""
+
+
+@dataclass(frozen=True)
+class LabelledPhotos:
+    """Photos, where their masks are, and what the ids mean. Nothing is read until it is asked for."""
+
+    path: Path
+    """The folder that holds the set."""
+    classes: dict[int, str]
+    """Names by id, ids ascending; they need not be consecutive."""
+    pairs: list[tuple[Photo, Path]]
+    """Each photo (its name is the path below the folder of photos) and its mask."""
+    ignored: dict[int, str] = field(default_factory=dict)
+    """Names by id of classes that masks hold and nobody counts: their pixels are without a label."""
+    read_ids: IdReader = read_index_mask
+    """How a mask file becomes class ids; two sets are equal only if it is the same for both."""
+    notes: tuple[str, ...] = ()
+    """What somebody who reads a score must know of the set, one sentence each."""
+
+    def without(self, names: Iterable[str]) -> LabelledPhotos:
+        """The same set with some classes left out; their pixels count as without a label.
+
+        Args:
+            names: of classes, upper and lower case alike.
+
+        Raises:
+            LeopartError: there is no such class, or none would be left.
+        """
+        by_name = {name.casefold(): name for name in self.classes.values()}
+        for name in (wanted := [name.strip() for name in names]):
+            if name.casefold() not in by_name:
+                near = difflib.get_close_matches(name.casefold(), by_name, n=1)
+                known = ", ".join(map(shown, self.classes.values()))
+                advice = f"did you mean {shown(by_name[near[0]])}?" if near else f"the classes are: {known}"
+                raise LeopartError(f"there is no class {name!r} to ignore; {advice}")
+        left_out = {name.casefold() for name in wanted}
+        ignored = {key: name for key, name in self.classes.items() if name.casefold() in left_out}
+        classes = {key: name for key, name in self.classes.items() if key not in ignored}
+        if not classes:
+            raise LeopartError("every class is ignored; leave at least one to score")
+        return replace(self, classes=classes, ignored=self.ignored | ignored)
+
+    def sample(self, count: int) -> LabelledPhotos:
+        """At most so many of the photos, spread over the set, the same ones in every run."""
+        if len(self.pairs) <= count:
+            return self
+        chosen = sorted(random.Random(0).sample(range(len(self.pairs)), count))  # noqa: S311 - no secret
+        return replace(self, pairs=[self.pairs[i] for i in chosen])
+
+    @property
+    def background(self) -> int | None:
+        """Row of the class named background (usually 0), or None: not every set of labels has one."""
+        names = [name.strip("_ ").casefold() for name in self.classes.values()]
+        return names.index("background") if "background" in names else None
+
+    def read_mask(self, photo: Photo, mask: Path) -> IndexMask:
+        """Read a mask [H, W] of class ids and check it against the photo's size and the classes.
+
+        Raises:
+            LeopartError: the mask cannot be read, has another size than the photo, or holds other ids.
+        """
+        ids = self.read_ids(mask)
+        check_ids(ids, mask, self.classes | self.ignored)
+        check_mask_size(ids, mask, photo.path)
+        return ids
+
+    def rows(self, ids: IndexMask) -> npt.NDArray[np.uint8]:
+        """Replace class ids by their row in `classes` (0, 1, ...), as scores count them; the rest is 255.
+
+        Args:
+            ids: [H, W] from `read_mask`.
+
+        Returns:
+            [H, W] uint8.
+        """
+        table = np.full(max(*self.classes, *self.ignored, IGNORE) + 1, IGNORE, dtype=np.uint8)
+        table[list(self.classes)] = np.arange(len(self.classes))
+        return table[ids]
