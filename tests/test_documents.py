@@ -20,18 +20,24 @@ from PIL import Image
 
 import leopart
 from leopart.cli import weights
+from leopart.cli.evaluate import parse_evaluate
 from leopart.cli.main import COMMANDS, main
 from leopart.cli.options import parse
 from leopart.config import (
+    TASKS,
+    ClassesConfig,
+    CompareConfig,
     DemoConfig,
     EvaluateConfig,
     ExportConfig,
     FigureConfig,
     FitConfig,
+    HeadConfig,
     PredictConfig,
     RunConfig,
     SegmentConfig,
     TrainConfig,
+    TrainedConfig,
 )
 from leopart.models.backbone import Backbone, build_backbone
 from leopart.models.registry import BACKBONES
@@ -42,12 +48,11 @@ from leopart.segment.pipeline import segment_photos
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
-CONFIGS: dict[str, type[RunConfig | ExportConfig | EvaluateConfig | FigureConfig | TrainConfig]] = {
+CONFIGS: dict[str, type[RunConfig | ExportConfig | FigureConfig | TrainConfig]] = {
     "demo": DemoConfig,
     "segment": SegmentConfig,
     "predict": PredictConfig,
     "train": TrainConfig,
-    "evaluate": EvaluateConfig,
     "figure": FigureConfig,
     "export": ExportConfig,
 }
@@ -145,6 +150,8 @@ def check_leopart(words: list[str]) -> None:
             main(words)
     elif words == ["train", "--presets"]:
         assert main(words) == 0
+    elif words[0] == "evaluate":
+        parse(CompareConfig, "evaluate", words[1:]) if "--compare" in words else parse_evaluate(words[1:])
     elif words[0] == "weights":
         tyro.cli(weights.Command, args=words[1:])
     else:
@@ -227,7 +234,7 @@ def required(field: Field[Any]) -> bool:
 
 def expected(config: type, without: type | None = None, positional: tuple[str, ...] = ()) -> dict[str, str]:
     """Options of a dataclass, and their defaults as `docs/cli.md` writes them."""
-    left_out = {field.name for field in fields(without)} if without else set()
+    inherited = {field.name: field.default for field in fields(without)} if without else {}
     words: dict[object, str] = {None: "not set", True: "on", False: "off"}
     result = {}
     for field in fields(config):
@@ -237,7 +244,7 @@ def expected(config: type, without: type | None = None, positional: tuple[str, .
         default = "required" if required(field) else words[field.default] if known else str(field.default)
         if isinstance(field.default, tuple):
             default = " ".join(map(str, field.default)) or "not set"
-        if field.name not in left_out:
+        if field.name not in inherited or inherited[field.name] != field.default:
             result[name] = default
     return result
 
@@ -253,7 +260,14 @@ def test_every_option_is_documented_with_its_default() -> None:
     assert found["leopart predict"] | run == expected(PredictConfig, positional=images)
     assert found["leopart train"] == expected(TrainConfig, without=Recipe, positional=("preset",))
     assert found["What a preset sets"] == expected(Recipe)
-    assert found["leopart evaluate"] == expected(EvaluateConfig, positional=("task",))
+    everywhere = expected(EvaluateConfig, positional=("task",)) | expected(CompareConfig)
+    assert found["leopart evaluate"] == everywhere | {"--absent": "zero"}
+    assert found["Options of the tasks that learn"] == expected(TrainedConfig, without=ClassesConfig)
+    assert found["Options of the heads"] == expected(HeadConfig, without=TrainedConfig)
+    for name, config in TASKS.items():
+        bases = (HeadConfig, TrainedConfig, ClassesConfig, EvaluateConfig)
+        base = next(base for base in bases if issubclass(config, base))
+        assert found.get(f"evaluate {name}", {}) == expected(config, without=base), name
     assert found["leopart figure"] == expected(FigureConfig, positional=("name", "run"))
     assert found["leopart export"] == expected(ExportConfig, positional=("model",))
 

@@ -12,9 +12,10 @@ import torch.nn.functional as F
 import yaml
 from PIL import Image
 
+from leopart.config import TASKS
 from leopart.data.images import load_photo
-from leopart.evaluation import pipeline
 from leopart.evaluation.overclustering import Settings, overcluster
+from leopart.evaluation.tasks import overclustering
 from leopart.features.extract import Extractor, Preprocessing
 from leopart.features.store import FeatureStore
 from leopart.models.backbone import Backbone
@@ -163,11 +164,14 @@ def test_tables_are_in_percent_on_stdout(evaluate):
 
     title, header, *rows = (line.split() for line in ran.out.splitlines())
     assert title == ["overclustering:", "tiny_random,", "5", "photos,", "2", "seeds,", "percent"]
-    assert header[:2] == ["clusters", "matching"]
+    assert header == ["matching", "mIoU", "pixel", "accuracy", "mIoU", "of", "each", "seed"]
     for row, k in zip(rows, (3, 8), strict=False):
-        miou = found["scores"][str(k)]["miou"]
-        numbers = (miou["mean"], miou["std"], *miou["per seed"])
-        assert [float(cell) for cell in row[2:]] == pytest.approx([100 * n for n in numbers], abs=0.051)
+        scores = found["scores"][str(k)]
+        miou, accuracy = scores["miou"], scores["pixel accuracy"]
+        numbers = (miou["mean"], miou["std"], accuracy["mean"], accuracy["std"], *miou["per seed"])
+        cells = [float(cell) for cell in row[2:] if cell != "±"]
+        assert row[:2] == [str(k), scores["matching"]]
+        assert cells == pytest.approx([100 * n for n in numbers], abs=0.051)
     box = next(row for row in rows if row[:2] == ["blue", "box"])
     of_box = [found["scores"][k]["per class"][2]["iou"]["mean"] for k in ("3", "8")]
     assert [float(cell) for cell in box[2:]] == pytest.approx([100 * n for n in of_box], abs=0.051)
@@ -191,7 +195,7 @@ MISTAKES = {
     "a class that is not there": (["--ignore", "bal"], "did you mean ball?"),
     "every class": (["--ignore", "ball", "background", "blue box"], "every class is ignored"),
     "another kind of data": (["--data", "voc:here"], "--data voc:here is no labelled set; write folder:PATH"),
-    "no data": (["--data", "folder:here"], "there is no folder here"),
+    "no data": (["--data", "folder:here"], "there is no folder"),
 }
 
 
@@ -205,8 +209,12 @@ def test_a_mistake_is_told_in_one_sentence(evaluate, mistake: str):
 
 
 def test_other_tasks_are_refused_with_those_that_exist(run):
-    ran = run("evaluate", "linear", "--data", "folder:x", "--out", "y.json")
-    assert (ran.status, ran.lines) == (2, ["leopart: there is no task 'linear'; there is: overclustering"])
+    ran = run("evaluate", "liner", "--data", "folder:x", "--out", "y.json")
+    assert (ran.status, ran.lines) == (2, ["leopart: there is no task 'liner'; did you mean linear?"])
+    ran = run("evaluate", "everything", "--data", "folder:x", "--out", "y.json")
+    assert ran.lines == [f"leopart: there is no task 'everything'; there is: {', '.join(TASKS)}"]
+    ran = run("evaluate", "--data", "folder:x", "linear")
+    assert ran.lines == [f"leopart: --data comes before the task; there is: {', '.join(TASKS)}"]
 
 
 def test_out_may_not_be_a_folder(evaluate, run, tmp_path: Path):
@@ -251,7 +259,9 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(evaluate, tiny_backb
 
 def test_features_of_other_options_are_not_taken(evaluate, tmp_path, monkeypatch):
     _, whole = evaluate("--k", "3", "--seeds", "1", "--features", "0")
-    monkeypatch.setattr(pipeline, "overcluster", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        overclustering, "overcluster", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     assert evaluate("--k", "3", "--seeds", "1")[0].status == 130
     monkeypatch.undo()
     _, again = evaluate("--k", "3", "--seeds", "1", "--features", "0")

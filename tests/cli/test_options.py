@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from leopart.cli.options import parse
-from leopart.config import DemoConfig, EvaluateConfig, FigureConfig, PredictConfig, SegmentConfig
+from leopart.config import DemoConfig, FigureConfig, OverclusteringConfig, PredictConfig, SegmentConfig
 from leopart.errors import LeopartError
 
 
@@ -67,7 +67,7 @@ def test_every_option_of_evaluate_reaches_the_configuration():
         "--ignore horse mountain --k 21 100 --seeds 3 --size 224 --eval-size 50 --features 8 "
         "--normalise --precision fp16 --device cuda:1 --batch-size 4 --quiet"
     )
-    assert parse(EvaluateConfig, "evaluate", words.split()) == EvaluateConfig(
+    assert parse(OverclusteringConfig, "evaluate", words.split()) == OverclusteringConfig(
         task="overclustering",
         data="folder:d",
         out=Path("o.json"),
@@ -146,7 +146,7 @@ def test_minutes_that_make_no_sense_are_refused_in_one_sentence(words):
     [
         (SegmentConfig, "segment", "`leopart segment IMAGES --out OUT`"),
         (PredictConfig, "predict", "`leopart predict SEGMENTER IMAGES --out OUT`"),
-        (EvaluateConfig, "evaluate", "`leopart evaluate TASK --data DATA --out OUT`"),
+        (OverclusteringConfig, "evaluate", "`leopart evaluate TASK --data DATA --out OUT`"),
         (FigureConfig, "figure", "`leopart figure NAME RUN --out OUT`"),
     ],
 )

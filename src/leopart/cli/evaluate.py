@@ -1,66 +1,78 @@
-"""`leopart evaluate`: scores of a backbone on labelled photos."""
+"""`leopart evaluate`: scores of a backbone on labelled photos, and two of them side by side."""
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from leopart.cli.display import counted, printable, say, tracker
-from leopart.cli.options import parse
-from leopart.config import EvaluateConfig
+from leopart.cli.display import say, tracker
+from leopart.cli.options import given_in_file, parse
+from leopart.config import TASKS, CompareConfig, EvaluateConfig
+from leopart.errors import LeopartError
 
-if TYPE_CHECKING:
-    from rich.table import Table
+_HELP = """\
+usage: leopart evaluate TASK --data NAME:PATH --out FILE [--backbone B] …
+       leopart evaluate --compare A.json B.json
 
-    from leopart.evaluation.pipeline import Evaluation
+Score a backbone on labelled photos; writes one JSON file and shows the scores.
+
+tasks:
+{tasks}
+
+`leopart evaluate TASK --help` tells about the options of a task; `leopart data list` about data sets.
+--compare shows two results side by side, and whether the spread of the seeds explains the difference.
+"""
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; exit status 0."""
-    config = parse(EvaluateConfig, "evaluate", argv)
+    if list(argv) in (["-h"], ["--help"]):
+        rows = "\n".join(f"  {name:<16}{config.ABOUT}" for name, config in TASKS.items())
+        sys.stdout.write(_HELP.format(tasks=rows))
+        return 0
+    if any(word.split("=")[0] == "--compare" for word in argv):
+        return _compare(argv)
+    config = parse_evaluate(argv)
+    from leopart.cli.scores import show
     from leopart.evaluation.pipeline import evaluate
+    from leopart.processes import rank
 
     found = evaluate(config, track=tracker(config.quiet))
-    if not config.quiet:
-        _show(found)
-    say(f"scores: {config.out.resolve()}", quiet=config.quiet)
+    if rank() == 0:
+        if not config.quiet:
+            show(found)
+        say(f"scores: {config.out.resolve()}", quiet=config.quiet)
     return 0
 
 
-def _show(found: Evaluation) -> None:
-    """Tables on stdout, in percent."""
-    from rich.console import Console
+def parse_evaluate(argv: Sequence[str]) -> EvaluateConfig:
+    """The options of the task that comes first, or that the file behind `--config` names.
 
-    seeds = counted(len(found.scores[0].seeds), "seed")
-    console = Console(file=sys.stdout, highlight=False, markup=False)
-    console.print(f"overclustering: {found.backbone}, {counted(found.images, 'photo')}, {seeds}, percent")
-    console.print(_totals(found))
-    console.print(_classes(found))
-
-
-def _totals(found: Evaluation) -> Table:
-    from rich.table import Table
-
-    table = Table("clusters", "matching", box=None, pad_edge=False)
-    for name in ("mIoU", "std", "of each seed"):
-        table.add_column(name, justify="right")
-    for scores in found.scores:
-        each = " ".join(f"{100 * value:.1f}" for value in scores.miou)
-        row = (str(scores.k), scores.rule, f"{100 * scores.mean:.1f}", f"{100 * scores.std:.1f}", each)
-        table.add_row(*row)
-    return table
+    Raises:
+        LeopartError: there is no such task, or a value makes no sense.
+        SystemExit: see `parse`.
+    """
+    if not argv:
+        form = "`leopart evaluate TASK --data DATA --out OUT`"
+        raise LeopartError(
+            f"nothing to do: {form}; the tasks are {', '.join(TASKS)}, --help tells about them"
+        )
+    task = given_in_file(argv, "task") if argv[0].startswith("-") else argv[0]
+    if task not in TASKS:
+        near = difflib.get_close_matches(str(task), TASKS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there is: {', '.join(TASKS)}"
+        what = f"there is no task {task!r}" if task is not None else f"{argv[0]} comes before the task"
+        raise LeopartError(f"{what}; {hint}")
+    return parse(TASKS[task], "evaluate", argv)
 
 
-def _classes(found: Evaluation) -> Table:
-    """Mean IoU of each class, a column for each number of clusters."""
-    from rich.table import Table
-    from rich.text import Text
+def _compare(argv: Sequence[str]) -> int:
+    config = parse(CompareConfig, "evaluate", argv)
+    from leopart.cli.scores import show_comparison
+    from leopart.evaluation.compare import compare
 
-    table = Table("class", box=None, pad_edge=False)
-    for scores in found.scores:
-        table.add_column(f"IoU, {scores.k} clusters", justify="right")
-    columns = [scores.class_iou.mean(0) for scores in found.scores]
-    for row, name in enumerate(found.classes):
-        table.add_row(Text(printable(name)), *(f"{100 * column[row]:.1f}" for column in columns))
-    return table
+    first, second = map(Path, config.compare)
+    show_comparison(compare(first, second))
+    return 0

@@ -12,10 +12,13 @@ from typing import Any, TypeVar, get_type_hints
 
 import tyro
 
-from leopart.config import EvaluateConfig, ExportConfig, FigureConfig, RunConfig, TrainConfig
+from leopart.config import CompareConfig, EvaluateConfig, ExportConfig, FigureConfig, RunConfig, TrainConfig
 from leopart.errors import LeopartError
 
-Config = TypeVar("Config", bound=RunConfig | ExportConfig | EvaluateConfig | FigureConfig | TrainConfig)
+Config = TypeVar(
+    "Config",
+    bound=RunConfig | ExportConfig | EvaluateConfig | CompareConfig | FigureConfig | TrainConfig,
+)
 
 
 def parse(
@@ -54,6 +57,16 @@ def parse(
     )
     parsed.check()
     return parsed
+
+
+def given_in_file(argv: Sequence[str], name: str) -> Any:
+    """What the file behind `--config` says of one option; None where there is no file, or it is silent.
+
+    Raises:
+        LeopartError: the file cannot be read as YAML.
+    """
+    path = _config_path(argv)
+    return None if path is None else _yaml_content(path).get(name)
 
 
 def _spelt_out(argv: Sequence[str]) -> list[str]:
@@ -104,17 +117,9 @@ def _config_path(argv: Sequence[str]) -> Path | None:
 def _read_yaml(config: type[Config], path: Path | None, ignored: Sequence[str]) -> dict[str, Any]:
     if path is None:
         return {}
-    import yaml
     from pydantic import TypeAdapter, ValidationError
 
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LeopartError(f"cannot read --config {path}: {error.strerror}; check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise LeopartError(f"--config {path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise LeopartError(f"--config {path} must hold `option: value` lines, like a run's config.yaml")
+    content = _yaml_content(path)
     types = get_type_hints(config, include_extras=True)
     values = {}
     for name, value in content.items():
@@ -130,3 +135,17 @@ def _read_yaml(config: type[Config], path: Path | None, ignored: Sequence[str]) 
             reason = error.errors()[0]["msg"].replace("tuple", "list")
             raise LeopartError(f"--config {path}: {name}: {value!r} does not fit: {reason}") from error
     return values
+
+
+def _yaml_content(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LeopartError(f"cannot read --config {path}: {error.strerror}; check the path") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise LeopartError(f"--config {path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise LeopartError(f"--config {path} must hold `option: value` lines, like a run's config.yaml")
+    return content

@@ -6,6 +6,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+import torch.distributed as dist
+
+from leopart.processes import total, world_size
 
 Labels = npt.NDArray[np.integer[Any]]
 _BLOCK = 1 << 16  # pixels counted at a time: the temporary arrays stay in the processor's cache
@@ -18,7 +22,7 @@ class Confusion:
         for each pixel with gt != ignore_index:
             matrix[gt, pred] += 1
 
-    Parts counted apart (batches, processes) are added with `+`.
+    Parts counted apart are added with `+`, those of other processes with `over_processes`.
 
     Args:
         num_classes: C; classes are 0 .. C-1.
@@ -75,9 +79,17 @@ class Confusion:
         theirs = (other.num_classes, other.num_clusters, other.ignore_index)
         if mine != theirs:
             raise ValueError(f"counts of different problems cannot be added: {mine} and {theirs}")
-        total = Confusion(*mine)
-        total.matrix = self.matrix + other.matrix
-        return total
+        both = Confusion(*mine)
+        both.matrix = self.matrix + other.matrix
+        return both
+
+    def over_processes(self, group: dist.ProcessGroup | None = None) -> Confusion:
+        """The counts of all processes together, the same on each; of this one where it is alone."""
+        summed = Confusion(self.num_classes, self.num_clusters, self.ignore_index)
+        device = "cuda" if world_size(group) > 1 and dist.get_backend(group) == "nccl" else "cpu"
+        counts = torch.from_numpy(self.matrix.copy()).to(device)
+        summed.matrix = total(counts, group).cpu().numpy()
+        return summed
 
 
 def _integers(ids: npt.ArrayLike, what: str) -> Labels:

@@ -2,52 +2,110 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from leopart.data.labelled import LabelledPhotos
-from leopart.data.photos import Photo
+from leopart.data.masks import IGNORE
+from leopart.errors import LeopartError
 from leopart.evaluation.confusion import Labels
 from leopart.parallel import ordered_map, workers
 from leopart.progress import Track, silent
 
+LabelMap = npt.NDArray[np.uint8]
+"""Class rows of a photo, [H, W], 255 where there is no label."""
 
-def nearest(ids: Labels, side: int) -> Labels:
-    """A map [h, w] of ids at `side` x `side`: cell i of the result is cell floor(i * h / side).
+#: Maps up to this side are kept once read: 16 KB each.
+_KEPT = 128
+
+
+def nearest(ids: Labels, size: int | tuple[int, int]) -> Labels:
+    """A map [h, w] of ids at another size: cell i of the result is cell floor(i * h / H).
 
     This is torch's `nearest`, in exact integers.
+
+    Args:
+        ids: any integer type.
+        size: (H, W), or the side of a square.
     """
-    rows, columns = (np.arange(side) * length // side for length in ids.shape)
+    target = (size, size) if isinstance(size, int) else size
+    if ids.shape == target:
+        return ids
+    rows, columns = (np.arange(to) * length // to for to, length in zip(target, ids.shape, strict=True))
     return ids[np.ix_(rows, columns)]
 
 
-def small_labels(
-    labelled: LabelledPhotos, side: int = 100, through: int = 448, *, track: Track = silent
-) -> list[npt.NDArray[np.uint8]]:
-    """Class rows of every photo's mask, [side, side] each, 255 where there is no label.
+@dataclass(frozen=True)
+class LabelMaps(Sequence[LabelMap]):
+    """Label maps of a set, read from disk whenever one is asked for.
 
     A mask follows its photo: squeezed into the square that the network sees, then made smaller, both by
     nearest. The second step takes a cell's corner, as it does for cluster ids, so that both lie alike.
 
-    Args:
+    Attributes:
         labelled: photos, masks and class names.
-        side: of the result.
+        side: of the maps; None = each mask's own size.
         through: side in pixels of the network's input.
-        track: progress, one step a photo.
-
-    Raises:
-        LeopartError: a mask cannot be read, or does not fit its photo or the classes.
 
     Source: Leopart, CVPR 2022, evaluation: by nearest to 448 as Pillow does it, then to 100 as torch does.
     """
 
-    def read(pair: tuple[Photo, Path]) -> npt.NDArray[np.uint8]:
-        ids = labelled.read_mask(*pair)
-        corners = np.arange(side) * through // side
-        rows, columns = ((2 * corners + 1) * length // (2 * through) for length in ids.shape)
-        return labelled.rows(ids[np.ix_(rows, columns)])
+    labelled: LabelledPhotos
+    side: int | None = 100
+    through: int = 448
 
-    masks = ordered_map(read, labelled.pairs, workers=workers())
-    return list(track(masks, len(labelled.pairs), "masks"))
+    def __len__(self) -> int:
+        return len(self.labelled.pairs)
+
+    def __getitem__(self, index: int) -> LabelMap:  # type: ignore[override]
+        """The map of one photo.
+
+        Raises:
+            LeopartError: the mask cannot be read, or does not fit its photo or the classes.
+        """
+        ids = self.labelled.read_mask(*self.labelled.pairs[index])
+        if self.side is not None:
+            corners = np.arange(self.side) * self.through // self.side
+            rows, columns = ((2 * corners + 1) * length // (2 * self.through) for length in ids.shape)
+            ids = ids[np.ix_(rows, columns)]
+        return self.labelled.rows(ids)
+
+
+def small_labels(
+    labelled: LabelledPhotos, side: int = 100, through: int = 448, *, track: Track = silent
+) -> list[LabelMap]:
+    """All of `LabelMaps`, in memory.
+
+    Raises:
+        LeopartError: see `LabelMaps`.
+    """
+    maps = LabelMaps(labelled, side, through)
+    read = ordered_map(maps.__getitem__, range(len(maps)), workers=workers())
+    return list(track(read, len(maps), "masks"))
+
+
+def checked_labels(
+    labelled: LabelledPhotos, side: int | None, through: int, *, track: Track = silent
+) -> Sequence[LabelMap]:
+    """Label maps, each of which was read once: what is wrong with a mask is told before the long work.
+
+    Small maps stay in memory, large ones are read again when they are needed.
+
+    Raises:
+        LeopartError: see `LabelMaps`; or no pixel of any mask has a label that counts.
+    """
+    kept = side is not None and side <= _KEPT
+    maps = LabelMaps(labelled, side if kept else min(side or through, _KEPT), through)
+    read = ordered_map(maps.__getitem__, range(len(maps)), workers=workers())
+    small: list[LabelMap] = []
+    labels = False
+    for ids in track(read, len(maps), "masks"):
+        labels = labels or bool((ids != IGNORE).any())
+        if kept:
+            small.append(ids)
+    if not labels:
+        raise LeopartError("no pixel of the masks has a label that counts; check --masks and --ignore")
+    return small if kept else LabelMaps(labelled, side, through)

@@ -6,7 +6,7 @@ S seeds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,6 +28,9 @@ Tokens = FeatureStore | Tensor | Sequence[Tensor] | Sequence[npt.NDArray[np.floa
 """Of n photos: a store whose photos are all done, a tensor [n, h, w, D], or a tensor or array [h, w, D] each
 (grids may differ)."""
 
+OnMap = Callable[[int, int, Labels], None]
+"""Takes K, a photo's index, and class rows [h, w] of its tokens, -1 for none."""
+
 #: Tokens that the reduction is fitted on, at most: 100,000 x 384 in half precision are 77 MB.
 _SAMPLE = 100_000
 #: Reduced tokens that k-means draws from, at most: 50 dimensions are 200 MB.
@@ -41,20 +44,25 @@ class Settings:
     """Of the protocol; the defaults are the paper's.
 
     Attributes:
-        eval_size: side of the square at which cluster ids and labels are compared.
+        eval_size: side of the square at which cluster ids and labels are compared; None = the labels' size.
         dimensions: of the reduced tokens.
         normalise: make every token a unit vector first.
         iterations: of k-means, at most.
         restarts: of k-means; the best of them counts.
         points_per_centroid: tokens per cluster that k-means learns from, at most.
+        many_to_one: how a cluster finds its class where K is not the number of classes: `precision`, the
+            class that most of its pixels have, or `iou`, the class with the largest IoU.
+        absent: what a class without labelled pixels does to the mean, see `matching.score`.
     """
 
-    eval_size: int = 100
+    eval_size: int | None = 100
     dimensions: int = 50
     normalise: bool = False
     iterations: int = 100
     restarts: int = 5
     points_per_centroid: int = 256
+    many_to_one: Literal["precision", "iou"] = "precision"
+    absent: Literal["zero", "skip"] = "zero"
 
 
 @dataclass(frozen=True)
@@ -63,14 +71,14 @@ class ClusterScores:
 
     Attributes:
         k: K.
-        rule: `hungarian`, one cluster a class, where K is the number of classes; else `precision`, each
-            cluster to the class that most of its pixels have.
+        rule: `hungarian`, one cluster a class, where K is the number of classes; else see
+            `Settings.many_to_one`.
         seeds: of k-means, S of them.
         matchings: clusters named, and all scores, of each seed.
     """
 
     k: int
-    rule: Literal["hungarian", "precision"]
+    rule: Literal["hungarian", "precision", "iou"]
     seeds: tuple[int, ...]
     matchings: tuple[Matching, ...]
 
@@ -105,6 +113,7 @@ def overcluster(
     background: int | None = None,
     settings: Settings = Settings(),
     device: torch.device | None = None,
+    on_map: OnMap | None = None,
     track: Track = silent,
 ) -> tuple[ClusterScores, ...]:
     """Scores of k-means on tokens against labels, one `ClusterScores` for each of `ks`.
@@ -113,7 +122,7 @@ def overcluster(
     2. K-means for each K and seed.
     3. Every token's cluster id, enlarged to `eval_size` by nearest; pixels counted by class and cluster over
        all photos.
-    4. Clusters named after classes: Hungarian where K is the number of classes, else by precision.
+    4. Clusters named after classes: Hungarian where K is the number of classes, else many to one.
 
     Labels name the clusters and score them; nothing else sees them. Memory does not grow with the photos,
     apart from `tokens` and `labels` themselves.
@@ -121,13 +130,14 @@ def overcluster(
     Args:
         tokens: see `Tokens`.
         labels: class rows 0 .. C-1 of each photo, 255 = no label, integer [H, W] of any size; brought to
-            `eval_size` by nearest (`small_labels` reads a folder's).
+            `eval_size` by nearest (`evaluation.labels` reads a data set's).
         num_classes: C.
         ks: numbers of clusters.
         seeds: of k-means.
         background: row of the background class, None where there is none; see `matching`.
         settings: see `Settings`.
         device: where to compute; None = where a tensor of tokens is, else the CPU.
+        on_map: takes what was found in each photo, of the first seed.
         track: progress, one step a run of k-means, then one a photo.
 
     Raises:
@@ -157,8 +167,18 @@ def overcluster(
     del pool
     counts = {key: Confusion(num_classes, key[0]) for key in fits}
     for index in track(range(len(photos)), len(photos), "scoring"):
-        _count(counts, fits, reduction(photos[index]), nearest(labels[index], settings.eval_size))
-    return tuple(_scores(k, seeds, [counts[k, seed] for seed in seeds], num_classes, background) for k in ks)
+        truth = labels[index]
+        if settings.eval_size is not None:
+            truth = nearest(truth, settings.eval_size)
+        _count(counts, fits, reduction(photos[index]), truth)
+    scores = tuple(_scores(k, seeds, counts, background, settings) for k in ks)
+    if on_map is not None:
+        for index in track(range(len(photos)), len(photos), "maps"):
+            reduced = reduction(photos[index])
+            for found in scores:
+                ids = fits[found.k, seeds[0]].assign(reduced).cpu().numpy()
+                on_map(found.k, index, found.matchings[0].assignment[ids])
+    return scores
 
 
 def _fit_reduction(photos: _Photos, dimensions: int) -> Reduction:
@@ -172,20 +192,27 @@ def _count(
     counts: dict[tuple[int, int], Confusion],
     fits: dict[tuple[int, int], KMeans],
     reduced: Tensor,
-    labels: Labels,
+    truth: Labels,
 ) -> None:
     for key, fit in fits.items():
         ids = fit.assign(reduced).cpu().numpy()
-        counts[key].update(labels, nearest(ids, len(labels)))
+        counts[key].update(truth, nearest(ids, (truth.shape[0], truth.shape[1])))
 
 
 def _scores(
-    k: int, seeds: Sequence[int], counts: Sequence[Confusion], num_classes: int, background: int | None
+    k: int,
+    seeds: Sequence[int],
+    counts: dict[tuple[int, int], Confusion],
+    background: int | None,
+    settings: Settings,
 ) -> ClusterScores:
-    rule: Literal["hungarian", "precision"] = "hungarian" if k == num_classes else "precision"
-    name = hungarian if rule == "hungarian" else many_to_one
-    matchings = tuple(name(confusion.matrix, background=background) for confusion in counts)
-    return ClusterScores(k, rule, tuple(seeds), matchings)
+    matrices = [counts[k, seed].matrix for seed in seeds]
+    if k == len(matrices[0]):
+        found = tuple(hungarian(matrix, background, settings.absent) for matrix in matrices)
+        return ClusterScores(k, "hungarian", tuple(seeds), found)
+    rule = settings.many_to_one
+    found = tuple(many_to_one(matrix, rule, background, settings.absent) for matrix in matrices)
+    return ClusterScores(k, rule, tuple(seeds), found)
 
 
 class _Photos:

@@ -1,0 +1,48 @@
+"""What the commands are asked to do: one frozen dataclass each, a docstring per field, checked there.
+
+The docstrings are the commands' help texts. A resolved configuration is written beside the output, and
+`--config` takes that file back.
+"""
+
+from leopart.config.evaluate import (
+    TASKS,
+    AttentionConfig,
+    BoundaryConfig,
+    ClassesConfig,
+    CompareConfig,
+    EvaluateConfig,
+    FCNConfig,
+    HeadConfig,
+    InContextConfig,
+    LinearConfig,
+    OverclusteringConfig,
+    TrainedConfig,
+)
+from leopart.config.export import ExportConfig
+from leopart.config.figure import FIGURES, FigureConfig
+from leopart.config.segment import DemoConfig, FitConfig, PredictConfig, RunConfig, SegmentConfig
+from leopart.config.train import TrainConfig
+
+__all__ = [
+    "FIGURES",
+    "TASKS",
+    "AttentionConfig",
+    "BoundaryConfig",
+    "ClassesConfig",
+    "CompareConfig",
+    "DemoConfig",
+    "EvaluateConfig",
+    "ExportConfig",
+    "FCNConfig",
+    "FigureConfig",
+    "FitConfig",
+    "HeadConfig",
+    "InContextConfig",
+    "LinearConfig",
+    "OverclusteringConfig",
+    "PredictConfig",
+    "RunConfig",
+    "SegmentConfig",
+    "TrainConfig",
+    "TrainedConfig",
+]

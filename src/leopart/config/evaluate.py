@@ -1,0 +1,301 @@
+"""Options of `evaluate`: those of every task, and those of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import tyro
+
+from leopart.config.checks import Auto, Device, OptionalPath, require_file, require_least
+from leopart.errors import LeopartError
+
+Words = tuple[str, ...]
+OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
+#: Smallest values of options that are numbers, of every task that has them.
+_LEAST = {
+    "size": 1,
+    "eval_size": 1,
+    "eval_grid": 1,
+    "seeds": 1,
+    "epochs": 1,
+    "drop_at": 0,
+    "head_batch_size": 1,
+    "lr": 1e-9,
+    "select": 0,
+    "neighbours": 1,
+    "temperature": 1e-6,
+    "memory": 1,
+    "tolerance": 0,
+}
+
+Side = Annotated[int | Literal["full"], tyro.conf.arg(metavar="PIXELS|full")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Options of every task."""
+
+    ABOUT: ClassVar[str] = ""
+    """The task in half a line."""
+    task: tyro.conf.Positional[str]
+    """What to score; `leopart evaluate --help` lists the tasks."""
+    data: Annotated[str, tyro.conf.arg(metavar="NAME:PATH")]
+    """Labelled photos: folder:PATH, voc:PATH, coco-stuff:PATH, coco-thing:PATH or ade20k-parts:PATH."""
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
+    """JSON file for the scores; the options go beside it as .config.yaml."""
+    backbone: str = "imgfocus_vits14"
+    """What to score: a name from `leopart weights list`, a file, or the folder of a training run."""
+    masks: str = "masks"
+    """Which masks of a folder: NAME takes masks_NAME/ and classes_NAME.txt."""
+    split: OptionalName = None
+    """Photos to score on: a list of the data set, such as val, or a text file of names. By default all of a
+    folder, or its val where the task trains; of other sets val."""
+    ignore: Words = ()
+    """Classes to leave out: their pixels count nowhere, as those without a label."""
+    size: int = 448
+    """Side in pixels of the network's input; photos are squeezed into a square."""
+    features: int | Literal["final"] = "final"
+    """Block of the network whose tokens are scored, from 0; final takes the last one kept."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Number format of the network; auto takes the fastest that the device computes natively."""
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+    batch_size: int | Auto = "auto"
+    """Photos in one forward pass."""
+    cache: OptionalPath = None
+    """Keep the photos' features in this folder, for other tasks with the same backbone. By default they are
+    deleted when the scores are written."""
+    save_maps: OptionalPath = None
+    """Write what was found in each photo as palette PNGs into this folder, pixel value = class id."""
+    config: OptionalPath = None
+    """Read options from this YAML file, such as the .config.yaml of an earlier run. The command line wins."""
+    quiet: bool = False
+    """No progress and no table; errors are still told."""
+
+    def check(self) -> None:
+        """See `RunConfig.check`."""
+        if TASKS.get(self.task) is not type(self):
+            raise LeopartError(f"there is no task {self.task!r} here; write one of {', '.join(TASKS)} first")
+        require_file(self.out, "scores.json")
+        for name, least in _LEAST.items():
+            value = getattr(self, name, None)
+            if value is not None and not isinstance(value, str):
+                require_least(name, value, least)
+        if self.batch_size != "auto":
+            require_least("batch_size", self.batch_size, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassesConfig(EvaluateConfig):
+    """Options of the tasks that tell classes apart."""
+
+    absent: Literal["zero", "skip"] = "zero"
+    """What a class without labelled pixels does to the mean IoU: counts as 0 (as in the paper), or not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverclusteringConfig(ClassesConfig):
+    """Score a backbone by clustering: does each cluster of tokens lie in one class?
+
+    K-means on the tokens of all photos, each cluster named after a class, mean IoU over the classes; mean
+    over seeds. Labels name the clusters and score them, and are used for nothing else.
+    """
+
+    ABOUT: ClassVar[str] = "k-means on the tokens, each cluster named after a class"
+    k: tuple[int, ...] = (500,)
+    """Numbers of clusters. One equal to the number of classes is matched one to one, others by --matching."""
+    matching: Literal["precision", "iou"] = "precision"
+    """How a cluster finds its class where classes may have several: the class most of its pixels have, or the
+    class with the largest IoU."""
+    seeds: int = 5
+    """Runs of k-means, with the seeds 0, 1, ..."""
+    eval_size: Side = 100
+    """Side in pixels of the square at which clusters and labels are compared; full takes each mask's own."""
+    normalise: bool = False
+    """Make every token a unit vector first."""
+
+    def check(self) -> None:
+        """See `RunConfig.check`."""
+        super().check()
+        if not self.k or min(self.k) < 1:
+            raise LeopartError(f"--k takes numbers of clusters, at least 1, got {' '.join(map(str, self.k))}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedConfig(ClassesConfig):
+    """Options of the tasks that learn from labelled photos."""
+
+    train_split: OptionalName = None
+    """Photos to learn from: a list of the data set, or a text file of names. By default trainaug of voc,
+    train10 of coco-stuff and coco-thing, train of a folder."""
+    eval_size: Side = 448
+    """Side in pixels of the square at which classes and labels are compared; full takes each mask's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig(TrainedConfig):
+    """Options of the tasks that train a head."""
+
+    preset: str = "auto"
+    """Settings of the head's training, such as voc or small; auto takes the paper's for its data sets and
+    small for folders. A name that is unknown is answered with the list."""
+    lr: float | None = None
+    """Learning rate, in place of the preset's."""
+    epochs: int | None = None
+    """Passes over the training photos, in place of the preset's."""
+    drop_at: int | None = None
+    """Epoch after which the rate is a tenth, in place of the preset's."""
+    head_batch_size: int | None = None
+    """Photos of a training step over all processes, in place of the preset's."""
+    augment: bool | None = None
+    """Train on random crops and flips (the network sees each photo again in each epoch), or on features that
+    are computed once. In place of the preset's."""
+    select: int | None = None
+    """Keep the epoch that scores best on so many photos of --split, as the paper does (it then uses their
+    labels to choose); 0 keeps the last one. In place of the preset's."""
+    seeds: int = 1
+    """Heads to train, with the preset's seed and those after it."""
+    head: OptionalPath = None
+    """Score this head instead of training one: a file of --save-head, or of the paper's authors."""
+    save_head: OptionalPath = None
+    """Write the head (of the first seed) into this file, .safetensors or .pth, with the authors' names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearConfig(HeadConfig):
+    """Score a backbone by a linear classifier of its frozen tokens: mean IoU over the classes.
+
+    A 1 x 1 convolution is trained on the labels of --train-split; the network stays as it is.
+    """
+
+    ABOUT: ClassVar[str] = "a linear classifier of the tokens, trained with labels"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FCNConfig(HeadConfig):
+    """Score a backbone by a small convolutional head on its frozen tokens: mean IoU over the classes.
+
+    Three 3 x 3 convolutions are trained on the labels of --train-split; the network stays as it is.
+    """
+
+    ABOUT: ClassVar[str] = "a convolutional head on the tokens, trained with labels"
+    eval_grid: int | Literal["reference"] = 100
+    """Side of the grid on which the convolutions run when scoring: 100 as in training, or reference for the
+    side of the comparison (--eval-size), as the authors' code does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InContextConfig(TrainedConfig):
+    """Score a backbone without training: each patch takes the labels of its nearest labelled patches.
+
+    A memory of the patches of --train-split, or of a part of its photos; cosine nearest neighbours (the
+    protocol of Hummingbird).
+    """
+
+    ABOUT: ClassVar[str] = "nearest labelled patches, nothing is trained (Hummingbird)"
+    fractions: Words = ("1", "1/8", "1/64", "1/128")
+    """Shares of the training photos in the memory."""
+    seeds: int = 5
+    """Draws of photos for each share below 1, with the seeds 0, 1, ..."""
+    neighbours: int = 30
+    """Labelled patches that vote."""
+    temperature: float = 0.02
+    """Of the softmax over their cosines: small counts the nearest most."""
+    memory: int = 10_240_000
+    """Patches in the memory, at most: evenly from all photos."""
+
+    def check(self) -> None:
+        """See `RunConfig.check`."""
+        super().check()
+        for word in self.fractions:
+            as_fraction(word)
+
+    @property
+    def shares(self) -> tuple[Fraction, ...]:
+        """`fractions` as numbers, each once."""
+        return tuple(dict.fromkeys(map(as_fraction, self.fractions)))
+
+
+def as_fraction(word: str) -> Fraction:
+    """The number in (0, 1] that a word such as 1/8 or 0.5 means.
+
+    Raises:
+        LeopartError: it is none.
+    """
+    try:
+        share = Fraction(word)
+    except (ValueError, ZeroDivisionError):
+        share = Fraction(0)
+    if not 0 < share <= 1:
+        raise LeopartError(f"--fractions takes shares above 0 and up to 1, such as 1/8, got {word!r}")
+    return share
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionConfig(EvaluateConfig):
+    """Score where a vision transformer looks: foreground Jaccard of the attention of its CLS token.
+
+    The mask of all heads together, and the best head for each object. Nothing is trained; labels score.
+    """
+
+    ABOUT: ClassVar[str] = "foreground of the CLS attention: Jaccard, all heads and the best one"
+    size: int = 224
+    """Side in pixels of the network's input, and of the labels; photos are squeezed into a square."""
+    keep: float = 0.6
+    """Share of the attention's mass that a mask keeps, 0 to 1."""
+
+    def check(self) -> None:
+        """See `RunConfig.check`."""
+        super().check()
+        _check_keep(self.keep)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundaryConfig(EvaluateConfig):
+    """Score how well outlines are found: boundary F1 of foreground masks.
+
+    The masks are those of the CLS attention, or those of --predicted. Nothing is trained; labels score.
+    """
+
+    ABOUT: ClassVar[str] = "outlines of foreground masks: boundary F1"
+    predicted: OptionalPath = None
+    """Folder of masks to score, 0 = background, such as OUT/objects of `leopart segment`."""
+    tolerance: float = 16
+    """An outline's pixel is right where the other outline comes closer than so many pixels."""
+    keep: float = 0.6
+    """Share of the attention's mass that a mask keeps, 0 to 1."""
+
+    def check(self) -> None:
+        """See `RunConfig.check`."""
+        super().check()
+        _check_keep(self.keep)
+
+
+def _check_keep(keep: float) -> None:
+    if not 0 < keep <= 1:
+        raise LeopartError(f"--keep must be above 0 and at most 1, got {keep:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """Two evaluations side by side: differences, and whether the spread of the seeds explains them."""
+
+    compare: Annotated[tuple[Path, Path], tyro.conf.arg(metavar="A.json B.json")]
+    """Files that `leopart evaluate` wrote; differences are B minus A."""
+
+    def check(self) -> None:
+        """Nothing to check before the files are read."""
+
+
+TASKS: dict[str, type[EvaluateConfig]] = {
+    "overclustering": OverclusteringConfig,
+    "linear": LinearConfig,
+    "fcn": FCNConfig,
+    "in-context": InContextConfig,
+    "attention": AttentionConfig,
+    "boundary": BoundaryConfig,
+}
+"""What `leopart evaluate` scores."""

@@ -1,0 +1,56 @@
+"""Segmentation maps on disk, for looking at what was scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from leopart.data.images import photo_size
+from leopart.data.labelled import LabelledPhotos
+from leopart.data.masks import IGNORE
+from leopart.data.photos import output_stems
+from leopart.drawing.masks import save_mask
+from leopart.drawing.palette import colours
+from leopart.evaluation.confusion import Labels
+from leopart.evaluation.labels import nearest
+
+_VOID = (224, 224, 192)  # as PASCAL VOC paints it
+
+
+class MapWriter:
+    """Writes classes found as palette PNGs, `FOLDER/NAME/photo.png`, pixel value = class id, 255 = none.
+
+    Args:
+        folder: where to; None writes nothing.
+        labelled: the photos and classes.
+    """
+
+    def __init__(self, folder: Path | None, labelled: LabelledPhotos) -> None:
+        self.folder, self.photos = folder, [photo for photo, _ in labelled.pairs]
+        self.stems = output_stems(self.photos)
+        self.ids = np.full(256, IGNORE, np.uint16)  # class id of each row; no row is none
+        self.ids[: len(labelled.classes)] = list(labelled.classes)
+        self.palette = colours(256)
+        self.palette[IGNORE] = _VOID
+
+    @property
+    def wanted(self) -> bool:
+        """Whether maps are asked for: finding them may cost a pass of its own."""
+        return self.folder is not None
+
+    def write(self, name: str, index: int, rows: Labels) -> None:
+        """Write what was found in photo `index`, at the photo's own size.
+
+        Args:
+            name: of the result, a folder.
+            index: of the photo.
+            rows: class rows 0 .. C-1, integer [h, w]; -1 or 255 for none. Enlarged by nearest.
+
+        Raises:
+            LeopartError: the file cannot be written.
+        """
+        if self.folder is not None:
+            size = photo_size(self.photos[index].path)
+            ids = self.ids[np.asarray(nearest(rows, size)).astype(np.uint8)]
+            save_mask(self.folder / name / f"{self.stems[index]}.png", ids, self.palette)

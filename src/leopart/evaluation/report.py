@@ -1,0 +1,152 @@
+"""What an evaluation found, and the JSON file that says so.
+
+Legend: S seeds, C classes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from leopart.data.photos import shown
+from leopart.errors import LeopartError
+from leopart.evaluation.matching import Floats, Matching
+from leopart.files import write_text
+
+MIOU, ACCURACY = "miou", "pixel accuracy"
+
+
+@dataclass(frozen=True)
+class Score:
+    """One row of a result.
+
+    Attributes:
+        name: what tells it from the other rows, such as the number of clusters.
+        metrics: of each seed, [S] fractions in [0, 1]; the first one is the number that is published.
+        about: what else to know of the row, such as the rule of matching.
+        class_iou: IoU of each class, [S, C] in [0, 1]; None where classes are not told apart.
+    """
+
+    name: str
+    metrics: Mapping[str, Floats]
+    about: Mapping[str, Any] = field(default_factory=dict)
+    class_iou: Floats | None = None
+
+    @classmethod
+    def of_matchings(cls, name: str, matchings: Sequence[Matching], **about: Any) -> Score:
+        """The row of a segmentation into classes, a matching for each seed."""
+        metrics = {
+            MIOU: np.array([matching.miou for matching in matchings]),
+            ACCURACY: np.array([matching.pixel_accuracy for matching in matchings]),
+        }
+        return cls(name, metrics, about, np.stack([matching.iou for matching in matchings]))
+
+    @property
+    def headline(self) -> Floats:
+        """The metric that is published, [S]."""
+        return next(iter(self.metrics.values()))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a task found.
+
+    Attributes:
+        scores: its rows.
+        labels_used: which labels were used, by what.
+        seeds: of what was drawn at random.
+        extra: more for the JSON file, such as a learning curve.
+    """
+
+    scores: tuple[Score, ...]
+    labels_used: Mapping[str, str]
+    seeds: tuple[int, ...] = (0,)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An outcome, and of what.
+
+    Attributes:
+        task: its name.
+        images: photos scored.
+        classes: names by id, rows in order.
+        backbone: its name.
+        outcome: see `Outcome`.
+        notes: what somebody who reads the scores must know.
+    """
+
+    task: str
+    images: int
+    classes: Mapping[int, str]
+    backbone: str
+    outcome: Outcome
+    notes: tuple[str, ...] = ()
+
+
+def write_report(path: Path, found: Evaluation, facts: Mapping[str, Any]) -> None:
+    """Write scores as fractions in [0, 1], and everything that they depend on.
+
+    Args:
+        path: the JSON file.
+        found: scores.
+        facts: data, backbone, settings, cost and versions.
+
+    Raises:
+        LeopartError: the file cannot be written.
+    """
+    outcome = found.outcome
+    content = {
+        "task": found.task,
+        "images": found.images,
+        **facts,
+        "seeds": list(outcome.seeds),
+        "scores": {score.name: _described(score, found.classes) for score in outcome.scores},
+        **outcome.extra,
+        "notes": list(found.notes),
+        "labels used": dict(outcome.labels_used),
+    }
+    # Paths may hold bytes that are not UTF-8; JSON cannot.
+    write_text(path, shown(json.dumps(content, indent=2, default=str, ensure_ascii=False)) + "\n")
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """The content of a file that `write_report` wrote.
+
+    Raises:
+        LeopartError: it cannot be read, or is something else.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise LeopartError(f"cannot read {shown(path)}: {error.strerror}; check the path") from error
+    except ValueError as error:
+        raise LeopartError(f"{shown(path)} is no JSON: {error}; give a file of `leopart evaluate`") from error
+    if not isinstance(content, dict) or not isinstance(content.get("scores"), dict):
+        raise LeopartError(f"{shown(path)} holds no scores; give a file of `leopart evaluate`")
+    return content
+
+
+def _described(score: Score, classes: Mapping[int, str]) -> dict[str, Any]:
+    described = {**score.about, **{name: _summed_up(values) for name, values in score.metrics.items()}}
+    if score.class_iou is not None:
+        per_class = zip(classes.items(), score.class_iou.T, strict=True)
+        described["per class"] = [
+            {"id": key, "name": name, "iou": _summed_up(of_seeds)} for (key, name), of_seeds in per_class
+        ]
+    return described
+
+
+def _summed_up(of_seeds: Floats) -> dict[str, Any]:
+    """Mean, standard deviation (of these seeds, not an estimate for others) and each one."""
+    return {
+        "mean": round(float(of_seeds.mean()), 6),
+        "std": round(float(of_seeds.std()), 6),
+        "per seed": [round(float(value), 6) for value in of_seeds],
+    }

@@ -1,0 +1,1 @@
+"""What `leopart evaluate` scores, one task a file: options and photos in, scores out."""
