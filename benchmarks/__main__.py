@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import clustering, extraction, loss, masks, training_step, views
+from benchmarks import clustering, extraction, loss, masks, matching, training_step, views
 
 _SUITES = {
     "extraction": extraction.run,
     "clustering": clustering.run,
     "masks": masks.run,
+    "matching": matching.run,
     "loss": loss.run,
     "views": views.run,
     "step": training_step.run,

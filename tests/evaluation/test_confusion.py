@@ -35,6 +35,27 @@ def test_the_count_is_the_naive_loop(dtypes):
     assert confusion.matrix.dtype == np.int64
 
 
+@pytest.mark.parametrize("ignore", [-1, 4, 9, 255, 1000])
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int64])
+def test_any_id_outside_the_classes_can_be_the_ignored_one(ignore: int, dtype: type):
+    gt, pred = images()
+    if ignore > np.iinfo(dtype).max:
+        gt[gt == 255] = 0  # nothing is ignored then
+    gt = np.where(gt == 255, ignore, gt.astype(int)).astype(dtype)
+    confusion = Confusion(4, 7, ignore)
+    confusion.update(gt, pred)
+    assert confusion.matrix.tolist() == naive(gt, pred, 4, 7, ignore)
+
+
+@pytest.mark.parametrize(("classes", "clusters"), [(3, 20), (20, 3000), (200, 400)])
+def test_many_classes_and_clusters(classes: int, clusters: int):
+    """Cell numbers of 8, 16 and 32 bits."""
+    gt, pred = images(1, 2, classes, clusters)
+    confusion = Confusion(classes, clusters)
+    confusion.update(gt, pred)
+    assert confusion.matrix.tolist() == naive(gt, pred, classes, clusters, 255)
+
+
 @given(st.integers(0, 2**32), st.integers(0, 5))
 def test_batches_and_parts_equal_the_whole(seed: int, cut: int):
     gt, pred = images(seed)

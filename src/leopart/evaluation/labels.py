@@ -38,6 +38,18 @@ def nearest(ids: Labels, size: int | tuple[int, int]) -> Labels:
     return ids[np.ix_(rows, columns)]
 
 
+def squeezed(ids: Labels, side: int, through: int | None = None) -> Labels:
+    """A map [h, w] of ids as a square: by nearest to `through`, then to `side`.
+
+    The first step takes the pixel under a cell's centre (as Pillow does), the second the one at its corner
+    (as torch does), in exact integers. Without `through` there is the first step only.
+    """
+    middle = side if through is None else through
+    corners = np.arange(side) * middle // side
+    rows, columns = ((2 * corners + 1) * length // (2 * middle) for length in ids.shape)
+    return ids[np.ix_(rows, columns)]
+
+
 @dataclass(frozen=True)
 class LabelMaps(Sequence[LabelMap]):
     """Label maps of a set, read from disk whenever one is asked for.
@@ -67,11 +79,7 @@ class LabelMaps(Sequence[LabelMap]):
             LeopartError: the mask cannot be read, or does not fit its photo or the classes.
         """
         ids = self.labelled.read_mask(*self.labelled.pairs[index])
-        if self.side is not None:
-            corners = np.arange(self.side) * self.through // self.side
-            rows, columns = ((2 * corners + 1) * length // (2 * self.through) for length in ids.shape)
-            ids = ids[np.ix_(rows, columns)]
-        return self.labelled.rows(ids)
+        return self.labelled.rows(ids if self.side is None else squeezed(ids, self.side, self.through))
 
 
 def small_labels(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from leopart.data.images import photo_size
 from leopart.data.labelled import LabelledPhotos
@@ -54,3 +55,19 @@ class MapWriter:
             size = photo_size(self.photos[index].path)
             ids = self.ids[np.asarray(nearest(rows, size)).astype(np.uint8)]
             save_mask(self.folder / name / f"{self.stems[index]}.png", ids, self.palette)
+
+    def write_mask(self, name: str, index: int, foreground: npt.ArrayLike) -> None:
+        """Write the foreground found in photo `index`: 1, and 0 for background.
+
+        Args:
+            name: of the result, a folder.
+            index: of the photo.
+            foreground: [h, w], bool or 0 for background.
+
+        Raises:
+            LeopartError: the file cannot be written.
+        """
+        if self.folder is not None:
+            size = photo_size(self.photos[index].path)
+            mask = nearest((np.asarray(foreground) != 0).astype(np.uint8), size)
+            save_mask(self.folder / name / f"{self.stems[index]}.png", mask, self.palette)
