@@ -98,11 +98,11 @@ def test_a_split_chooses_photos_in_its_order(tmp_path: Path):
 
 def test_one_level_too_high_or_too_deep_is_said(tmp_path: Path):
     inside = labelled(tmp_path / "set")
-    with pytest.raises(LeopartError, match=rf"one too high: give {inside}"):
+    with pytest.raises(LeopartError, match=rf"one level too high: give {inside}"):
         open_folder(tmp_path)
-    with pytest.raises(LeopartError, match=rf"one too deep: give {inside}"):
+    with pytest.raises(LeopartError, match=rf"one level too deep: give {inside}"):
         open_folder(inside / "images")
-    with pytest.raises(LeopartError, match=rf"one too deep: give {inside}"):
+    with pytest.raises(LeopartError, match=rf"two levels too deep: give {inside}"):
         open_folder(inside / "masks" / "more")
 
 

@@ -81,7 +81,8 @@ def test_a_voc_that_lacks_photos_is_told(tmp_path):
     voc(tmp_path, "images", "sets", "train")
     (tmp_path / "images/2007_000001.jpg").unlink()
     with pytest.raises(
-        LeopartError, match=r"lacks 1 of the 3 photos that .*train\.txt lists, the first 2007_000001"
+        LeopartError,
+        match=r"^1 of the 3 photos that .*train\.txt lists are not there, the first .*2007_000001\.jpg",
     ):
         training_photos(f"voc:{tmp_path}")
 
@@ -89,7 +90,7 @@ def test_a_voc_that_lacks_photos_is_told(tmp_path):
 def test_another_folder_than_voc_is_told_what_it_needs(tmp_path):
     put(tmp_path, "a.jpg")
     with pytest.raises(
-        LeopartError, match=r"is no PASCAL VOC 2012: it needs images/ and sets/trainaug.txt, or JPEGI"
+        LeopartError, match=r"is no PASCAL VOC 2012: it needs images/ and sets/, or JPEGImages/ and"
     ):
         training_photos(f"voc:{tmp_path}")
 
@@ -106,7 +107,9 @@ def test_coco_is_found_where_it_usually_lies(tmp_path, place):
 
 def test_another_folder_than_coco_is_told_what_it_needs(tmp_path):
     put(tmp_path, "val2017/a.jpg")
-    with pytest.raises(LeopartError, match=r"has no images/train2017 and no .*give the folder of COCO"):
+    with pytest.raises(
+        LeopartError, match=r"has none of the folders images/train2017/, .*give the folder of COCO"
+    ):
         training_photos(f"coco:{tmp_path}")
 
 
@@ -132,15 +135,42 @@ def test_imagenet100_means_the_classes_that_its_list_names(imagenet):
 
 
 def test_another_folder_than_imagenet_is_told_what_it_needs(tmp_path, imagenet):
-    with pytest.raises(
-        LeopartError, match=r"there is no .*imagenet100\.txt; write the 100 class folders into it"
-    ):
+    with pytest.raises(LeopartError, match=r"has no imagenet100\.txt; write the 100 class folders into it"):
         training_photos(f"imagenet100:{imagenet}")
     (imagenet / "imagenet100.txt").write_text("n01\nn77\nn78\n")
     with pytest.raises(LeopartError, match=r"2 of the 3 classes of .* have no folder, the first .*n77"):
         training_photos(f"imagenet100:{imagenet}")
+
+
+def test_a_folder_without_train_is_no_imagenet(tmp_path):
     with pytest.raises(LeopartError, match=r"has no folder train/; give the folder of ImageNet"):
-        training_photos(f"imagenet:{imagenet / 'train'}")
+        training_photos(f"imagenet:{put(tmp_path, 'a.jpg')}")
+
+
+def test_an_imagenet_above_or_below_is_told(tmp_path):
+    root = put(tmp_path / "above" / "ilsvrc", "train/n01/a.jpg")
+    (root / "imagenet100.txt").write_text("n01\n")
+    for kind in ("imagenet", "imagenet100"):
+        with pytest.raises(LeopartError, match=rf"it is one level too deep: give {root}$"):
+            training_photos(f"{kind}:{root / 'train'}")
+        with pytest.raises(LeopartError, match=rf"it is one level too high: give {root}$"):
+            training_photos(f"{kind}:{tmp_path / 'above'}")
+
+
+def test_a_coco_or_voc_above_or_below_is_told(tmp_path):
+    coco = put(tmp_path / "a" / "coco2017", "images/train2017/1.jpg", "annotations/x.json")
+    with pytest.raises(LeopartError, match=rf"it is one level too deep: give {coco}$"):
+        training_photos(f"coco:{coco / 'annotations'}")
+    with pytest.raises(LeopartError, match=rf"it is one level too high: give {coco}$"):
+        training_photos(f"coco:{tmp_path / 'a'}")
+    pascal = voc(tmp_path / "b" / "pascal", "images", "sets", "train")
+    with pytest.raises(LeopartError, match=rf"it is one level too deep: give {pascal}$"):
+        training_photos(f"voc:{pascal / 'images'}")
+
+
+def test_a_voc_without_training_lists_is_told(tmp_path):
+    with pytest.raises(LeopartError, match=r"sets has neither trainaug\.txt nor train\.txt; add one"):
+        training_photos(f"voc:{voc(tmp_path, 'images', 'sets', 'val')}")
 
 
 # --- what is refused ------------------------------------------------------------------------------------

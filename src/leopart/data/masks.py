@@ -42,8 +42,38 @@ def read_index_mask(path: Path, classes: Collection[int] | None = None) -> Index
     return mask
 
 
-def check_ids(mask: IndexMask, path: Path, classes: Collection[int]) -> None:
+def read_colour_mask(path: Path) -> npt.NDArray[np.uint8]:
+    """Read a PNG whose colours encode ids, as panoptic and instance masks do.
+
+    Returns:
+        [H, W, 3], uint8: red, green and blue.
+
+    Raises:
+        LeopartError: the file is missing, damaged or no PNG, or has one channel.
+    """
+    try:
+        with opened(path, "mask", ("PNG",)) as image:
+            if image.mode not in ("RGB", "RGBA"):
+                what = f"{shown(path)} holds one number a pixel ({image.mode})"
+                raise LeopartError(f"{what}, but here colours encode the ids; copy the file again as it was")
+            return np.array(image)[..., :3]
+    except PhotoError as error:
+        raise LeopartError(str(error)) from error
+
+
+def check_ids(
+    mask: IndexMask,
+    path: Path,
+    classes: Collection[int],
+    advice: str = "list them among the classes, or set pixels without a label to 255",
+) -> None:
     """See that a mask [H, W] holds nothing but ids of `classes` and 255 (no label).
+
+    Args:
+        mask: as it was read.
+        path: where from.
+        classes: ids that may occur.
+        advice: what to do about others.
 
     Raises:
         LeopartError: there are others; the first five are named.
@@ -52,7 +82,6 @@ def check_ids(mask: IndexMask, path: Path, classes: Collection[int]) -> None:
     strangers = sorted(set(present.tolist()) - {*classes, IGNORE})
     if strangers:
         some = ", ".join(map(str, strangers[:5])) + (", ..." if len(strangers) > 5 else "")
-        advice = "list them among the classes, or set pixels without a label to 255"
         raise LeopartError(f"{shown(path)} holds the ids {some}, which are no classes of this set; {advice}")
 
 

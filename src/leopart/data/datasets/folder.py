@@ -13,6 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from leopart.data.datasets.lists import read_lines, read_list
+from leopart.data.datasets.places import check_folder, not_here
+from leopart.data.datasets.presence import require_files
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import IGNORE
 from leopart.data.photos import Photo, find_photos, shown
@@ -28,11 +31,17 @@ def open_folder(path: Path, masks: str = "masks", split: str | None = None) -> L
         path: the folder that holds `images/`.
         masks: "masks" for `masks/` and `classes.txt`; "NAME" or "masks_NAME" for `masks_NAME/` and
             `classes_NAME.txt`.
-        split: name of a list of photos, such as "val" for `val.txt`. None: all photos.
+        split: name of a list of photos, such as "val" for `val.txt`; or the path of a list anywhere, with a
+            slash in it or `.txt` at its end. None: all photos.
 
     Raises:
         LeopartError: anything is missing, or a list does not fit; says what was found in its place.
     """
+    return require_files(list_folder(path, masks, split))
+
+
+def list_folder(path: Path, masks: str = "masks", split: str | None = None) -> LabelledPhotos:
+    """As `open_folder`, but masks may be missing."""
     images = _images_folder(path)
     suffix = "" if masks == "masks" else f"_{masks.removeprefix('masks_')}"
     mask_folder = _mask_folder(path, suffix)
@@ -41,8 +50,12 @@ def open_folder(path: Path, masks: str = "masks", split: str | None = None) -> L
     if split is not None:
         photos = {stem: photos[stem] for stem in _read_split(path, split, photos)}
     pairs = [(photo, mask_folder / f"{stem}.png") for stem, photo in photos.items()]
-    _check_masks_exist(pairs)
     return LabelledPhotos(path, classes, pairs)
+
+
+def splits_of(path: Path) -> list[str]:
+    """Names of the lists that lie beside `images/`."""
+    return sorted(other.stem for other in path.glob("*.txt") if not other.name.startswith("classes"))
 
 
 def read_classes(path: Path) -> dict[int, str]:
@@ -53,7 +66,7 @@ def read_classes(path: Path) -> dict[int, str]:
             is used twice, is 255 or does not fit a 16-bit PNG.
     """
     classes: dict[int, str] = {}
-    for number, line in enumerate(_lines(path, "id<TAB>name"), start=1):
+    for number, line in enumerate(read_lines(path, "id<TAB>name"), start=1):
         if not line.strip():
             continue
         key, tab, name = line.partition("\t")
@@ -72,20 +85,12 @@ def read_classes(path: Path) -> dict[int, str]:
 
 
 def _images_folder(path: Path) -> Path:
-    if not path.is_dir():
-        raise LeopartError(f"there is no folder {shown(path)}; check the path")
+    check_folder(path)
     images = path / "images"
-    if images.is_dir():
-        return images
-    above = [parent for parent in path.absolute().parents[:2] if (parent / "images").is_dir()]
-    below = sorted(child for child in path.iterdir() if (child / "images").is_dir())
-    if above:
-        advice = f"it is one too deep: give {shown(above[0])}"
-    elif below:
-        advice = f"it is one too high: give {' or '.join(map(shown, below[:5]))}"
-    else:
-        advice = "a labelled set has images/, masks/ and classes.txt"
-    raise LeopartError(f"{shown(path)} has no folder images/; {advice}")
+    if not images.is_dir():
+        otherwise = "a labelled set has images/, masks/ and classes.txt"
+        raise not_here(path, "has no folder images/", lambda other: (other / "images").is_dir(), otherwise)
+    return images
 
 
 def _mask_folder(path: Path, suffix: str) -> Path:
@@ -109,37 +114,17 @@ def _by_stem(photos: Sequence[Photo]) -> dict[str, Photo]:
 
 
 def _read_split(path: Path, split: str, photos: dict[str, Photo]) -> list[str]:
-    file = path / f"{split}.txt"
+    anywhere = "/" in split or split.endswith(".txt")
+    file = Path(split).expanduser() if anywhere else path / f"{split}.txt"
     if not file.is_file():
-        lists = sorted(other.stem for other in path.glob("*.txt") if not other.name.startswith("classes"))
-        advice = f"choose one of: {', '.join(map(shown, lists))}" if lists else "the set is not split"
-        raise LeopartError(f"{shown(path)} has no list {shown(file.name)}; {advice}")
-    stems = [line.strip() for line in _lines(file, "one photo a line") if line.strip()]
-    if not stems:
-        raise LeopartError(f"{shown(file)} is empty; write the path of one photo below images/ on each line")
+        lists = ", ".join(map(shown, splits_of(path)))
+        advice = f"choose one of: {lists}" if lists else "the set is not split"
+        where = "there is" if anywhere else f"{shown(path)} has"
+        what = f"{where} no list {shown(file if anywhere else file.name)}"
+        raise LeopartError(f"{what}; {advice}, or give the path of a list")
+    stems = read_list(file)
     strangers = [stem for stem in stems if stem not in photos]
     if strangers:
         which = f"{len(strangers)} names without a photo in images/, the first is {strangers[0]!r}"
         raise LeopartError(f"{shown(file)} lists {which}; write paths below images/ without suffix")
-    if len(set(stems)) < len(stems):
-        twice = next(stem for stem in stems if stems.count(stem) > 1)
-        raise LeopartError(f"{shown(file)} lists {twice!r} twice, which would count twice; remove one")
     return stems
-
-
-def _check_masks_exist(pairs: list[tuple[Photo, Path]]) -> None:
-    missing = [mask for _, mask in pairs if not mask.is_file()]
-    if missing:
-        count = (
-            f"{len(missing)} of {len(pairs)} photos have no mask, the first missing is {shown(missing[0])}"
-        )
-        raise LeopartError(f"{count}; masks have the photo's name and the suffix .png")
-
-
-def _lines(path: Path, form: str) -> list[str]:
-    try:
-        return path.read_text("utf-8-sig").splitlines()
-    except FileNotFoundError as error:
-        raise LeopartError(f"there is no {shown(path)}; write {form} into it") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise LeopartError(f"cannot read {shown(path)} as UTF-8 text: {error}; check the file") from error

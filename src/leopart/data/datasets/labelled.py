@@ -1,26 +1,78 @@
-"""Labelled photos to score on, by `NAME:PATH`."""
+"""Labelled photos to score on, by `NAME:PATH`.
+
+| `NAME:PATH` | photos and classes | splits |
+|---|---|---|
+| `folder:PATH` | index PNGs and a list of classes, see `folder` | all, or a list |
+| `voc:PATH` | PASCAL VOC 2012, 21 classes, see `voc` | `val`, `train`, `trainaug`, `trainval` |
+| `coco-stuff:PATH` | COCO 2017, 15 classes of stuff, see `coco` | `val`, `train`, `train10` |
+| `coco-thing:PATH` | COCO 2017, 12 classes of things, see `coco` | `val`, `train`, `train10` |
+| `ade20k-parts:PATH` | ADE20K, 111 parts in street scenes, see `ade20k` | `street` |
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-from leopart.data.datasets.folder import open_folder
+from leopart.data.datasets import coco, voc
+from leopart.data.datasets.ade20k import EXPECTED, list_ade20k_parts
+from leopart.data.datasets.folder import list_folder
+from leopart.data.datasets.presence import require_files
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.photos import shown
 from leopart.errors import LeopartError
+
+_READERS: dict[str, Callable[[Path, str], LabelledPhotos]] = {
+    "voc": voc.list_voc,
+    "coco-stuff": coco.list_stuff,
+    "coco-thing": coco.list_things,
+    "ade20k-parts": lambda path, _split: list_ade20k_parts(path),
+}
+SPLITS = {
+    "voc": voc.SPLITS,
+    "coco-stuff": coco.SPLITS,
+    "coco-thing": coco.SPLITS,
+    "ade20k-parts": {"street": EXPECTED},
+}
+"""Photos that each split should have; the first is meant where none is named."""
+LAYOUTS = ("folder", *_READERS)
+"""The names before the colon."""
 
 
 def labelled_photos(data: str, masks: str = "masks", split: str | None = None) -> LabelledPhotos:
     """The labelled set that `NAME:PATH` means; a path alone is a `folder:`.
 
     Args:
-        data: see `LAYOUTS` for the names.
-        masks: which masks, see `open_folder`.
-        split: which photos, see `open_folder`.
+        data: see the module for the names.
+        masks: which masks, see `open_folder`; the other sets have one kind.
+        split: which photos. None: all of a folder, the first of the `SPLITS` of another set.
 
     Raises:
         LeopartError: there is no such layout, or the folder does not have it; says what to do.
+    """
+    return require_files(listed_photos(data, masks, split))
+
+
+def listed_photos(data: str, masks: str = "masks", split: str | None = None) -> LabelledPhotos:
+    """As `labelled_photos`, but photos and masks that the set should have may be missing."""
+    name, path = parse_data(data)
+    if name == "folder":
+        return list_folder(path, masks, split)
+    if masks != "masks":
+        only = f"is for folder:PATH, and {name} has one kind of masks"
+        raise LeopartError(f"--masks {shown(masks)} {only}; leave it out")
+    chosen = next(iter(SPLITS[name])) if split is None else split
+    if chosen not in SPLITS[name]:
+        known = " or ".join(SPLITS[name])
+        raise LeopartError(f"{name} has no split {shown(chosen)}; choose --split {known}")
+    return _READERS[name](path, chosen)
+
+
+def parse_data(data: str) -> tuple[str, Path]:
+    """Name and path in `NAME:PATH`; a path alone is a `folder:`.
+
+    Raises:
+        LeopartError: there is no such layout.
     """
     name, colon, rest = data.partition(":")
     if not colon or name not in LAYOUTS:
@@ -28,8 +80,4 @@ def labelled_photos(data: str, masks: str = "masks", split: str | None = None) -
             known = " or ".join(f"{layout}:PATH" for layout in LAYOUTS)
             raise LeopartError(f"--data {shown(data)} is no labelled set; write {known}")
         name, rest = "folder", data
-    return LAYOUTS[name](Path(rest).expanduser(), masks, split)
-
-
-LAYOUTS: dict[str, Callable[[Path, str, str | None], LabelledPhotos]] = {"folder": open_folder}
-"""Functions from path, masks and split to a labelled set, by the name before the colon."""
+    return name, Path(rest).expanduser()

@@ -14,6 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from leopart.data.datasets.coco import photo_folder
+from leopart.data.datasets.lists import read_list
+from leopart.data.datasets.places import check_folder, not_here
+from leopart.data.datasets.presence import absent
+from leopart.data.datasets.voc import find_voc
 from leopart.data.photos import Photo, find_photos, shown
 from leopart.errors import LeopartError
 
@@ -40,8 +45,8 @@ def training_photos(data: str) -> list[Photo]:
             known = ", ".join(f"{layout}:PATH" for layout in LAYOUTS)
             raise LeopartError(f"--data {data} is none of {known}; write one of them")
     path = Path(rest).expanduser()
-    if not path.is_dir() and name != "folder":
-        raise LeopartError(f"there is no folder {shown(path)}; check the path in --data")
+    if name != "folder":
+        check_folder(path)
     return LAYOUTS[name](path)
 
 
@@ -51,64 +56,51 @@ def _folder(path: Path) -> list[Photo]:
 
 
 def _voc(path: Path) -> list[Photo]:
-    for root in (path, path / "VOCSegmentation", path / "VOC2012", path / "VOCdevkit" / "VOC2012"):
-        for images, lists in (("images", "sets"), ("JPEGImages", "ImageSets/Segmentation")):
-            for split in ("trainaug", "train"):
-                file = root / lists / f"{split}.txt"
-                if file.is_file() and (root / images).is_dir():
-                    return _listed(root / images, file)
-    wanted = (
-        "images/ and sets/trainaug.txt, or JPEGImages/ and ImageSets/Segmentation/trainaug.txt (or train.txt)"
-    )
-    raise LeopartError(
-        f"{shown(path)} is no PASCAL VOC 2012: it needs {wanted}; give the folder that holds them"
-    )
-
-
-def _listed(images: Path, file: Path) -> list[Photo]:
-    stems = [line.split()[0] for line in file.read_text("utf-8").splitlines() if line.strip()]
-    found = {Path(photo.name).stem: photo for photo in find_photos([images])}
-    missing = [stem for stem in stems if stem not in found]
+    voc = find_voc(path)
+    split = next((name for name in ("trainaug", "train") if voc.list_of(name).is_file()), None)
+    if split is None:
+        raise LeopartError(f"{shown(voc.lists)} has neither trainaug.txt nor train.txt; add one of them")
+    photos = voc.photos(split)
+    missing = absent(photo.path for photo in photos)
     if missing:
-        count = f"{len(missing)} of the {len(stems)} photos that {shown(file)} lists, the first {missing[0]}"
-        raise LeopartError(f"{shown(images)} lacks {count}; copy the data set again")
-    return [found[stem] for stem in stems]
+        lists = f"the {len(photos)} photos that {shown(voc.list_of(split))} lists"
+        first = f"the first {shown(missing[0])}"
+        raise LeopartError(f"{len(missing)} of {lists} are not there, {first}; copy the data set again")
+    return photos
 
 
 def _coco(path: Path) -> list[Photo]:
-    places = ("images/train2017", "coco/images/train2017", "train2017")
-    for place in places:
-        if (path / place).is_dir():
-            return find_photos([path / place])
-    if path.name == "train2017":
-        return find_photos([path])
-    message = (
-        f"{shown(path)} has no {' and no '.join(places)}; give the folder of COCO that holds images/train2017"
-    )
-    raise LeopartError(message)
+    return find_photos([path if path.name == "train2017" else photo_folder(path, "train2017")])
 
 
 def _imagenet(path: Path) -> list[Photo]:
-    if not (path / "train").is_dir():
-        raise LeopartError(f"{shown(path)} has no folder train/; give the folder of ImageNet that holds it")
+    if not _holds_train(path):
+        advice = "give the folder of ImageNet that holds it"
+        raise not_here(path, "has no folder train/", _holds_train, advice)
     return find_photos([path / "train"])
 
 
+def _holds_train(path: Path) -> bool:
+    return (path / "train").is_dir()
+
+
 def _imagenet100(path: Path) -> list[Photo]:
-    listing = path / "imagenet100.txt"
-    if not listing.is_file():
+    if not _holds_list(path):
         wanted = "write the 100 class folders into it, one a line (first: n02869837)"
-        raise LeopartError(f"there is no {shown(listing)}; {wanted}")
-    classes = [line.split()[0] for line in listing.read_text("utf-8").splitlines() if line.strip()]
+        raise not_here(path, "has no imagenet100.txt", _holds_list, wanted)
+    listing = path / "imagenet100.txt"
+    classes = [line.split()[0] for line in read_list(listing, "the name of one class folder")]
     folders = [path / "train" / name for name in classes]
     missing = [folder for folder in folders if not folder.is_dir()]
     if missing:
-        message = (
-            f"{len(missing)} of the {len(classes)} classes of {shown(listing)} have no folder, the first "
-            f"{shown(missing[0])}; give the folder of ImageNet that holds train/"
-        )
-        raise LeopartError(message)
+        first = f"the first {shown(missing[0])}"
+        count = f"{len(missing)} of the {len(classes)} classes of {shown(listing)} have no folder, {first}"
+        raise LeopartError(f"{count}; give the folder of ImageNet that holds train/, or unpack them there")
     return _joined(folders)
+
+
+def _holds_list(path: Path) -> bool:
+    return (path / "imagenet100.txt").is_file()
 
 
 def _joined(folders: Sequence[Path]) -> list[Photo]:

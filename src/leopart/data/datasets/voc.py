@@ -1,0 +1,135 @@
+"""PASCAL VOC 2012: 21 classes, splits `train`, `trainaug`, `val` and `trainval`.
+
+    the authors' layout                 the stock VOCdevkit
+    VOCSegmentation/                    VOCdevkit/VOC2012/
+        images/*.jpg                        JPEGImages/*.jpg
+        sets/SPLIT.txt                      ImageSets/Segmentation/SPLIT.txt
+        SegmentationClass/*.png             SegmentationClass/*.png
+        SegmentationClassAug/*.png          SegmentationClassAug/*.png
+
+Masks are palette PNGs of class ids; 255 is the border of objects, and objects too difficult to label.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from leopart.data.datasets.lists import read_list
+from leopart.data.datasets.places import check_folder, not_here
+from leopart.data.datasets.presence import absent
+from leopart.data.labelled import LabelledPhotos
+from leopart.data.photos import Photo, shown
+from leopart.errors import LeopartError
+
+_NAMES = (
+    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),
+    "tvmonitor",
+)
+CLASSES = dict(enumerate(_NAMES))
+"""Names by id."""
+SPLITS = {"val": 1_449, "train": 1_464, "trainaug": 10_582, "trainval": 2_913}
+"""Photos of each split."""
+_ROOTS = ("", "VOCSegmentation", "VOC2012", "VOCdevkit/VOC2012")
+_PARTS = (("images", "sets"), ("JPEGImages", "ImageSets/Segmentation"))
+_MASKS, _AUGMENTED = "SegmentationClass", "SegmentationClassAug"
+
+
+@dataclass(frozen=True)
+class VocFolder:
+    """Where the parts of a PASCAL VOC 2012 are."""
+
+    root: Path
+    images: Path
+    lists: Path
+
+    def list_of(self, split: str) -> Path:
+        """The text file that names the photos of a split; it need not be there."""
+        return self.lists / f"{split}.txt"
+
+    def photos(self, split: str) -> list[Photo]:
+        """The photos of a split in the order of its list, whether they are there or not.
+
+        Raises:
+            LeopartError: the list is missing or empty, or names a photo twice.
+        """
+        lines = read_list(self.list_of(split), "the name of one photo")
+        # Some lists name photo and mask on a line, by their paths.
+        stems = [Path(line.split()[0]).stem for line in lines]
+        return [Photo(self.images / f"{stem}.jpg", f"{stem}.jpg") for stem in stems]
+
+
+def find_voc(path: Path) -> VocFolder:
+    """The PASCAL VOC 2012 in a folder, in either layout.
+
+    Raises:
+        LeopartError: there is none; says where one is, if it is near.
+    """
+    check_folder(path)
+    if (found := _look(path)) is not None:
+        return found
+    needs = "is no PASCAL VOC 2012: it needs images/ and sets/, or JPEGImages/ and ImageSets/Segmentation/"
+    raise not_here(path, needs, lambda other: _look(other) is not None, "give the folder that holds them")
+
+
+def _look(path: Path) -> VocFolder | None:
+    for root in (path / name for name in _ROOTS):
+        for images, lists in _PARTS:
+            found = VocFolder(root, root / images, root / lists)
+            if found.images.is_dir() and any(found.list_of(split).is_file() for split in SPLITS):
+                return found
+    return None
+
+
+def list_voc(path: Path, split: str) -> LabelledPhotos:
+    """The photos of a split, whether they and their masks are there or not.
+
+    `trainaug` has the masks of SegmentationClassAug; `train` has them too where they are there, as in the
+    authors' runs, else those of SegmentationClass; `val` and `trainval` have those of SegmentationClass.
+
+    Args:
+        path: the folder that holds the set, see `find_voc`.
+        split: one of `SPLITS`.
+
+    Raises:
+        LeopartError: there is no such set or list; `trainaug` lacks SegmentationClassAug.
+
+    Source: spec/leopart-facts.md 8.1, D18.
+    """
+    voc = find_voc(path)
+    if not voc.list_of(split).is_file():
+        there = [name for name in SPLITS if voc.list_of(name).is_file()]
+        what = f"{shown(voc.list_of(split))} is not there, which lists the photos of the split {split}"
+        raise LeopartError(f"{what}; add it, or choose --split {' or '.join(there)}")
+    if split == "trainaug" and not (voc.root / _AUGMENTED).is_dir():
+        raise LeopartError(_no_augmented(voc))
+    photos = voc.photos(split)
+    pairs = list(zip(photos, _masks(voc, photos, split), strict=True))
+    return LabelledPhotos(voc.root, CLASSES, pairs, notes=_notes(pairs))
+
+
+def _masks(voc: VocFolder, photos: list[Photo], split: str) -> list[Path]:
+    names = [f"{Path(photo.name).stem}.png" for photo in photos]
+    augmented = [voc.root / _AUGMENTED / name for name in names]
+    official = [voc.root / _MASKS / name for name in names]
+    if split == "trainaug":
+        return augmented
+    if split != "train":
+        return official
+    missing = set(absent(augmented))
+    return [b if a in missing else a for a, b in zip(augmented, official, strict=True)]
+
+
+def _notes(pairs: list[tuple[Photo, Path]]) -> tuple[str, ...]:
+    folders = Counter(mask.parent.name for _, mask in pairs)
+    if len(folders) == 1:
+        return (f"masks from {next(iter(folders))}",)
+    return (f"masks from {' and '.join(f'{name} ({count})' for name, count in folders.items())}",)
+
+
+def _no_augmented(voc: VocFolder) -> str:
+    what = "the masks that the Semantic Boundaries Dataset adds to PASCAL VOC, as index PNGs"
+    where = "http://home.bharathh.info/pubs/codes/SBD/download.html or the data of a DeepLab for PyTorch"
+    return f"{shown(voc.root)} has no {_AUGMENTED}/, {what}; get them from {where}, or use --split train"
