@@ -16,13 +16,13 @@ from torch import nn
 from leopart.data.photos import find_photos
 from leopart.errors import LeopartError
 from leopart.models.backbone import Backbone
+from leopart.processes import is_first_process
 from leopart.recipe import Recipe
 from leopart.training import hardware as hardware_module
 from leopart.training.hardware import (
     Hardware,
     compile_blocks,
     explained,
-    is_first_process,
     layout,
     make_trainer,
     precision_name,

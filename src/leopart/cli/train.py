@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
         list_presets()
         return 0
     config = parse_train(argv)
-    from leopart.training.hardware import is_first_process
+    from leopart.processes import is_first_process
     from leopart.training.pipeline import train
 
     try:

@@ -24,6 +24,7 @@ from leopart.errors import PhotoError
 from leopart.features.store import Entry, FeatureStore, Recipe, StoreMismatchError
 from leopart.models.backbone import Backbone
 from leopart.parallel import ordered_map, workers
+from leopart.processes import first_process_first, from_all, rank, wait_for_all, world_size
 from leopart.progress import Track, silent
 
 TokensAndAttention = tuple[NDArray[np.float16], NDArray[np.float32]]
@@ -151,7 +152,13 @@ class Extractor:
         yield from self._flush(batch)
 
     def extract(
-        self, photos: Sequence[Photo], folder: Path, *, replace: bool = False, track: Track = silent
+        self,
+        photos: Sequence[Photo],
+        folder: Path,
+        *,
+        replace: bool = False,
+        shared: bool = False,
+        track: Track = silent,
     ) -> tuple[FeatureStore, list[Failure]]:
         """Features of all photos in a store at `folder`; photos already in it are not computed again.
 
@@ -160,6 +167,8 @@ class Extractor:
             folder: of the store, made if need be.
             replace: put a new store in the place of one made with other settings or of other photos (taking
                 over what fits), instead of refusing it.
+            shared: every process of a group makes this call, and takes its share of the photos; they must see
+                one file system.
             track: progress, one step a photo.
 
         Returns:
@@ -169,24 +178,32 @@ class Extractor:
             LeopartError: the store belongs to something else, or cannot be written.
         """
         entries, failures = self._layout(photos)
-        try:
-            store = FeatureStore.open(folder, self.recipe, list(entries.values()))
-        except StoreMismatchError:
-            if not replace:
-                raise
-            store = FeatureStore.replace(folder, self.recipe, list(entries.values()))
+        with first_process_first() if shared else nullcontext():  # it makes the store, the others open it
+            try:
+                store = FeatureStore.open(folder, self.recipe, list(entries.values()))
+            except StoreMismatchError:
+                if not replace:
+                    raise
+                store = FeatureStore.replace(folder, self.recipe, list(entries.values()))
         index_of = {name: index for index, name in enumerate(entries)}
         waiting = [
             photo for photo in photos if photo.name in entries and not store.done[index_of[photo.name]]
         ]
         # Equal grids side by side fill the batches.
         waiting.sort(key=lambda photo: (entries[photo.name].height, entries[photo.name].width))
+        if shared:
+            wait_for_all()  # nobody writes before everybody has seen what is there
+            waiting = waiting[rank() :: world_size()]
+        found = []
         for photo, features in self.stream(waiting, track=track):
             if isinstance(features, PhotoError):
-                failures.append(Failure(photo.name, str(features)))
+                found.append(Failure(photo.name, str(features)))
             else:
                 store.put(index_of[photo.name], *features)
-        return store, failures
+        # Waits for the others, too: then all photos are in the store.
+        return store, failures + (
+            [failure for share in from_all(found) for failure in share] if shared else found
+        )
 
     def _flush(
         self, batch: list[tuple[Photo, NDArray[np.uint8]]]

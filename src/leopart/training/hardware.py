@@ -20,6 +20,7 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from leopart.errors import LeopartError
 from leopart.features.extract import fast_precision
+from leopart.processes import in_srun
 from leopart.recipe import Recipe
 from leopart.training.checkpoints import WholeFileIO
 from leopart.training.networks import StudentTeacher
@@ -176,7 +177,7 @@ def layout(hardware: Hardware) -> tuple[int, int]:
     if TorchElasticEnvironment.detect():
         local = int(os.environ["LOCAL_WORLD_SIZE"])
         return _agreed(hardware, "torchrun", local, max(1, int(os.environ["WORLD_SIZE"]) // local))
-    if _in_srun():
+    if in_srun():
         tasks, nodes = int(os.environ["SLURM_NTASKS"]), int(os.environ.get("SLURM_NNODES", "1"))
         if tasks > 1 and "SLURM_NTASKS_PER_NODE" not in os.environ:
             message = (
@@ -196,28 +197,13 @@ def _agreed(hardware: Hardware, launcher: str, devices: int, nodes: int) -> tupl
     return devices, nodes
 
 
-def _in_srun() -> bool:
-    """Whether `srun` has started this process; a batch script without it is one process like any other."""
-    shell = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
-    return "SLURM_STEP_ID" in os.environ and "SLURM_NTASKS" in os.environ and not shell
-
-
 def _environment() -> list[Any]:
     """Who has started the processes, where Lightning's own guess could be another."""
     if TorchElasticEnvironment.detect():
         return [TorchElasticEnvironment()]
-    if _in_srun():
+    if in_srun():
         return [SLURMEnvironment(auto_requeue=False)]  # Lightning would save in the middle of a step
     return [LightningEnvironment()] if "SLURM_NTASKS" in os.environ else []
-
-
-def is_first_process() -> bool:
-    """Whether this process writes and talks; known from the launcher before Lightning has begun."""
-    if "RANK" in os.environ:
-        return os.environ["RANK"] == "0"
-    if _in_srun():
-        return os.environ.get("SLURM_PROCID", "0") == "0"
-    return os.environ.get("LOCAL_RANK", "0") == os.environ.get("NODE_RANK", "0") == "0"
 
 
 def _strategy(world: int) -> Strategy | str:

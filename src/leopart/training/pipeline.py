@@ -19,10 +19,11 @@ from leopart.files import write_text
 from leopart.models.backbone import Backbone, load_backbone
 from leopart.models.device import pick_device
 from leopart.models.tuned import detached, save_tuned
+from leopart.processes import is_first_process
 from leopart.recipe import Recipe, recipe_of
 from leopart.run_record import settings_of, versions
 from leopart.training.checkpoints import FOLDER, LAST, read_checkpoint
-from leopart.training.hardware import Hardware, is_first_process, precision_name
+from leopart.training.hardware import Hardware, precision_name
 from leopart.training.reporting import Loggers, Watcher, nobody
 from leopart.training.run import Keeping, Length, Trained, check_fit, fit, length_of
 from leopart.training.validation import Validation, labelled_sample, parse_labelled, sheet_of
