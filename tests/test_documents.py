@@ -19,7 +19,7 @@ import yaml
 from PIL import Image
 
 import leopart
-from leopart.cli import weights
+from leopart.cli import data, weights
 from leopart.cli.evaluate import parse_evaluate
 from leopart.cli.main import COMMANDS, main
 from leopart.cli.options import parse
@@ -152,8 +152,8 @@ def check_leopart(words: list[str]) -> None:
         assert main(words) == 0
     elif words[0] == "evaluate":
         parse(CompareConfig, "evaluate", words[1:]) if "--compare" in words else parse_evaluate(words[1:])
-    elif words[0] == "weights":
-        tyro.cli(weights.Command, args=words[1:])
+    elif words[0] in ("data", "weights"):
+        tyro.cli({"data": data, "weights": weights}[words[0]].Command, args=words[1:])
     else:
         config = CONFIGS[words[0]]
         if "--config" in words:
@@ -277,6 +277,10 @@ def test_every_weights_option_is_documented_with_its_default() -> None:
     for config in (weights.Fetch, weights.Info, weights.Convert):
         section = found[f"leopart weights {config.__name__.lower()}"]
         assert section == expected(config, positional=("name", "source"))
+
+
+def test_every_data_option_is_documented_with_its_default() -> None:
+    assert tables()["leopart data check"] == expected(data.Check, positional=("data",))
 
 
 def test_every_command_is_documented() -> None:

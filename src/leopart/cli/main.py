@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": "a backbone and labelled photos -> scores",
     "figure": "pictures and curves of a training run",
     "export": "a backbone or a segmenter for other programs: timm, safetensors, ONNX",
+    "data": "data sets: list those known, check a folder on disk",
     "weights": "pretrained backbones: list, fetch, info, convert",
 }
 

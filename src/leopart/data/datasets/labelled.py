@@ -56,16 +56,27 @@ def labelled_photos(data: str, masks: str = "masks", split: str | None = None) -
 def listed_photos(data: str, masks: str = "masks", split: str | None = None) -> LabelledPhotos:
     """As `labelled_photos`, but photos and masks that the set should have may be missing."""
     name, path = parse_data(data)
+    check_choice(name, masks, split)
     if name == "folder":
         return list_folder(path, masks, split)
+    return _READERS[name](path, next(iter(SPLITS[name])) if split is None else split)
+
+
+def check_choice(name: str, masks: str, split: str | None) -> None:
+    """See that a set can have such masks and such a split.
+
+    Raises:
+        LeopartError: it is no folder, and has other splits, or one kind of masks.
+    """
+    if name == "folder":
+        return
     if masks != "masks":
         only = f"is for folder:PATH, and {name} has one kind of masks"
         raise LeopartError(f"--masks {shown(masks)} {only}; leave it out")
-    chosen = next(iter(SPLITS[name])) if split is None else split
-    if chosen not in SPLITS[name]:
-        known = " or ".join(SPLITS[name])
-        raise LeopartError(f"{name} has no split {shown(chosen)}; choose --split {known}")
-    return _READERS[name](path, chosen)
+    splits = SPLITS.get(name, {})
+    if split is not None and split not in splits:
+        advice = f"choose --split {' or '.join(splits)}" if splits else "leave --split out"
+        raise LeopartError(f"{name} has no split {shown(split)}; {advice}")
 
 
 def parse_data(data: str) -> tuple[str, Path]:
