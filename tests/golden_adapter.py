@@ -18,9 +18,11 @@ from leopart.evaluation.matching import hungarian, many_to_one
 from leopart.features.reduce import fit_reduction
 from leopart.models.attention import attention_mask as _attention_mask
 from leopart.models.backbone import build_backbone
+from leopart.models.head_files import HeadFile
 from leopart.models.heads import DenseHead
 from leopart.models.positions import resample_position_table
 from leopart.models.registry import BackboneSpec
+from leopart.models.segmentation_heads import SegmentationHead
 from leopart.training.alignment import alignment_matrix
 from leopart.training.loss import LossSettings
 from leopart.training.loss import dense_loss as _dense_loss
@@ -171,6 +173,21 @@ def head(state, tokens):
     network.normalise_prototypes()
     with torch.no_grad():
         return tuple(part.numpy() for part in network(torch.from_numpy(tokens)))
+
+
+def linear_head(state, features, size):
+    return _segmentation_head("linear", state, "weight", features, size)
+
+
+def fcn_head(state, features):
+    return _segmentation_head("fcn", state, "conv_seg.weight", features, features.shape[2:])
+
+
+def _segmentation_head(kind, state, last, features, size):
+    weights = {key: torch.tensor(np.asarray(value, dtype=np.float32)) for key, value in state.items()}
+    network = SegmentationHead.from_file(HeadFile(kind, weights, features.shape[1], len(weights[last])))
+    with torch.no_grad():
+        return network(torch.from_numpy(features).permute(0, 2, 3, 1), size).numpy()
 
 
 def schedules(start, end, total_steps, steps):

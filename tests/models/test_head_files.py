@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from leopart.errors import LeopartError
-from leopart.models.head_files import read_head
+from leopart.models.head_files import HeadFile, read_head, write_head
 
 State = dict[str, torch.Tensor]
 
@@ -72,3 +73,24 @@ def test_what_is_no_head_is_refused(head: State, complaint: str, tmp_path: Path)
 
     with pytest.raises(LeopartError, match=complaint):
         read_head(tmp_path / "head.ckpt")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt", ".ckpt"])
+@pytest.mark.parametrize("state", [linear(), fcn()])
+def test_a_head_is_written_as_its_authors_do_and_read_back(state: State, suffix: str, tmp_path: Path):
+    kind = "fcn" if "conv_seg.weight" in state else "linear"
+    file = tmp_path / "new" / f"head{suffix}"
+    write_head(file, HeadFile(kind, state, 8, 21))
+
+    held = load_file(file) if suffix == ".safetensors" else torch.load(file, weights_only=True)
+    assert held.keys() == published(state).keys()
+    assert all(torch.equal(held[key], value) for key, value in published(state).items())
+    read = read_head(file)
+    assert (read.kind, read.dim, read.classes) == (kind, 8, 21)
+    assert all(torch.equal(read.state[key], value) for key, value in state.items())
+
+
+def test_a_head_is_written_under_known_suffixes_only(tmp_path: Path):
+    with pytest.raises(LeopartError, match=r"head\.json has no suffix of a head's file; choose one"):
+        write_head(tmp_path / "head.json", HeadFile("linear", linear(), 8, 21))
+    assert not list(tmp_path.iterdir())

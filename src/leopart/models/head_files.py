@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import safetensors.torch
 import torch
 from torch import Tensor
 
 from leopart.errors import LeopartError
+from leopart.files import whole_file
 from leopart.models.checkpoint import read_checkpoint
 from leopart.models.families import Ledger
 
 _PREFIX = "finetune_head."
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 _LINEAR = {"weight": ("C", "D", 1, 1), "bias": ("C",)}
 _FCN = {
     "convs.0.conv.weight": ("M", "D", 3, 3),
@@ -88,3 +91,25 @@ def _sizes(first: Tensor, last: Tensor) -> dict[str | int, int]:
     """What the letters of the layouts stand for, from the first and the last convolution."""
     middle, dim, classes = len(first), first.shape[1], len(last)
     return {"M": middle, "D": dim, "C": classes, "M + D": middle + dim}
+
+
+def write_head(file: Path, head: HeadFile) -> None:
+    """Write a head as its authors do, `finetune_head.` before every name; `read_head` reads it back.
+
+    Args:
+        file: `.safetensors`, or `.pth`, `.pt` or `.ckpt` for a flat dictionary by `torch.save`.
+        head: see `SegmentationHead.to_file`.
+
+    Raises:
+        LeopartError: the suffix is another one, or the file cannot be written.
+
+    Source: spec/leopart-facts.md 9.2.
+    """
+    if file.suffix not in _SUFFIXES:
+        raise LeopartError(f"{file} has no suffix of a head's file; choose one of {', '.join(_SUFFIXES)}")
+    state = {_PREFIX + key: value.detach().cpu().float().contiguous() for key, value in head.state.items()}
+    with whole_file(file) as out:
+        if file.suffix == ".safetensors":
+            out.write(safetensors.torch.save(state, metadata={"format": "pt"}))
+        else:
+            torch.save(state, out)
