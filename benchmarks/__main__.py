@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import clustering, extraction, loss, masks, matching, training_step, views
+from benchmarks import (
+    boundary,
+    clustering,
+    extraction,
+    in_context,
+    loss,
+    masks,
+    matching,
+    training_step,
+    views,
+)
 
 _SUITES = {
     "extraction": extraction.run,
     "clustering": clustering.run,
     "masks": masks.run,
+    "boundary": boundary.run,
+    "in-context": in_context.run,
     "matching": matching.run,
     "loss": loss.run,
     "views": views.run,

@@ -84,7 +84,7 @@ class MemoryBank:
         photo, those of its rare classes first: the score of a patch is the number of the photo's patches that
         its classes occur in, summed over them, times a random number, and the lowest scores are taken. What a
         photo has too few of is not made up for by others. 300 photos of 1024 tokens of 384 channels take
-        460 MB, and half as much again where the search runs in bfloat16.
+        460 MB, half as much again where the search runs in bfloat16, and twice that while they are gathered.
 
         Args:
             tokens: of n photos, see `Tokens`.
