@@ -131,3 +131,31 @@ def masks_of() -> Callable[[Path], dict[str, bytes]]:
 def files_below() -> Callable[[Path], set[str]]:
     """All files below a folder, as relative paths."""
     return lambda folder: {f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file()}
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory, draw) -> Path:
+    """Five photos of a red ball (class 3) on a blue box (class 5) before a wall (0), rims without a label."""
+    folder = tmp_path_factory.mktemp("labelled")
+    for name in ("images", "masks", "masks_two"):
+        (folder / name).mkdir()
+    for seed in range(5):
+        photo = draw(seed)
+        photo.save(folder / "images" / f"{seed}.png")
+        red, _, blue = np.moveaxis(np.asarray(photo, int), 2, 0)
+        ids = np.select([red > 180, blue > 180], [3, 5], 0).astype(np.uint8)
+        ids[:2] = 255
+        Image.fromarray(ids).save(folder / "masks" / f"{seed}.png")
+        Image.fromarray(np.where(ids == 255, 255, ids > 0).astype(np.uint8)).save(
+            folder / "masks_two" / f"{seed}.png"
+        )
+    (folder / "classes.txt").write_text("0\tbackground\n3\tball\n5\tblue box\n")
+    (folder / "classes_two.txt").write_text("0\tbackground\n1\tthing\n")
+    (folder / "train.txt").write_text("0\n2\n3\n")
+    (folder / "val.txt").write_text("4\n1\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small(tiny_weights: Path) -> tuple[str, ...]:
+    return ("--backbone", str(tiny_weights), "--size", "64", "--device", "cpu", "--precision", "fp32")

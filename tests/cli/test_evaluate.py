@@ -22,33 +22,6 @@ from leopart.models.backbone import Backbone
 from leopart.run_record import peak_memory, versions
 
 
-@pytest.fixture(scope="session")
-def labelled(tmp_path_factory, draw) -> Path:
-    """Five photos of a red ball (class 3) on a blue box (class 5) before a wall (0), rims without a label."""
-    folder = tmp_path_factory.mktemp("labelled")
-    for name in ("images", "masks", "masks_two"):
-        (folder / name).mkdir()
-    for seed in range(5):
-        photo = draw(seed)
-        photo.save(folder / "images" / f"{seed}.png")
-        red, _, blue = np.moveaxis(np.asarray(photo, int), 2, 0)
-        ids = np.select([red > 180, blue > 180], [3, 5], 0).astype(np.uint8)
-        ids[:2] = 255
-        Image.fromarray(ids).save(folder / "masks" / f"{seed}.png")
-        Image.fromarray(np.where(ids == 255, 255, ids > 0).astype(np.uint8)).save(
-            folder / "masks_two" / f"{seed}.png"
-        )
-    (folder / "classes.txt").write_text("0\tbackground\n3\tball\n5\tblue box\n")
-    (folder / "classes_two.txt").write_text("0\tbackground\n1\tthing\n")
-    (folder / "val.txt").write_text("4\n1\n")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def small(tiny_weights: Path) -> tuple[str, ...]:
-    return ("--backbone", str(tiny_weights), "--size", "64", "--device", "cpu", "--precision", "fp32")
-
-
 @pytest.fixture
 def evaluate(run, labelled: Path, small, tmp_path: Path):
     """Run the command; what it answered and what it wrote."""
@@ -191,10 +164,10 @@ MISTAKES = {
     "no seed": (["--seeds", "0"], "--seeds must be at least 1, got 0"),
     "no pixel": (["--eval-size", "0"], "--eval-size must be at least 1, got 0"),
     "other masks": (["--masks", "fine"], "choose one of: masks, masks_two"),
-    "another split": (["--split", "test"], "choose one of: val"),
+    "another split": (["--split", "test"], "choose one of: train, val"),
     "a class that is not there": (["--ignore", "bal"], "did you mean ball?"),
     "every class": (["--ignore", "ball", "background", "blue box"], "every class is ignored"),
-    "another kind of data": (["--data", "voc:here"], "--data voc:here is no labelled set; write folder:PATH"),
+    "another kind of data": (["--data", "voc:here"], "there is no folder here"),
     "no data": (["--data", "folder:here"], "there is no folder"),
 }
 

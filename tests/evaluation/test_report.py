@@ -30,6 +30,7 @@ def test_a_row_of_matchings_has_the_numbers_of_each_seed():
 
 def test_what_is_written_is_read_back(tmp_path: Path):
     rows = Score.of_matchings("8", matchings(), matching="precision"), Score("f1", {"f1": np.array([0.25])})
+    rows = (*rows, Score("none", {"f1": np.array([np.nan])}))
     outcome = Outcome(rows, {"clusters": "none"}, (0, 1), {"curve": [1, 2]})
     found = Evaluation("task", 3, {0: "background", 9: "Kuh \udcff"}, "net", outcome, ("a note",))
     write_report(tmp_path / "deep" / "scores.json", found, {"dataset": "voc:x"})
@@ -44,6 +45,7 @@ def test_what_is_written_is_read_back(tmp_path: Path):
     assert row["miou"]["std"] == pytest.approx(0.066667, abs=1e-6)  # of these two: half their distance
     assert [entry["id"] for entry in row["per class"]] == [0, 9]
     assert row["per class"][1]["iou"]["per seed"] == [0.5, 0.4]
+    assert read["scores"]["none"]["f1"] == {"mean": None, "std": None, "per seed": [None]}
     assert read["scores"]["f1"] == {"f1": {"mean": 0.25, "std": 0.0, "per seed": [0.25]}}
 
 

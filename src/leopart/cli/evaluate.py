@@ -37,10 +37,10 @@ def main(argv: Sequence[str]) -> int:
     config = parse_evaluate(argv)
     from leopart.cli.scores import show
     from leopart.evaluation.pipeline import evaluate
-    from leopart.processes import rank
+    from leopart.processes import is_first_process
 
     found = evaluate(config, track=tracker(config.quiet))
-    if rank() == 0:
+    if is_first_process():  # of those that torchrun has started
         if not config.quiet:
             show(found)
         say(f"scores: {config.out.resolve()}", quiet=config.quiet)

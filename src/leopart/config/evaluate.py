@@ -150,9 +150,9 @@ class HeadConfig(TrainedConfig):
     """Epoch after which the rate is a tenth, in place of the preset's."""
     head_batch_size: int | None = None
     """Photos of a training step over all processes, in place of the preset's."""
-    augment: bool | None = None
+    augment: Literal["preset", "yes", "no"] = "preset"
     """Train on random crops and flips (the network sees each photo again in each epoch), or on features that
-    are computed once. In place of the preset's."""
+    are computed once."""
     select: int | None = None
     """Keep the epoch that scores best on so many photos of --split, as the paper does (it then uses their
     labels to choose); 0 keeps the last one. In place of the preset's."""

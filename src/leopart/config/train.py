@@ -47,7 +47,7 @@ class TrainConfig(Recipe):
     """Epochs between writings of the newest state; short ones are put together to 50 steps or more."""
     keep_every: int = 5
     """Epochs between checkpoints that are kept, together 500 steps or more; 0 keeps none."""
-    validate: Annotated[str | None, tyro.conf.arg(metavar="folder:PATH")] = None
+    validate: Annotated[str | None, tyro.conf.arg(metavar="NAME:PATH")] = None
     """Labelled photos to score on as training goes (k-means mIoU). Nothing is learned or chosen from it."""
     validate_masks: str = "masks"
     """Mask folder of the labelled photos."""

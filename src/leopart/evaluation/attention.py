@@ -13,7 +13,7 @@ from leopart.evaluation.cells import cell_counts
 from leopart.evaluation.confusion import Labels
 from leopart.evaluation.jaccard import foreground_jaccard
 from leopart.evaluation.labels import nearest
-from leopart.models.attention import _heaviest, attention_mask
+from leopart.models.attention import attention_mask, heaviest
 
 Attention = Tensor | npt.NDArray[np.floating[Any]]
 """CLS attention to a photo's tokens, [heads, h, w], >= 0, any scale."""
@@ -115,7 +115,7 @@ def merged_mask(attention: Attention, keep: float = 0.6) -> Mask:
 def head_masks(attention: Attention, keep: float = 0.6) -> Mask:
     """Tokens that carry most of each head's attention, [heads, h, w]: not blurred, specks stay."""
     maps = torch.as_tensor(attention).float()
-    return _heaviest(maps.flatten(1), keep).reshape(maps.shape).cpu().numpy()
+    return heaviest(maps.flatten(1), keep).reshape(maps.shape).cpu().numpy()
 
 
 def best_heads(

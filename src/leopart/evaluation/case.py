@@ -20,7 +20,7 @@ from leopart.evaluation.maps import MapWriter
 from leopart.features.extract import Extractor, Preprocessing
 from leopart.features.store import FeatureStore
 from leopart.models.backbone import load_backbone
-from leopart.models.device import pick_device
+from leopart.processes import rank, world_size
 from leopart.progress import Track
 from leopart.run_record import Stopwatch
 
@@ -33,6 +33,7 @@ class Case(Generic[Config]):
     Args:
         config: options.
         labelled: the photos that are scored.
+        device: where to compute.
         track: progress.
 
     Attributes:
@@ -40,8 +41,8 @@ class Case(Generic[Config]):
         maps: takes what is found in a photo.
     """
 
-    def __init__(self, config: Config, labelled: LabelledPhotos, track: Track) -> None:
-        self.config, self.labelled, self.track = config, labelled, track
+    def __init__(self, config: Config, labelled: LabelledPhotos, device: torch.device, track: Track) -> None:
+        self.config, self.labelled, self.device, self.track = config, labelled, device, track
         self.watch = Stopwatch()
         self.maps = MapWriter(config.save_maps, labelled)
         self.stores: list[FeatureStore] = []
@@ -53,17 +54,12 @@ class Case(Generic[Config]):
         config = self.config
         with self.watch.stage("backbone"):
             return Extractor(
-                load_backbone(config.backbone, device=pick_device(config.device)),
+                load_backbone(config.backbone, device=self.device),
                 Preprocessing(config.size),
                 precision=config.precision,
                 batch_size=None if config.batch_size == "auto" else config.batch_size,
                 block=None if config.features == "final" else config.features,
             )
-
-    @property
-    def device(self) -> torch.device:
-        """Where the backbone is."""
-        return self.extractor.device
 
     @property
     def num_classes(self) -> int:
@@ -88,7 +84,9 @@ class Case(Generic[Config]):
         elif title != "features":
             folder = self.folder.with_name(f"{self.folder.name}.{title.replace(' ', '-')}")
         with self.watch.stage(title):
-            store, failures = self.extractor.extract(photos, folder, replace=True, track=self.track)
+            store, failures = self.extractor.extract(
+                photos, folder, replace=True, shared=world_size() > 1, track=self.track
+            )
         if failures:
             store.close()
             count = f"{len(failures)} of {len(photos)} photos cannot be used"
@@ -105,7 +103,7 @@ class Case(Generic[Config]):
     def tidy(self) -> None:
         """Delete the features, unless they are to be kept."""
         for store in self.stores:
-            if self.config.cache is None:
+            if self.config.cache is None and rank() == 0:
                 shutil.rmtree(store.folder, ignore_errors=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,6 @@ import numpy.typing as npt
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import IGNORE
 from leopart.errors import LeopartError
-from leopart.evaluation.confusion import Labels
 from leopart.parallel import ordered_map, workers
 from leopart.progress import Track, silent
 
@@ -22,7 +22,10 @@ LabelMap = npt.NDArray[np.uint8]
 _KEPT = 128
 
 
-def nearest(ids: Labels, size: int | tuple[int, int]) -> Labels:
+Ids = TypeVar("Ids", bound=npt.NDArray[Any])
+
+
+def nearest(ids: Ids, size: int | tuple[int, int]) -> Ids:
     """A map [h, w] of ids at another size: cell i of the result is cell floor(i * h / H).
 
     This is torch's `nearest`, in exact integers.
@@ -35,10 +38,10 @@ def nearest(ids: Labels, size: int | tuple[int, int]) -> Labels:
     if ids.shape == target:
         return ids
     rows, columns = (np.arange(to) * length // to for to, length in zip(target, ids.shape, strict=True))
-    return ids[np.ix_(rows, columns)]
+    return cast("Ids", ids[np.ix_(rows, columns)])
 
 
-def squeezed(ids: Labels, side: int, through: int | None = None) -> Labels:
+def squeezed(ids: Ids, side: int, through: int | None = None) -> Ids:
     """A map [h, w] of ids as a square: by nearest to `through`, then to `side`.
 
     The first step takes the pixel under a cell's centre (as Pillow does), the second the one at its corner
@@ -47,7 +50,7 @@ def squeezed(ids: Labels, side: int, through: int | None = None) -> Labels:
     middle = side if through is None else through
     corners = np.arange(side) * middle // side
     rows, columns = ((2 * corners + 1) * length // (2 * middle) for length in ids.shape)
-    return ids[np.ix_(rows, columns)]
+    return cast("Ids", ids[np.ix_(rows, columns)])
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,25 @@ from typing import Any
 import torch
 import yaml
 
-from leopart.config import EvaluateConfig
-from leopart.data.datasets.labelled import labelled_photos
+from leopart.config import EvaluateConfig, HeadConfig
+from leopart.errors import LeopartError
 from leopart.evaluation.case import Case
 from leopart.evaluation.report import Evaluation, Outcome, write_report
-from leopart.evaluation.tasks import overclustering
+from leopart.evaluation.splits import scored_photos
+from leopart.evaluation.tasks import attention, boundary, heads, in_context, overclustering
 from leopart.files import write_text
+from leopart.models.device import pick_device
+from leopart.processes import joined_processes, rank, world_size
 from leopart.progress import Track, silent
 from leopart.run_record import git_commit, peak_memory, settings_of, versions
 
 RUNNERS: dict[str, Callable[[Case[Any]], Outcome]] = {
     "overclustering": overclustering.run,
+    "linear": heads.run,
+    "fcn": heads.run,
+    "in-context": in_context.run,
+    "attention": attention.run,
+    "boundary": boundary.run,
 }
 """What does the work of each task."""
 
@@ -28,28 +36,42 @@ def evaluate(config: EvaluateConfig, *, track: Track = silent) -> Evaluation:
     """Score a backbone and write the JSON file, and the options beside it.
 
     A photo that cannot be read ends the evaluation: the score of the rest would be that of another set. What
-    an evaluation that was interrupted has left is taken up again.
+    an evaluation that was interrupted has left is taken up again. Heads can be trained by several processes
+    (`torchrun -m leopart evaluate linear ...`); the first one tells and writes.
 
     Raises:
         LeopartError: data, backbone or options do not fit, or a file cannot be written.
     """
-    labelled = labelled_photos(config.data, config.masks, config.split).without(config.ignore)
-    case = Case(config, labelled, track)
-    options = yaml.safe_dump(settings_of(config), sort_keys=False, allow_unicode=True)
-    # Before the work: a folder that cannot be written to must not be noticed after it.
-    write_text(config.out.with_suffix(".config.yaml"), options)
-    try:
-        outcome = RUNNERS[config.task](case)
-    finally:
-        case.close()
-    backbone = case.extractor.backbone
-    outcome = replace(outcome, labels_used={"backbone": backbone.spec.labels, **outcome.labels_used})
-    found = Evaluation(
-        config.task, len(labelled.pairs), labelled.classes, backbone.name, outcome, labelled.notes
+    with joined_processes(pick_device(config.device)) as device:
+        if world_size() > 1 and not isinstance(config, HeadConfig):
+            raise LeopartError(f"{config.task} runs in one process; start it without torchrun")
+        first = rank() == 0
+        case = Case(config, scored_photos(config), device, track if first else silent)
+        if first:  # before the work: a folder that cannot be written to must not be noticed after it
+            options = yaml.safe_dump(settings_of(config), sort_keys=False, allow_unicode=True)
+            write_text(config.out.with_suffix(".config.yaml"), options)
+        try:
+            outcome = RUNNERS[config.task](case)
+        finally:
+            case.close()
+        found = _evaluation(case, outcome)
+        if first:
+            write_report(config.out, found, _facts(case))
+            case.tidy()
+        return found
+
+
+def _evaluation(case: Case[Any], outcome: Outcome) -> Evaluation:
+    backbone, labelled = case.extractor.backbone, case.labelled
+    used = {"backbone": backbone.spec.labels, **outcome.labels_used}
+    return Evaluation(
+        task=case.config.task,
+        images=len(labelled.pairs),
+        classes=labelled.classes,
+        backbone=backbone.name,
+        outcome=replace(outcome, labels_used=used),
+        notes=labelled.notes,
     )
-    write_report(config.out, found, _facts(case))
-    case.tidy()
-    return found
 
 
 def _facts(case: Case[Any]) -> dict[str, Any]:

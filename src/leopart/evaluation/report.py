@@ -146,7 +146,12 @@ def _described(score: Score, classes: Mapping[int, str]) -> dict[str, Any]:
 def _summed_up(of_seeds: Floats) -> dict[str, Any]:
     """Mean, standard deviation (of these seeds, not an estimate for others) and each one."""
     return {
-        "mean": round(float(of_seeds.mean()), 6),
-        "std": round(float(of_seeds.std()), 6),
-        "per seed": [round(float(value), 6) for value in of_seeds],
+        "mean": _number(of_seeds.mean()),
+        "std": _number(of_seeds.std()),
+        "per seed": [_number(value) for value in of_seeds],
     }
+
+
+def _number(value: np.floating[Any]) -> float | None:
+    """Six digits; None where there was nothing to score, since JSON has no NaN."""
+    return None if np.isnan(value) else round(float(value), 6)

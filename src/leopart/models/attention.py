@@ -48,7 +48,7 @@ def attention_mask(attention: Tensor, keep: float = 0.6) -> Tensor:
     height, width = attention.shape[-2:]
     maps = attention.reshape(-1, height, width).float()
     blurred = _blur(_blur(maps, dim=1), dim=2)
-    mask = _heaviest(blurred.flatten(1), keep).reshape(maps.shape)
+    mask = heaviest(blurred.flatten(1), keep).reshape(maps.shape)
     return _without_specks(mask).reshape(attention.shape)
 
 
@@ -67,7 +67,7 @@ def _blur(maps: Tensor, dim: int) -> Tensor:
     return result
 
 
-def _heaviest(mass: Tensor, keep: float) -> Tensor:
+def heaviest(mass: Tensor, keep: float) -> Tensor:
     """The heaviest tokens that together carry about `keep` of each row of [B, N], as bool [B, N]."""
     tiny = torch.finfo(mass.dtype).tiny
     mass = mass / mass.sum(dim=1, keepdim=True).clamp(min=tiny)  # an all-zero map keeps nothing, and no NaN

@@ -26,7 +26,7 @@ from leopart.training.checkpoints import FOLDER, LAST, read_checkpoint
 from leopart.training.hardware import Hardware, precision_name
 from leopart.training.reporting import Loggers, Watcher, nobody
 from leopart.training.run import Keeping, Length, Trained, check_fit, fit, length_of
-from leopart.training.validation import Validation, labelled_sample, parse_labelled, sheet_of
+from leopart.training.validation import Validation, labelled_sample, sheet_of
 
 _CONFIG, _RECORD = "config.yaml", "run.json"
 #: Options that say how far to go this time, not what is trained.
@@ -137,9 +137,12 @@ def _validation(
 ) -> pl.Callback:
     labelled = None
     if config.validate is not None:
-        path = parse_labelled(config.validate)
         labelled = labelled_sample(
-            path, config.validate_masks, config.validate_photos, config.validate_k, config.validate_ignore
+            config.validate,
+            config.validate_masks,
+            config.validate_photos,
+            config.validate_k,
+            config.validate_ignore,
         )
     sheet = sheet_of(photos, config.out, backbone, config.sheet_photos) if config.sheet_photos else None
     precision = precision_name(config, pick_device(config.device))

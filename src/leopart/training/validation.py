@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leopart.data.datasets.folder import open_folder
+from leopart.data.datasets.labelled import labelled_photos
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.photos import Photo
-from leopart.errors import LeopartError, PhotoError
+from leopart.errors import PhotoError
 from leopart.evaluation.labels import small_labels
 from leopart.evaluation.overclustering import overcluster
 from leopart.features.extract import Extractor, Preprocessing
@@ -62,21 +62,21 @@ class Labelled:
 
 
 def labelled_sample(
-    path: Path, masks: str, photos: int, ks: tuple[int, ...], ignore: tuple[str, ...] = ()
+    data: str, masks: str, photos: int, ks: tuple[int, ...], ignore: tuple[str, ...] = ()
 ) -> Labelled:
-    """At most so many photos of a labelled folder, the same in every run.
+    """At most so many photos of a labelled set, the same in every run.
 
     Args:
-        path: the folder.
-        masks: see `open_folder`.
+        data: see `labelled_photos`; of sets that are split, the photos that are usually scored.
+        masks: see `labelled_photos`.
         photos: how many, at most.
         ks: numbers of clusters.
         ignore: classes to leave out, see `LabelledPhotos.without`.
 
     Raises:
-        LeopartError: see `LabelledPhotos`.
+        LeopartError: see `labelled_photos`.
     """
-    folder = open_folder(path, masks).without(ignore)
+    folder = labelled_photos(data, masks).without(ignore)
     return Labelled(folder.sample(photos), ks)
 
 
@@ -168,20 +168,6 @@ class Validation(pl.Callback):
         self.watcher.note(
             f"step {step}: mIoU of clusters in % {told} ({len(self.labelled.folder.pairs)} labelled photos)"
         )
-
-
-def parse_labelled(data: str) -> Path:
-    """The path in `folder:PATH`.
-
-    Raises:
-        LeopartError: it is another kind of data.
-    """
-    kind, colon, rest = data.partition(":")
-    if not colon or kind != "folder":
-        raise LeopartError(
-            f"--validate takes a labelled folder:PATH with images/, masks/ and classes.txt, not {data}"
-        )
-    return Path(rest).expanduser()
 
 
 def _tokens(extractor: Extractor, path: Path) -> NDArray[np.float16]:

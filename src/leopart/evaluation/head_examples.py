@@ -1,0 +1,121 @@
+"""What a head learns from when features are computed once: stored tokens, and label maps.
+
+Legend: n photos, b of them in a piece, h x w a photo's grid of tokens, D channels, S side of a label map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from leopart.evaluation.confusion import Labels
+from leopart.evaluation.overclustering import Tokens
+from leopart.features.store import FeatureStore
+from leopart.parallel import ordered_map, workers
+
+
+class Examples(Protocol):
+    """Photos to learn from, a piece at a time."""
+
+    device: torch.device
+    """Where tokens are wanted."""
+    dim: int
+    """D."""
+    side: int
+    """S."""
+
+    def __len__(self) -> int:
+        """How many photos, n."""
+        ...
+
+    def load(self, photos: Sequence[int], epoch: int) -> tuple[Tensor, Tensor]:
+        """Content and labels of a piece, on the CPU; called in threads, ahead.
+
+        Returns:
+            What `encode` takes, b of them; and class rows [b, S, S] uint8, 255 = no label.
+        """
+        ...
+
+    def encode(self, content: Tensor) -> Tensor:
+        """Tokens [b, h, w, D] float32 on `device`, without gradient."""
+        ...
+
+
+class CachedExamples:
+    """Tokens that are there already, read from where they lie piece by piece.
+
+    Args:
+        tokens: a store whose photos are all done, a tensor [n, h, w, D], or arrays [h, w, D] of one grid.
+        labels: class rows of each photo [S, S], read at once and kept as uint8.
+        photos: indices of those that count, in both; None: all.
+        device: where the head learns; None: where a tensor of tokens is, else the CPU.
+
+    Raises:
+        ValueError: tokens and labels differ in number, there are no photos, a store's photos are not all
+            done, or grids or label maps differ in size.
+        LeopartError: a mask cannot be read (where `labels` reads them).
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        labels: Sequence[Labels],
+        *,
+        photos: Sequence[int] | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        if len(tokens) != len(labels):
+            raise ValueError(
+                f"tokens of {len(tokens)} photos and {len(labels)} label maps: give one for each"
+            )
+        chosen = list(range(len(tokens)) if photos is None else photos)
+        if isinstance(tokens, FeatureStore) and not tokens.done[chosen].all():
+            raise ValueError("the features of some photos are missing in the store")
+        shapes = {token_shape(tokens, index) for index in chosen}
+        if len(shapes) != 1:
+            raise ValueError(f"a head learns from photos of one grid of tokens, not of {len(shapes)} grids")
+        self.tokens, self.photos = tokens, chosen
+        self.dim = shapes.pop()[2]
+        read = ordered_map(labels.__getitem__, chosen, workers=workers())
+        self.labels = np.stack([np.asarray(ids).astype(np.uint8) for ids in read])
+        self.side = self.labels.shape[1]
+        here = tokens.device if isinstance(tokens, Tensor) else torch.device("cpu")
+        self.device = here if device is None else device
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def load(self, photos: Sequence[int], epoch: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - always the same
+        """See `Examples`; tokens in the type they are stored in."""
+        found = torch.stack([tokens_of(self.tokens, self.photos[index]) for index in photos])
+        labels = torch.from_numpy(self.labels[list(photos)])
+        return pinned(found, self.device), pinned(labels, self.device)
+
+    def encode(self, content: Tensor) -> Tensor:
+        """See `Examples`."""
+        return content.to(self.device, non_blocking=True).float()
+
+
+def token_shape(tokens: Tokens, index: int) -> tuple[int, int, int]:
+    """h, w and D of a photo, whatever holds its tokens."""
+    if isinstance(tokens, FeatureStore):
+        entry = tokens.entries[index]
+        return entry.height, entry.width, tokens.recipe.dim
+    height, width, dim = tokens[index].shape
+    return height, width, dim
+
+
+def tokens_of(tokens: Tokens, index: int) -> Tensor:
+    """Tokens [h, w, D] of a photo, whatever holds them, in the type and where they are."""
+    if isinstance(tokens, FeatureStore):
+        return torch.from_numpy(tokens.tokens_of(index))
+    return torch.as_tensor(tokens[index])
+
+
+def pinned(tensor: Tensor, device: torch.device) -> Tensor:
+    """In memory that a GPU can copy from while the CPU goes on, where there is one."""
+    return tensor.pin_memory() if device.type == "cuda" and tensor.device.type == "cpu" else tensor

@@ -1,0 +1,44 @@
+"""Which photos an evaluation learns from, and which ones it scores."""
+
+from __future__ import annotations
+
+from leopart.config import EvaluateConfig, TrainedConfig
+from leopart.data.datasets.labelled import labelled_photos
+from leopart.data.labelled import LabelledPhotos
+from leopart.errors import LeopartError
+
+_TRAIN = {"voc": "trainaug", "coco-stuff": "train10", "coco-thing": "train10"}
+"""Usual list to learn from, by the name of the data set; `train` elsewhere."""
+
+
+def data_name(config: EvaluateConfig) -> str:
+    """The name before the colon of `--data`; a path alone is a `folder`."""
+    name, colon, _ = config.data.partition(":")
+    return name if colon and name in (*_TRAIN, "ade20k-parts") else "folder"
+
+
+def scored_photos(config: EvaluateConfig) -> LabelledPhotos:
+    """The photos that are scored.
+
+    Raises:
+        LeopartError: see `labelled_photos`.
+    """
+    split = config.split
+    if split is None and isinstance(config, TrainedConfig) and data_name(config) == "folder":
+        split = "val"  # the whole folder holds the photos that are learned from
+    return labelled_photos(config.data, config.masks, split).without(config.ignore)
+
+
+def learned_photos(config: TrainedConfig, scored: LabelledPhotos) -> LabelledPhotos:
+    """The photos that are learned from; none of them is scored.
+
+    Raises:
+        LeopartError: see `labelled_photos`; or a photo is in both.
+    """
+    split = config.train_split or _TRAIN.get(data_name(config), "train")
+    learned = labelled_photos(config.data, config.masks, split).without(config.ignore)
+    both = {photo.path for photo, _ in scored.pairs} & {photo.path for photo, _ in learned.pairs}
+    if both:
+        count = f"{len(both)} of {len(scored.pairs)} photos to score are among those to learn from"
+        raise LeopartError(f"{count}; give --split and --train-split lists without common photos")
+    return learned

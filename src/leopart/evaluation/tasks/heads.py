@@ -1,0 +1,201 @@
+"""The tasks `linear` and `fcn`: a head on frozen tokens, trained with labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from leopart.config import FCNConfig, HeadConfig
+from leopart.data.images import photo_size
+from leopart.data.labelled import LabelledPhotos
+from leopart.errors import LeopartError
+from leopart.evaluation.case import Case, as_side
+from leopart.evaluation.head_examples import CachedExamples, Examples
+from leopart.evaluation.head_recipes import HEAD_RECIPES, HeadRecipe, Kind, head_recipe
+from leopart.evaluation.head_scoring import score_head
+from leopart.evaluation.head_training import TrainedHead, train_head
+from leopart.evaluation.head_views import AugmentedExamples
+from leopart.evaluation.labels import LabelMap, LabelMaps
+from leopart.evaluation.matching import Matching, score
+from leopart.evaluation.report import Outcome, Score
+from leopart.evaluation.splits import data_name, learned_photos
+from leopart.features.store import FeatureStore
+from leopart.models.head_files import read_head, write_head
+from leopart.models.segmentation_heads import SegmentationHead
+from leopart.processes import rank
+
+_FAMILIES = {
+    "leopart_vitb8": ("leopart-vitb8", "leopart"),
+    "leopart": ("leopart-vits16", "leopart"),
+    "mocov3": ("mocov3",),
+    "moco": ("moco",),
+    "mae": ("mae",),
+    "densecl": ("densecl",),
+    "maskcontrast": ("maskcontrast",),
+    "swav": ("swav",),
+    "supervised_resnet50": ("resnet",),
+    "supervised": ("supvit",),
+    "dino_": ("dino",),
+}
+"""Rows of the recipes for the backbones whose name holds a word; the first that fits counts."""
+
+
+def run(case: Case[HeadConfig]) -> Outcome:
+    """See `leopart.evaluation.head_training` and `head_scoring`.
+
+    Raises:
+        LeopartError: a photo, a mask, the head or the settings cannot be used, or a photo is in both splits.
+    """
+    return _given(case) if case.config.head is not None else _trained(case)
+
+
+def _given(case: Case[HeadConfig]) -> Outcome:
+    """Score the head of a file."""
+    config = case.config
+    assert config.head is not None  # noqa: S101 - narrows the type
+    file = read_head(config.head)
+    for what, has, needs in (
+        ("kind", file.kind, config.task),
+        ("number of channels", file.dim, case.extractor.backbone.dim),
+        ("number of classes", file.classes, case.num_classes),
+    ):
+        if has != needs:
+            raise LeopartError(
+                f"--head {config.head} has the {what} {has}, but {needs} is needed; give another"
+            )
+    labels, tokens = case.labels(case.labelled, as_side(config.eval_size)), case.features(case.labelled)
+    matching = _scored(case, SegmentationHead.from_file(file).to(case.device).eval(), tokens, labels, 0)
+    used = {"head": "unknown: it is from a file", "scores": "those of the photos scored"}
+    return Outcome((Score.of_matchings(config.task, [matching]),), used)
+
+
+def _trained(case: Case[HeadConfig]) -> Outcome:
+    """Train heads, one a seed, and score them."""
+    config, recipe = case.config, recipe_of(case)
+    learned = learned_photos(config, case.labelled)
+    labels = case.labels(case.labelled, as_side(config.eval_size))
+    examples = _examples(case, learned, recipe)
+    tokens = case.features(case.labelled)
+    choosing = _choosing(case, tokens, recipe)
+    seeds = tuple(range(recipe.seed, recipe.seed + config.seeds))
+    matchings, heads = [], []
+    for number, seed in enumerate(seeds):
+        with case.watch.stage("training"):
+            trained = train_head(
+                examples(seed),
+                case.num_classes,
+                replace(recipe, seed=seed),
+                validation=choosing,
+                track=case.track,
+            )
+        if not number and config.save_head is not None and rank() == 0:
+            write_head(config.save_head, trained.head.to_file())
+        heads.append(trained)
+        with case.watch.stage("scoring"):
+            matchings.append(_scored(case, trained.head, tokens, labels, number))
+    used = {
+        "head": f"those of {len(learned.pairs)} training photos",
+        "choice of the epoch": heads[0].chosen_by,
+        "scores": "those of the photos scored",
+    }
+    extra = {"head": asdict(recipe), "training": [_curve(trained) for trained in heads]}
+    return Outcome((Score.of_matchings(config.task, matchings),), used, seeds, extra)
+
+
+def recipe_of(case: Case[HeadConfig]) -> HeadRecipe:
+    """The preset's settings, with those that the options replace.
+
+    Raises:
+        LeopartError: there is no such preset, or the settings make no sense.
+    """
+    config = case.config
+    kind: Kind = "fcn" if isinstance(config, FCNConfig) else "linear"
+    name = config.preset
+    if name == "auto":
+        name = fitting_recipe(data_name(config), case.extractor.backbone.name, kind)
+    given: dict[str, Any] = {
+        "lr": config.lr,
+        "epochs": config.epochs,
+        "drop_at": config.drop_at,
+        "batch_size": config.head_batch_size,
+        "augment": {"yes": True, "no": False}.get(config.augment),
+        "select": config.select,
+    }
+    if isinstance(config, FCNConfig):
+        given["eval_grid"] = config.eval_grid
+    return replace(
+        head_recipe(name, kind), **{key: value for key, value in given.items() if value is not None}
+    )
+
+
+def fitting_recipe(data: str, backbone: str, kind: Kind) -> str:
+    """Name of the paper's settings for a data set and a backbone; `small` for folders.
+
+    Args:
+        data: name of the layout.
+        backbone: its name in the registry.
+        kind: `linear` or `fcn`.
+    """
+    base = {"voc": "voc", "coco-stuff": "coco", "coco-thing": "coco"}.get(data, "small")
+    lead = "fcn-" if kind == "fcn" else ""
+    if base == "coco" and kind == "fcn":
+        base = "voc"  # the paper trains none there
+    rows = next((rows for word, rows in _FAMILIES.items() if word in backbone), ())
+    names = [f"{base}-{row}" for row in rows if f"{lead}{base}-{row}" in HEAD_RECIPES]
+    return names[0] if names else base
+
+
+def _examples(case: Case[HeadConfig], learned: LabelledPhotos, recipe: HeadRecipe) -> Any:
+    """A function from a seed to what the head learns from."""
+    case.labels(learned, recipe.train_size)  # tells what is wrong with a mask before the work
+
+    def augmented(seed: int) -> Examples:
+        return AugmentedExamples(case.extractor, learned, train_size=recipe.train_size, seed=seed)
+
+    if recipe.augment:
+        return augmented
+    labels = LabelMaps(learned, recipe.train_size, case.config.size)
+    cached = CachedExamples(case.features(learned, "training features"), labels, device=case.device)
+    return lambda _: cached
+
+
+def _choosing(case: Case[HeadConfig], tokens: FeatureStore, recipe: HeadRecipe) -> CachedExamples | None:
+    """The photos whose labels choose the epoch, if any do."""
+    if not recipe.select:
+        return None
+    labels = LabelMaps(case.labelled, recipe.train_size, case.config.size)
+    photos = range(min(recipe.select, len(labels)))
+    return CachedExamples(tokens, labels, photos=photos, device=case.device)
+
+
+def _scored(
+    case: Case[HeadConfig],
+    head: SegmentationHead,
+    tokens: FeatureStore,
+    labels: Sequence[LabelMap],
+    number: int,
+) -> Matching:
+    config = case.config
+    photos = [photo for photo, _ in case.labelled.pairs]
+    wanted = case.maps.wanted and number == 0
+    confusion = score_head(
+        head,
+        tokens,
+        labels,
+        eval_grid=config.eval_grid if isinstance(config, FCNConfig) else 100,
+        save=(lambda index, rows: case.maps.write(config.task, index, rows)) if wanted else None,
+        size_of=lambda index: photo_size(photos[index].path),
+        track=case.track,
+    )
+    return score(confusion.matrix, np.arange(case.num_classes), case.labelled.background, config.absent)
+
+
+def _curve(trained: TrainedHead) -> dict[str, Any]:
+    return {
+        "epochs": [asdict(epoch) for epoch in trained.curve],
+        "kept epoch": trained.kept,
+        "chosen by": trained.chosen_by,
+    }

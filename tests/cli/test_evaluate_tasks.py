@@ -1,0 +1,311 @@
+"""The tasks of `leopart evaluate` besides overclustering, from the words to the JSON file."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.neighbors import NearestNeighbors
+
+from leopart.data.datasets.folder import open_folder
+from leopart.data.images import load_photo
+from leopart.evaluation.attention import AttentionScores
+from leopart.evaluation.boundary import boundary_f1
+from leopart.evaluation.head_examples import CachedExamples
+from leopart.evaluation.head_recipes import head_recipe
+from leopart.evaluation.head_scoring import score_head
+from leopart.evaluation.head_training import train_head
+from leopart.evaluation.labels import LabelMaps
+from leopart.evaluation.matching import score
+from leopart.features.extract import Extractor, Preprocessing
+from leopart.models.backbone import Backbone
+from leopart.models.head_files import read_head
+
+CLASSES = 3
+
+
+@pytest.fixture
+def evaluate(run, labelled: Path, small, tmp_path: Path):
+    """Run a task; what it answered and what it wrote."""
+
+    def go(task: str, *words: object, name: str = "scores"):
+        out = tmp_path / "results" / f"{name}.json"
+        ran = run("evaluate", task, "--data", f"folder:{labelled}", "--out", out, *small, *words)
+        return ran, json.loads(out.read_text()) if out.exists() else None
+
+    return go
+
+
+def features(backbone: Backbone, folder: Path, stems: tuple[int, ...], size: int = 64):
+    """Tokens [h, w, D] and attention [heads, h, w] of each photo."""
+    extractor = Extractor(backbone, Preprocessing(size), precision="fp32")
+    photos = [load_photo(folder / "images" / f"{stem}.png") for stem in stems]
+    return [extractor.forward([extractor.prepare(photo)])[0] for photo in photos]
+
+
+def sized_labels(folder: Path, split: str, side: int | None, masks: str = "masks"):
+    return list(LabelMaps(open_folder(folder, masks, split), side, 64))
+
+
+HEADS = ("--lr", "0.5", "--epochs", "3", "--head-batch-size", "2", "--augment", "no", "--select", "0")
+
+
+@pytest.mark.parametrize("task", ["linear", "fcn"])
+def test_a_head_scores_what_its_parts_score(evaluate, tiny_backbone, labelled, task: str):
+    ran, found = evaluate(task, *HEADS, "--eval-size", "50")
+    assert ran.status == 0
+
+    learned, scored = (
+        [tokens for tokens, _ in features(tiny_backbone, labelled, stems)] for stems in ((0, 2, 3), (4, 1))
+    )
+    recipe = head_recipe("small", task)
+    recipe = type(recipe)(
+        **(vars(recipe) | {"lr": 0.5, "epochs": 3, "batch_size": 2, "augment": False, "select": 0})
+    )
+    examples = CachedExamples(learned, sized_labels(labelled, "train", recipe.train_size))
+    head = train_head(examples, CLASSES, recipe).head
+    confusion = score_head(head, scored, sized_labels(labelled, "val", 50))
+    expected = score(confusion.matrix, np.arange(CLASSES), 0)
+
+    row = found["scores"][task]
+    assert row["miou"]["per seed"] == pytest.approx([expected.miou], abs=1e-6)
+    assert row["pixel accuracy"]["per seed"] == pytest.approx([expected.pixel_accuracy], abs=1e-6)
+    assert [entry["iou"]["mean"] for entry in row["per class"]] == pytest.approx(expected.iou, abs=1e-6)
+    assert (found["images"], found["seeds"], found["head"]["lr"]) == (2, [400], 0.5)
+    assert len(found["training"][0]["epochs"]) == 3
+    assert found["labels used"]["head"] == "those of 3 training photos"
+    assert found["labels used"]["choice of the epoch"].startswith("no labels")
+
+
+def test_a_head_that_was_saved_scores_the_same_again(evaluate, tmp_path: Path):
+    head = tmp_path / "head.pth"
+    _, trained = evaluate("linear", *HEADS, "--save-head", head, "--seeds", "2")
+    ran, again = evaluate("linear", "--head", head, name="again")
+
+    assert (read_head(head).kind, read_head(head).classes) == ("linear", CLASSES)
+    assert ran.status == 0
+    first = trained["scores"]["linear"]["miou"]["per seed"]
+    assert len(first) == 2
+    assert again["scores"]["linear"]["miou"]["per seed"] == first[:1]
+    assert again["labels used"]["head"].startswith("unknown")
+
+
+def test_the_epoch_can_be_chosen_on_the_photos_that_are_scored_and_the_file_says_so(evaluate):
+    _, found = evaluate("linear", *HEADS, "--select", "2", "--augment", "yes")
+    training = found["training"][0]
+    scores = [epoch["miou"] for epoch in training["epochs"]]
+    assert training["kept epoch"] == int(np.argmax(scores))
+    assert "2 validation photos" in found["labels used"]["choice of the epoch"]
+    assert found["head"]["augment"] is True
+
+
+def naive_in_context(backbone: Backbone, folder: Path, learned: tuple[int, ...], neighbours: int):
+    """Nearest patches by scikit-learn; classes of a patch from its 8 x 8 pixels."""
+    keys, shares = [], []
+    for stem, (tokens, _) in zip(learned, features(backbone, folder, learned), strict=True):
+        photos = open_folder(folder)
+        ids = LabelMaps(photos, 64, 64)[stem]
+        for (y, x), _ in np.ndenumerate(tokens[..., 0]):
+            pixels = ids[8 * y : 8 * y + 8, 8 * x : 8 * x + 8]
+            counts = np.array([(pixels == c).sum() for c in range(CLASSES)])
+            if counts.sum():
+                keys.append(tokens[y, x].astype(np.float64))
+                shares.append(counts / counts.sum())
+    keys = np.array(keys) / np.linalg.norm(keys, axis=1, keepdims=True)
+    search = NearestNeighbors(n_neighbors=neighbours, metric="cosine").fit(keys)
+    for tokens, _ in features(backbone, folder, (4, 1)):
+        flat = tokens.reshape(-1, tokens.shape[2]).astype(np.float64)
+        distance, index = search.kneighbors(flat)
+        weight = np.exp((1 - distance) / 0.02)
+        votes = (weight[..., None] * np.array(shares)[index]).sum(1) / weight.sum(1, keepdims=True)
+        yield votes.reshape(*tokens.shape[:2], CLASSES)
+
+
+def test_neighbours_are_those_of_scikit_learn(evaluate, tiny_backbone, labelled: Path):
+    ran, found = evaluate("in-context", "--fractions", "1", "1/3", "--neighbours", "5", "--seeds", "2")
+    assert ran.status == 0
+    assert found["scores"]["1"]["photos"] == 3
+    assert found["scores"]["1/3"]["photos"] == 1
+    assert [len(found["scores"][share]["miou"]["per seed"]) for share in ("1", "1/3")] == [1, 2]
+
+    _, coarse = evaluate("in-context", "--fractions", "1", "--neighbours", "5", "--eval-size", "8", name="c")
+    matrix = np.zeros((CLASSES, CLASSES), np.int64)
+    maps = naive_in_context(tiny_backbone, labelled, (0, 2, 3), 5)
+    for votes, ids in zip(maps, sized_labels(labelled, "val", 8), strict=True):
+        np.add.at(matrix, (ids[ids != 255], votes.argmax(2)[ids != 255]), 1)
+    expected = score(matrix, np.arange(CLASSES), 0).miou
+    assert coarse["scores"]["1"]["miou"]["mean"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_attention_scores_are_those_of_its_parts(evaluate, tiny_backbone, labelled: Path):
+    ran, found = evaluate("attention", "--masks", "two", "--size", "48", "--keep", "0.4")
+    assert ran.status == 0
+    scores = AttentionScores(0.4, 0)
+    photos = features(tiny_backbone, labelled, tuple(range(5)), 48)
+    for index, (_, attention) in enumerate(photos):
+        scores.add(attention, LabelMaps(open_folder(labelled, "two"), 48, 48)[index])
+    row = found["scores"]["attention"]
+    assert row["jaccard"]["mean"] == pytest.approx(scores.merged, abs=1e-6)
+    assert row["best head"]["mean"] == pytest.approx(scores.best_head, abs=1e-6)
+    assert found["photos with objects"] == 5
+    assert "jaccard" in ran.out
+
+
+def test_masks_like_the_labels_have_the_right_outlines(evaluate, labelled: Path):
+    ran, found = evaluate("boundary", "--predicted", labelled / "masks", "--tolerance", "2")
+    assert ran.status == 0
+    row = found["scores"]["predicted masks"]
+    assert [row[name]["mean"] for name in ("f1", "precision", "recall")] == [1, 1, 1]
+
+
+def test_outlines_of_the_attention_are_scored_photo_by_photo(evaluate, tiny_backbone, labelled, tmp_path):
+    _, found = evaluate("boundary", "--tolerance", "3", "--save-maps", tmp_path / "maps")
+    scores = []
+    for stem, ids in enumerate(LabelMaps(open_folder(labelled), 64, 64)):
+        mask = np.array(Image.open(tmp_path / "maps" / "boundary" / f"{stem}.png"))
+        square = np.array(Image.fromarray(mask).resize((64, 64), Image.Resampling.NEAREST))
+        scores.append(boundary_f1(ids != 0, square != 0, 3).f1)
+    assert found["scores"]["attention"]["f1"]["mean"] == pytest.approx(np.mean(scores), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("task", "words", "folder", "row"),
+    [
+        ("overclustering", ("--k", "4", "--seeds", "2", "--split", "val"), "k4", "4"),
+        ("linear", HEADS, "linear", "linear"),
+        ("in-context", ("--fractions", "1"), "share-1", "1"),
+    ],
+)
+def test_maps_that_are_saved_have_the_score(evaluate, labelled, tmp_path, task, words, folder, row):
+    """At each photo's own size, what lies in the files gives the score of the first seed again."""
+    _, found = evaluate(task, *words, "--eval-size", "full", "--save-maps", tmp_path / "maps")
+    matrix = np.zeros((CLASSES, CLASSES), np.int64)
+    rows = np.full(256, 255)
+    rows[[0, 3, 5]] = range(CLASSES)
+    for stem in (4, 1):
+        ids = rows[np.array(Image.open(labelled / "masks" / f"{stem}.png"))]
+        classes = rows[np.array(Image.open(tmp_path / "maps" / folder / f"{stem}.png"))]
+        np.add.at(matrix, (ids[ids != 255], classes[ids != 255]), 1)
+    assert sorted(path.name for path in (tmp_path / "maps" / folder).iterdir()) == ["1.png", "4.png"]
+    expected = score(matrix, np.arange(CLASSES), 0).miou
+    assert found["scores"][row]["miou"]["per seed"][0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_features_that_are_kept_serve_other_tasks(evaluate, tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    evaluate("overclustering", "--k", "3", "--seeds", "1", "--split", "val", "--cache", cache)
+    forward, done = Extractor.forward, []
+    monkeypatch.setattr(Extractor, "forward", lambda *given: done.append(1) or forward(*given))
+    _, first = evaluate("in-context", "--fractions", "1", "--cache", cache)
+    assert len(done) == 3  # the photos to learn from; those of val are there
+    _, again = evaluate("in-context", "--fractions", "1", "--cache", cache)
+    assert len(done) == 3
+    assert first["scores"] == again["scores"]
+    assert len(list(cache.iterdir())) == 2
+
+
+MISTAKES = {
+    "photos in both lists": (
+        ("linear", "--train-split", "val"),
+        "2 of 2 photos to score are among those to learn from; give --split and --train-split lists",
+    ),
+    "no list to learn from": (("linear", "--train-split", "small"), "has no list small.txt"),
+    "an unknown preset": (("linear", "--preset", "smal"), "did you mean small?"),
+    "a share that is none": (("in-context", "--fractions", "2"), "--fractions takes shares above 0"),
+    "a word for a share": (("in-context", "--fractions", "half"), "got 'half'"),
+    "no neighbour": (("in-context", "--neighbours", "0"), "--neighbours must be at least 1, got 0"),
+    "no attention kept": (("attention", "--keep", "0"), "--keep must be above 0 and at most 1, got 0"),
+    "no background": (
+        ("attention", "--ignore", "background"),
+        "no class of these masks is called background",
+    ),
+    "no such head": (("linear", "--head", "nowhere.pth"), "nowhere.pth"),
+    "no predicted masks": (("boundary", "--predicted", "nowhere"), "5 of 5 photos have no mask"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_told_in_one_sentence(evaluate, mistake: str):
+    (task, *words), sentence = MISTAKES[mistake]
+    ran, found = evaluate(task, *words)
+    assert (ran.status, found) == (2, None)
+    assert len(ran.lines) == 1, ran.err
+    assert sentence in ran.err
+
+
+def test_a_head_of_other_sizes_is_refused(evaluate, tmp_path: Path):
+    head = tmp_path / "head.pth"
+    evaluate("linear", *HEADS, "--epochs", "1", "--save-head", head)
+    for task, words, sentence in (
+        ("fcn", (), "has the kind linear, but fcn is needed"),
+        ("linear", ("--ignore", "ball"), "has the number of classes 3, but 2 is needed"),
+    ):
+        ran, found = evaluate(task, "--head", head, *words, name=task + str(len(words)))
+        assert (ran.status, found) == (2, None)
+        assert sentence in ran.err
+
+
+def test_two_results_are_put_side_by_side(evaluate, run, tmp_path: Path):
+    evaluate("overclustering", "--k", "3", "8", "--seeds", "3", name="a")
+    evaluate("overclustering", "--k", "3", "--seeds", "3", "--features", "0", name="b")
+    ran = run("evaluate", "--compare", tmp_path / "results" / "a.json", tmp_path / "results" / "b.json")
+
+    a, b = (json.loads((tmp_path / "results" / f"{name}.json").read_text()) for name in "ab")
+    means = [report["scores"]["3"]["miou"]["mean"] for report in (a, b)]
+    row = next(line.split() for line in ran.out.splitlines() if line.startswith("mIoU"))
+    assert ran.status == 0
+    assert [float(cell) for cell in row[1:4]] == pytest.approx(
+        [100 * means[0], 100 * means[1], 100 * (means[1] - means[0])], abs=0.051
+    )
+    assert "A = tiny_random, block 1, B = tiny_random, block 0" in ran.out
+    assert "only in one of the two: 8" in ran.out
+    assert [line.split()[0] for line in ran.out.splitlines() if "blue" in line] == ["blue"]
+
+
+def test_help_lists_the_tasks_and_each_has_its_own(run):
+    ran = run("evaluate", "--help")
+    assert ran.status == 0
+    assert all(f"\n  {task} " in ran.out for task in ("linear", "fcn", "in-context", "attention", "boundary"))
+    of_task = run("evaluate", "in-context", "--help")
+    assert "--fractions" in of_task.out
+    assert "--k " not in of_task.out
+
+
+def test_two_processes_train_the_head_of_one(evaluate, labelled: Path, small, tmp_path: Path):
+    words = ("linear", "--data", f"folder:{labelled}", *small, *HEADS)
+    _, alone = evaluate("linear", *HEADS)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", "leopart", "evaluate", *words, "--out", str(tmp_path / "both.json")]
+    shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    shared |= {"OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            command,
+            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        answers = [process.communicate(timeout=120) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], answers
+    both = json.loads((tmp_path / "both.json").read_text())
+    assert both["scores"]["linear"]["miou"]["mean"] == pytest.approx(
+        alone["scores"]["linear"]["miou"]["mean"], abs=1e-4
+    )
+    assert answers[1][0] == ""  # one of them tells
+    assert not list(tmp_path.glob(".both*"))
