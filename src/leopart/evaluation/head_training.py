@@ -6,9 +6,10 @@ Legend: n photos, B photos of a step over all processes, D channels of a token, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -179,9 +180,11 @@ class _Training:
             for start in range(0, len(order), size)
         ]
         plan = [[share[start : start + piece] for start in range(0, len(share), piece)] for share in shares]
-        loaded = _loaded(self.examples, [photos for pieces in plan for photos in pieces], epoch)
-        for pieces in plan:
-            yield (next(loaded) for _ in pieces)
+        with closing(
+            _loaded(self.examples, [photos for pieces in plan for photos in pieces], epoch)
+        ) as loaded:
+            for pieces in plan:
+                yield islice(loaded, len(pieces))
 
     def _step(self, pieces: Iterator[tuple[Piece, Tensor, Tensor]], epoch: int) -> tuple[Tensor, Tensor]:
         """One step; summed loss and number of labelled places of the batch, over all processes."""
@@ -244,11 +247,11 @@ class _Training:
 
 def _loaded(
     examples: Examples, pieces: Sequence[Piece], epoch: int
-) -> Iterator[tuple[Piece, Tensor, Tensor]]:
+) -> Generator[tuple[Piece, Tensor, Tensor], None, None]:
     def load(photos: Piece) -> tuple[Piece, Tensor, Tensor]:
         return photos, *examples.load(photos, epoch)
 
-    return ordered_map(load, pieces, workers=workers())
+    yield from ordered_map(load, pieces, workers=workers())
 
 
 def _piece(kind: str, device: torch.device) -> int:
