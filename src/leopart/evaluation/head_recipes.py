@@ -171,12 +171,13 @@ _FCN_REFERENCE = {
 }
 _OURS = {
     "small": HeadRecipe(
-        lr=0.01,
+        lr=0.03,
         epochs=40,
         drop_at=30,
         batch_size=16,
         augment=False,
-        about="Hundreds to thousands of photos of your own, features computed once.",
+        about="Hundreds to thousands of photos of your own, features computed once. Rate and epochs were "
+        "chosen on two halves of MSRC-21, by the one that was not learned from.",
     ),
     "fcn-small": HeadRecipe(
         kind="fcn",
