@@ -12,11 +12,13 @@ from leopart.config.evaluate import (
     CompareConfig,
     EvaluateConfig,
     FCNConfig,
+    ForegroundConfig,
     HeadConfig,
     InContextConfig,
     LinearConfig,
     OverclusteringConfig,
     TrainedConfig,
+    UnsupervisedConfig,
 )
 from leopart.config.export import ExportConfig
 from leopart.config.figure import FIGURES, FigureConfig
@@ -36,6 +38,7 @@ __all__ = [
     "FCNConfig",
     "FigureConfig",
     "FitConfig",
+    "ForegroundConfig",
     "HeadConfig",
     "InContextConfig",
     "LinearConfig",
@@ -45,4 +48,5 @@ __all__ = [
     "SegmentConfig",
     "TrainConfig",
     "TrainedConfig",
+    "UnsupervisedConfig",
 ]

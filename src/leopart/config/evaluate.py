@@ -29,6 +29,9 @@ _LEAST = {
     "temperature": 1e-6,
     "memory": 1,
     "tolerance": 0,
+    "clusters": 1,
+    "markov_time": 1e-6,
+    "tune_on_labels": 0,
 }
 
 Side = Annotated[int | Literal["full"], tyro.conf.arg(metavar="PIXELS|full")]
@@ -280,6 +283,84 @@ def _check_keep(keep: float) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ForegroundConfig(EvaluateConfig):
+    """Score foreground found without labels: clusters of tokens that the CLS attention covers (CBFE).
+
+    Foreground Jaccard, beside that of the attention alone. Labels score, and are used for nothing else unless
+    --tune-on-labels asks for it.
+    """
+
+    ABOUT: ClassVar[str] = "foreground without labels (CBFE): Jaccard of the clusters that attention covers"
+    preset: str = "seed"
+    """Published settings: seed or seed-cc (the paper's supplement), readme-vits16 or readme-vitb8 (README of
+    the authors' code), or reference (steps as in that code)."""
+    threshold: float | None = None
+    """Least precision of a foreground cluster: how much of it, 0 to 1, the attention covers. In place of the
+    preset's."""
+    attention_backbone: OptionalName = None
+    """Network whose attention tells foreground; by default the one that is scored. The paper takes
+    dino_vits16 always; for a network that Leopart has tuned, its start is right."""
+    keep: float = 0.65
+    """Share of the attention's mass that its masks keep, 0 to 1."""
+    cluster_split: OptionalName = None
+    """More photos to cluster, a list of the data set such as train, or a text file of names; their labels
+    are not read."""
+    pooled: bool = False
+    """Judge clusters by the photos of all lists together, not in each list by its own."""
+    tune_on_labels: int = 0
+    """Search the settings with labels, as the authors did: the threshold, and so many trials of what else
+    there is. 0 = no search."""
+    tune_split: OptionalName = None
+    """Photos whose labels the search uses, such as train; by default those that are scored."""
+
+    def check(self) -> None:
+        """See `RunConfig.check`."""
+        super().check()
+        _check_keep(self.keep)
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise LeopartError(f"--threshold must be from 0 to 1, got {self.threshold:g}")
+        if self.tune_split is not None and not self.tune_on_labels:
+            raise LeopartError("--tune-split is for a search with labels; add --tune-on-labels 300")
+        if self.tune_on_labels and self.threshold is not None:
+            raise LeopartError("--tune-on-labels searches the threshold; leave --threshold out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnsupervisedConfig(ForegroundConfig, ClassesConfig):
+    """Score a segmentation that no label has seen: foreground, its clusters, and objects they form.
+
+    Mean IoU of as many clusters as classes; the same with foreground found first (CBFE); and of communities
+    of many clusters (CD). Labels name what was found and score it, and are used for nothing else unless
+    --tune-on-labels asks for it.
+    """
+
+    ABOUT: ClassVar[str] = "segmentation without labels: foreground (CBFE), objects as communities (CD)"
+    seeds: int = 5
+    """Runs of k-means and of the community detection, with the seeds 0, 1, ..."""
+    clusters: int | None = None
+    """Foreground clusters that communities join, in place of the preset's."""
+    markov_time: float | None = None
+    """Of Infomap: longer gives larger communities. In place of the preset's."""
+    edge: float | None = None
+    """Least probability, 0 to 1, at which clusters side by side are joined by an edge. In place of the
+    preset's."""
+    communities: str = "auto"
+    """Engine that finds communities; auto takes Infomap if it is installed."""
+    reference: Words = ()
+    """Steps to do as the authors' code does, besides the preset's: interpolation, offsets, background."""
+
+    def check(self) -> None:
+        """See `RunConfig.check`."""
+        super().check()
+        if self.edge is not None and not 0 <= self.edge <= 1:
+            raise LeopartError(f"--edge must be from 0 to 1, got {self.edge:g}")
+        searched = {"clusters": self.clusters, "markov-time": self.markov_time, "edge": self.edge}
+        given = [f"--{name}" for name, value in searched.items() if value is not None]
+        if self.tune_on_labels and given:
+            raise LeopartError(f"--tune-on-labels searches what {given[0]} sets; leave one of them out")
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompareConfig:
     """Two evaluations side by side: differences, and whether the spread of the seeds explains them."""
 
@@ -297,5 +378,7 @@ TASKS: dict[str, type[EvaluateConfig]] = {
     "in-context": InContextConfig,
     "attention": AttentionConfig,
     "boundary": BoundaryConfig,
+    "foreground": ForegroundConfig,
+    "unsupervised": UnsupervisedConfig,
 }
 """What `leopart evaluate` scores."""

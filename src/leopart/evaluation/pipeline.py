@@ -14,7 +14,15 @@ from leopart.errors import LeopartError
 from leopart.evaluation.case import Case
 from leopart.evaluation.report import Evaluation, Outcome, write_report
 from leopart.evaluation.splits import scored_photos
-from leopart.evaluation.tasks import attention, boundary, heads, in_context, overclustering
+from leopart.evaluation.tasks import (
+    attention,
+    boundary,
+    foreground_extraction,
+    heads,
+    in_context,
+    overclustering,
+    unsupervised,
+)
 from leopart.files import write_text
 from leopart.models.device import pick_device
 from leopart.processes import joined_processes, rank, world_size
@@ -28,6 +36,8 @@ RUNNERS: dict[str, Callable[[Case[Any]], Outcome]] = {
     "in-context": in_context.run,
     "attention": attention.run,
     "boundary": boundary.run,
+    "foreground": foreground_extraction.run,
+    "unsupervised": unsupervised.run,
 }
 """What does the work of each task."""
 

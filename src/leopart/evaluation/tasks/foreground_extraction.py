@@ -1,0 +1,79 @@
+"""The task `foreground`: Jaccard of foreground found without labels, beside plainer ways to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from leopart.config import ForegroundConfig
+from leopart.evaluation.attention import merged_mask
+from leopart.evaluation.case import Case
+from leopart.evaluation.foreground_extraction import SIDE, Mask, otsu_mask
+from leopart.evaluation.jaccard import foreground_jaccard
+from leopart.evaluation.labels import nearest
+from leopart.evaluation.report import Outcome, Score
+from leopart.evaluation.tasks.clustered_photos import (
+    Clusters,
+    chosen_settings,
+    cluster_photos,
+    labels_of_settings,
+    photo_lists,
+    search_labels,
+    tuned_suffix,
+)
+from leopart.evaluation.tasks.foreground import background_of
+
+_FOLDERS = {"attention": "attention", "attention by Otsu": "otsu", "everything": "everything"}
+"""Of maps, by the name of a row; CBFE's says where it was tuned on labels."""
+
+
+def run(case: Case[ForegroundConfig]) -> Outcome:
+    """See `leopart.evaluation.foreground_extraction`.
+
+    Raises:
+        LeopartError: a photo or mask cannot be used, there is no background class or no attention, or the
+            preset is unknown.
+    """
+    config, background = case.config, background_of(case)
+    recipe, lists = chosen_settings(config), photo_lists(config, case.labelled)
+    labels, known = case.labels(case.labelled, config.size), search_labels(case, lists, config.size)
+    clusters = cluster_photos(case, lists)
+    search = clusters.search(case, known, background) if config.tune_on_labels else None
+    if search is not None:
+        recipe = replace(recipe, threshold=search.threshold, about="a search with labels")
+    ways = _ways(case, clusters, recipe.threshold)
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    with case.watch.stage("scoring"):
+        for index in case.track(range(len(labels)), len(labels), "scoring"):
+            truth = labels[index]
+            for name, mask_of in ways.items():
+                mask = mask_of(index)
+                case.maps.write_mask(_FOLDERS.get(name, "cbfe"), index, mask)
+                mask = nearest(nearest(mask, SIDE), (truth.shape[0], truth.shape[1]))
+                found[name].append(foreground_jaccard(truth, mask, background))
+    rows = [Score(name, {"jaccard": np.array([np.mean(values)])}) for name, values in found.items()]
+    seen = f"by its network's training: {clusters.backbone['labels used']}"
+    used = {
+        "clusters": "none",
+        "CBFE": labels_of_settings(config, clusters),
+        "attention": seen,
+        "attention by Otsu": seen,
+        "everything": "none",
+        "scores": "those of the photos scored",
+    }
+    return Outcome(tuple(rows), used, extra=clusters.facts(recipe, search))
+
+
+def _ways(
+    case: Case[ForegroundConfig], clusters: Clusters, threshold: float
+) -> dict[str, Callable[[int], Mask]]:
+    """Foreground of a photo by the name of the row, bool [h, w] of any size."""
+    keep = case.config.keep
+    return {
+        f"CBFE{tuned_suffix(case.config, clusters)}": clusters.foreground(threshold).mask,
+        "attention": lambda index: merged_mask(clusters.attention[index][None], keep),
+        "attention by Otsu": lambda index: otsu_mask(clusters.attention[index]),
+        "everything": lambda _: np.ones((SIDE, SIDE), bool),
+    }
