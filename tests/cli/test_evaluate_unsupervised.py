@@ -219,6 +219,8 @@ def test_a_search_with_labels_is_named_in_the_rows_and_in_the_file(evaluate, mon
     assert on_scored["labels used"]["+ CD"].startswith(
         "those of the photos scored: the settings were searched"
     )
+    best = max(trial["miou"] for trial in on_scored["search"])
+    assert on_scored["scores"][f"+ CD{said}"]["miou"]["mean"] == pytest.approx(best, abs=1e-6)
 
     _, apart = evaluate(
         "unsupervised", *words, "--tune-split", "train", "--cluster-split", "train", name="apart"
@@ -239,12 +241,25 @@ def test_a_search_with_labels_is_named_in_the_rows_and_in_the_file(evaluate, mon
     assert (apart["foreground"]["threshold"] * 20) % 1 == pytest.approx(0)
 
 
-def test_a_foreground_threshold_can_be_searched_with_labels(evaluate):
+def test_a_foreground_threshold_can_be_searched_with_labels(evaluate, tiny_backbone, labelled: Path):
+    """On the photos, labels and precisions of train; those of val are then scored at that threshold."""
     _, found = evaluate("foreground", "--split", "val", "--tune-on-labels", "1", "--tune-split", "train")
     row = "CBFE [tuned on labels of the photos of --tune-split]"
     assert list(found["scores"]) == [row, "attention", "attention by Otsu", "everything"]
     assert found["labels used"]["CBFE"].startswith("those of the photos of --tune-split")
-    assert found["foreground"]["jaccard by threshold"]
+
+    tokens, attention = features(tiny_backbone, labelled, VAL + TRAIN)
+    masks = [attention_mask(torch.from_numpy(one)[None], 0.65)[0].numpy() for one in attention]
+    clusters = cluster_tokens(tokens)
+    of_train = list_precisions(clusters.ids[2:], masks[2:], np.zeros(3, int), clusters.n_clusters)[0]
+    truth = list(LabelMaps(open_folder(labelled, "masks", "train"), 64, 64))
+    for threshold, jaccard in found["foreground"]["jaccard by threshold"][::20]:
+        chosen = [of_train[ids] >= threshold - 5e-5 for ids in clusters.ids[2:]]
+        assert jaccard == pytest.approx(naive_jaccard(chosen, truth), abs=1e-4)
+    of_val = list_precisions(clusters.ids[:2], masks[:2], np.zeros(2, int), clusters.n_clusters)[0]
+    chosen = [of_val[ids] >= found["foreground"]["threshold"] for ids in clusters.ids[:2]]
+    truth = list(LabelMaps(open_folder(labelled, "masks", "val"), 64, 64))
+    assert found["scores"][row]["jaccard"]["mean"] == pytest.approx(naive_jaccard(chosen, truth), abs=1e-6)
 
 
 MISTAKES = {

@@ -292,7 +292,7 @@ def test_scores_are_those_of_ids_relabelled_and_matched_by_scipy():
     labels = [one.astype(np.uint8) for one in labels]
     photos = foreground_photos(tokens, scenes, "bilinear")
     recipe = replace(SEED, clusters=9)
-    points = photos.sample(256 * 9)
+    points = photos.pool(9)
     tally = part_tally(points, 2, recipe)
     count(photos, [tally], labels)
     found = fully_unsupervised(photos, labels, 2, 0, recipe=recipe, engine="louvain", seeds=(1,))

@@ -327,7 +327,7 @@ class ForegroundConfig(EvaluateConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class UnsupervisedConfig(ForegroundConfig, ClassesConfig):
-    """Score a segmentation that no label has seen: foreground, its clusters, and objects they form.
+    """Score a segmentation made without labels: foreground, its clusters, and objects they form.
 
     Mean IoU of as many clusters as classes; the same with foreground found first (CBFE); and of communities
     of many clusters (CD). Labels name what was found and score it, and are used for nothing else unless

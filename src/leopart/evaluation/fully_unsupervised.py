@@ -39,6 +39,9 @@ from leopart.progress import Track, silent
 OnMap = Callable[[str, int, Labels], None]
 """Takes `cbfe` or `cd`, a photo's index, and class rows [S, S] found there, -1 for none."""
 
+#: Points that k-means draws its own from, at least: 13 MB at 50 channels. The same for all usual numbers of
+#: clusters, so that a search and the score of what it chose see the same clusters.
+_POOL = 1 << 16
 #: Of the sample that k-means learns from, and of the clusters that communities join.
 _SEED = 0
 
@@ -70,6 +73,10 @@ class ForegroundPhotos:
         reduced = self.reduction(torch.as_tensor(self.tokens[index]).to(device))
         finer = enlarged(reduced, self.foreground.side, self.interpolation)
         return mask, finer[torch.from_numpy(mask).to(device)]
+
+    def pool(self, n_clusters: int, track: Track = silent) -> Tensor:
+        """What k-means into up to so many clusters learns from, see `sample`."""
+        return self.sample(max(_POOL, POINTS_PER_CENTROID * n_clusters), track)
 
     def sample(self, most: int, track: Track = silent) -> Tensor:
         """`most` random foreground embeddings of all photos, or all where there are fewer, [points, d].
@@ -284,7 +291,7 @@ def fully_unsupervised(
     """
     if num_classes < 2:
         raise ValueError("there is no class besides background")
-    points = photos.sample(POINTS_PER_CENTROID * max(recipe.clusters, num_classes - 1), track)
+    points = photos.pool(max(recipe.clusters, num_classes - 1), track)
     objects = [
         Tally(cluster_foreground(points, num_classes - 1, seed, track=track), num_classes) for seed in seeds
     ]

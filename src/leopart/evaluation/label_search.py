@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from leopart.errors import LeopartError
 from leopart.evaluation.confusion import Labels
-from leopart.evaluation.foreground_extraction import POINTS_PER_CENTROID, Floats, Ids
+from leopart.evaluation.foreground_extraction import Floats, Ids
 from leopart.evaluation.fully_unsupervised import (
     ForegroundPhotos,
     Tally,
@@ -146,7 +146,7 @@ def search_communities(
 
     Source: Leopart's evaluation, 300 trials on PASCAL VOC train with the sampler's seed 1000.
     """
-    points = photos.sample(POINTS_PER_CENTROID * _CLUSTERS[1], track)
+    points = photos.pool(_CLUSTERS[1], track)
     counted: dict[int, Tally] = {}
 
     def score(clusters: int, markov_time: float, edge: float) -> float:

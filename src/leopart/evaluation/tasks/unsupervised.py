@@ -1,4 +1,4 @@
-"""The task `unsupervised`: segmentation that no label has seen, in the rows of the paper's table."""
+"""The task `unsupervised`: segmentation made without labels, in the rows of the paper's table."""
 
 from __future__ import annotations
 
