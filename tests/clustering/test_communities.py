@@ -9,7 +9,7 @@ from leopart.clustering import communities
 from leopart.clustering.communities import FINENESS, PAPER_FINENESS, detect_communities, engine_name
 from leopart.errors import LeopartError
 
-ENGINES = pytest.mark.parametrize("engine", ["infomap", "louvain"])
+ENGINES = pytest.mark.parametrize("engine", ["map-equation", "infomap", "louvain"])
 
 
 def planted(sizes: list[int], inside: float = 0.3, between: float = 0.06, seed: int = 0) -> np.ndarray:
@@ -156,12 +156,12 @@ def test_louvain_is_taken_where_infomap_is_not_installed(monkeypatch: pytest.Mon
 
 def test_asking_for_infomap_without_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(communities, "find_spec", lambda _: None)
-    with pytest.raises(LeopartError, match=r'pip install "leopart\[infomap\]", or choose louvain'):
+    with pytest.raises(LeopartError, match=r'pip install "leopart\[infomap\]", or choose map-equation'):
         engine_name("infomap")
 
 
 def test_an_unknown_engine_is_refused_by_name():
-    with pytest.raises(LeopartError, match="'leiden': choose auto, infomap or louvain"):
+    with pytest.raises(LeopartError, match="'leiden': choose auto, map-equation, infomap or louvain"):
         engine_name("leiden")
 
 

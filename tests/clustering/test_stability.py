@@ -10,7 +10,7 @@ from leopart.clustering.communities import FINENESS
 from leopart.clustering.cooccurrence import Cooccurrence, edge_list
 from leopart.clustering.stability import Communities, adjusted_rand, find_objects
 
-ENGINES = pytest.mark.parametrize("engine", ["infomap", "louvain"])
+ENGINES = pytest.mark.parametrize("engine", ["map-equation", "infomap", "louvain"])
 
 
 def object_photo(parts: list[int], rng: np.random.Generator) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Parts that keep together become objects: communities of the co-occurrence graph.
 
-Two engines find them: Infomap, the software that the paper names (GPL, an extra), and Louvain from networkx,
-which is permissive and always there. Both have one knob for how coarse communities are.
+Three engines find them: the map equation, which the paper uses, in our own code; Infomap, the software that
+the paper names for it (GPL, an extra); and Louvain from networkx, which maximises modularity instead. All have
+one knob for how coarse communities are.
 
 Legend: K parts (nodes), E edges.
 """
@@ -14,16 +15,20 @@ from importlib.util import find_spec
 import numpy as np
 from numpy.typing import NDArray
 
+from leopart.clustering.module_search import map_equation_communities
 from leopart.errors import LeopartError
 
 #: The paper's Markov time, 1.5, as fineness.
 PAPER_FINENESS = 1 / 1.5
 
-#: Candidates of each engine, coarse to fine. Infomap: 1 / Markov time, from 3 down to 1, where a module is
-#: what describes a walk on the graph most briefly; below 1 it falls apart into pairs of parts. Louvain:
-#: resolution of modularity round its plain value 1.
+#: 1 / Markov time, from 3 down to 1, where a module is what describes a walk on the graph most briefly; below 1
+#: it falls apart into pairs of parts.
+_MARKOV = (1 / 3, 1 / 2, PAPER_FINENESS, 1 / 1.25, 1.0)
+
+#: Candidates of each engine, coarse to fine. Louvain: resolution of modularity round its plain value 1.
 FINENESS = {
-    "infomap": (1 / 3, 1 / 2, PAPER_FINENESS, 1 / 1.25, 1.0),
+    "map-equation": _MARKOV,
+    "infomap": _MARKOV,
     "louvain": (0.5, 0.7, 1.0, 1.4, 2.0),
 }
 
@@ -40,9 +45,10 @@ def engine_name(wanted: str = "auto") -> str:
     if wanted == "auto":
         return "infomap" if installed else "louvain"
     if wanted not in ENGINES:
-        raise LeopartError(f"unknown community engine {wanted!r}: choose auto, {' or '.join(ENGINES)}")
+        *most, last = ENGINES
+        raise LeopartError(f"unknown community engine {wanted!r}: choose auto, {', '.join(most)} or {last}")
     if wanted == "infomap" and not installed:
-        raise LeopartError('Infomap is not installed: pip install "leopart[infomap]", or choose louvain')
+        raise LeopartError('Infomap is not installed: pip install "leopart[infomap]", or choose map-equation')
     return wanted
 
 
@@ -61,10 +67,10 @@ def detect_communities(
     Args:
         edges: (a, b, weight) rows, [E, 3], see `cooccurrence.edge_list`.
         n_nodes: K.
-        engine: `infomap` or `louvain`.
+        engine: `map-equation`, `infomap` or `louvain`.
         fineness: > 0; larger values give more and smaller communities. See `FINENESS`.
         n_communities: find as many as this instead (as nearly as the graph allows); `fineness` is then
-            where the search starts.
+            where the search starts, and for the map equation the Markov time of the code still.
         keep_isolated: nodes without any edge are communities of one. The paper makes them background (0).
         seed: of the engine, >= 0.
 
@@ -78,6 +84,14 @@ def detect_communities(
     if keep_isolated:
         numbered[~joined] = numbered.max(initial=0) + 1 + np.arange((~joined).sum())
     return numbered
+
+
+def _map_equation(
+    edges: NDArray[np.float64], n_nodes: int, fineness: float, n_communities: int | None, seed: int
+) -> NDArray[np.int64]:
+    return map_equation_communities(
+        edges, n_nodes, markov_time=1 / fineness, modules=n_communities, seed=seed
+    ).modules
 
 
 def _louvain(
@@ -114,7 +128,7 @@ def _infomap(
     return np.array([module for _, module in sorted(result.modules().items())])
 
 
-ENGINES: dict[str, Engine] = {"infomap": _infomap, "louvain": _louvain}
+ENGINES: dict[str, Engine] = {"map-equation": _map_equation, "infomap": _infomap, "louvain": _louvain}
 
 
 def _labels(groups: Iterable[Iterable[int]], n_nodes: int, start: int = 0) -> NDArray[np.int64]:

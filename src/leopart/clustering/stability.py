@@ -22,7 +22,7 @@ class Communities:
     Attributes:
         object_of_part: [K] int64; 0 = background, 1.. = objects by falling number of parts.
         edges: the graph, (a, b, weight) rows, [E, 3].
-        engine: what found them, `infomap` or `louvain`.
+        engine: what found them, `map-equation`, `infomap` or `louvain`.
         fineness: the engine's knob at the chosen point; None when the number was given.
         curve: per candidate (fineness, mean number of objects, stability in [-1, 1]); empty when the number
             was given.
@@ -65,7 +65,7 @@ def find_objects(
 
     Args:
         folds: co-occurrence of disjoint groups of photos, all with K clusters.
-        engine: `infomap` or `louvain`.
+        engine: `map-equation`, `infomap` or `louvain`.
         n_objects: how many objects to look for; None = the most stable number.
         threshold: least conditional probability of an edge, see `edge_list`.
         resamples: number of bootstrap samples.
