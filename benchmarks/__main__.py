@@ -7,6 +7,7 @@ import sys
 from benchmarks import (
     boundary,
     clustering,
+    communities,
     extraction,
     in_context,
     loss,
@@ -19,6 +20,7 @@ from benchmarks import (
 _SUITES = {
     "extraction": extraction.run,
     "clustering": clustering.run,
+    "communities": communities.run,
     "masks": masks.run,
     "boundary": boundary.run,
     "in-context": in_context.run,
