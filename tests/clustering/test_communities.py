@@ -141,17 +141,17 @@ def test_engines_print_nothing(engine: str, capfd: pytest.CaptureFixture[str]):
     assert capfd.readouterr() == ("", "")
 
 
-def test_infomap_is_taken_where_it_is_installed(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("installed", [None, object()])
+def test_the_map_equation_is_taken_whatever_is_installed(installed, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(communities, "find_spec", lambda _: installed)
+    assert engine_name() == "map-equation"
+    assert engine_name("map-equation") == "map-equation"
+    assert engine_name("louvain") == "louvain"
+
+
+def test_infomap_is_taken_where_it_is_installed_and_asked_for(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(communities, "find_spec", lambda name: object() if name == "infomap" else None)
-    assert engine_name() == "infomap"
     assert engine_name("infomap") == "infomap"
-    assert engine_name("louvain") == "louvain"
-
-
-def test_louvain_is_taken_where_infomap_is_not_installed(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(communities, "find_spec", lambda _: None)
-    assert engine_name() == "louvain"
-    assert engine_name("louvain") == "louvain"
 
 
 def test_asking_for_infomap_without_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch):

@@ -1,8 +1,8 @@
 """Parts that keep together become objects: communities of the co-occurrence graph.
 
 Three engines find them: the map equation, which the paper uses, in our own code; Infomap, the software that
-the paper names for it (GPL, an extra); and Louvain from networkx, which maximises modularity instead. All have
-one knob for how coarse communities are.
+the paper names for it (GPL, an extra); and Louvain from networkx, which maximises modularity instead. All
+have one knob for how coarse communities are.
 
 Legend: K parts (nodes), E edges.
 """
@@ -21,8 +21,8 @@ from leopart.errors import LeopartError
 #: The paper's Markov time, 1.5, as fineness.
 PAPER_FINENESS = 1 / 1.5
 
-#: 1 / Markov time, from 3 down to 1, where a module is what describes a walk on the graph most briefly; below 1
-#: it falls apart into pairs of parts.
+#: 1 / Markov time, from 3 down to 1, where a module is what describes a walk on the graph most briefly; below
+#: 1 it falls apart into pairs of parts.
 _MARKOV = (1 / 3, 1 / 2, PAPER_FINENESS, 1 / 1.25, 1.0)
 
 #: Candidates of each engine, coarse to fine. Louvain: resolution of modularity round its plain value 1.
@@ -36,18 +36,17 @@ Engine = Callable[[NDArray[np.float64], int, float, int | None, int], NDArray[np
 
 
 def engine_name(wanted: str = "auto") -> str:
-    """The engine to use: `auto` is Infomap where the package is installed, else Louvain.
+    """The engine to use: `auto` is the map equation.
 
     Raises:
         LeopartError: `infomap` is asked for and not installed, or the name is unknown.
     """
-    installed = find_spec("infomap") is not None
     if wanted == "auto":
-        return "infomap" if installed else "louvain"
+        return "map-equation"
     if wanted not in ENGINES:
         *most, last = ENGINES
         raise LeopartError(f"unknown community engine {wanted!r}: choose auto, {', '.join(most)} or {last}")
-    if wanted == "infomap" and not installed:
+    if wanted == "infomap" and find_spec("infomap") is None:
         raise LeopartError('Infomap is not installed: pip install "leopart[infomap]", or choose map-equation')
     return wanted
 
