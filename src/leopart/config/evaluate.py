@@ -340,12 +340,13 @@ class UnsupervisedConfig(ForegroundConfig, ClassesConfig):
     clusters: int | None = None
     """Foreground clusters that communities join, in place of the preset's."""
     markov_time: float | None = None
-    """Of Infomap: longer gives larger communities. In place of the preset's."""
+    """Of the map equation: longer gives larger communities. In place of the preset's."""
     edge: float | None = None
     """Least probability, 0 to 1, at which clusters side by side are joined by an edge. In place of the
     preset's."""
     communities: str = "auto"
-    """Engine that finds communities; auto takes Infomap if it is installed."""
+    """Engine that finds communities: map-equation, infomap or louvain; auto takes Infomap, the paper's, if it
+    is installed, else the map equation."""
     reference: Words = ()
     """Steps to do as the authors' code does, besides the preset's: interpolation, offsets, background."""
 

@@ -65,8 +65,9 @@ class FitConfig(RunConfig):
     foreground: float | Literal["auto", "none"] = "auto"
     """Least precision of a foreground cluster: the share of it, 0 to 1, that the network's attention covers.
     auto takes the cut that agrees best with the attention; none makes everything foreground."""
-    communities: Literal["auto", "infomap", "louvain"] = "auto"
-    """What joins parts to objects; auto takes Infomap if it is installed, else Louvain."""
+    communities: Literal["auto", "map-equation", "infomap", "louvain"] = "auto"
+    """What joins parts to objects; auto takes the map equation. Infomap, which needs its own package, searches
+    for the same."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Number format of the network; auto takes the fastest that the device computes natively."""
     features: OptionalPath = None

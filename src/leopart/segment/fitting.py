@@ -53,7 +53,7 @@ class FitSettings:
         n_objects: None = the number whose partition is most stable, see `find_objects`.
         foreground: least precision of a foreground cluster, in [0, 1]; `auto` = the cut that agrees best with
             the attention, see `agreeing_cut`; `none` = everything is foreground.
-        communities: `auto`, `infomap` or `louvain`.
+        communities: `auto`, `map-equation`, `infomap` or `louvain`.
         dimensions: of the reduced tokens.
         seed: of every random choice.
     """

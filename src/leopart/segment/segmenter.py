@@ -60,7 +60,8 @@ class Segmenter:
         n_objects: number of objects; None = chosen from the photos.
         foreground: least precision of a foreground cluster, the share of it in [0, 1] that the attention
             covers; `auto` = chosen from the photos; `none` = everything is foreground.
-        communities: engine that joins parts to objects: `auto`, `infomap` or `louvain`.
+        communities: engine that joins parts to objects: `auto`, `map-equation`, `infomap` or
+            `louvain`.
         size: side in pixels of the backbone's input.
         keep_aspect: keep the photos' aspect ratio instead of squeezing them into a square.
         precision: number format of the backbone: `auto`, `fp32`, `bf16` or `fp16`.
