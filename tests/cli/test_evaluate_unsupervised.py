@@ -121,6 +121,9 @@ def test_the_attention_can_be_that_of_another_network(evaluate, other_weights, l
     assert found["foreground"]["attention"]["fingerprint"] == other.fingerprint
     assert found["backbone"]["fingerprint"] != other.fingerprint
 
+    words = ("--split", "val", "--attention-backbone", other_weights, "--keep", "0.5", "--features", "0")
+    _, block = evaluate("foreground", *words, name="block")
+    assert block["scores"]["attention"] == found["scores"]["attention"]  # --features is of what is scored
     _, same = evaluate("foreground", "--split", "val", "--keep", "0.5", name="same")
     assert same["scores"]["CBFE"] != found["scores"]["CBFE"]
     assert same["scores"]["attention"] != found["scores"]["attention"]
@@ -204,6 +207,8 @@ def test_steps_of_the_authors_code_are_told_and_change_the_graph(evaluate):
     assert preset["communities"]["steps of the authors' code"] == ["interpolation", "offsets", "background"]
     assert steps["communities"]["edges"] > plain["communities"]["edges"]
     assert steps["scores"]["+ CBFE"] == plain["scores"]["+ CBFE"]
+    _, nearest = evaluate("unsupervised", *UNSUPERVISED, "--reference", "interpolation", name="nearest")
+    assert nearest["scores"]["+ CBFE"] != plain["scores"]["+ CBFE"]
 
 
 @needs_optuna
@@ -253,7 +258,7 @@ def test_a_foreground_threshold_can_be_searched_with_labels(evaluate, tiny_backb
     clusters = cluster_tokens(tokens)
     of_train = list_precisions(clusters.ids[2:], masks[2:], np.zeros(3, int), clusters.n_clusters)[0]
     truth = list(LabelMaps(open_folder(labelled, "masks", "train"), 64, 64))
-    for threshold, jaccard in found["foreground"]["jaccard by threshold"][::20]:
+    for threshold, jaccard in found["foreground"]["jaccard by threshold"]:
         chosen = [of_train[ids] >= threshold - 5e-5 for ids in clusters.ids[2:]]
         assert jaccard == pytest.approx(naive_jaccard(chosen, truth), abs=1e-4)
     of_val = list_precisions(clusters.ids[:2], masks[:2], np.zeros(2, int), clusters.n_clusters)[0]

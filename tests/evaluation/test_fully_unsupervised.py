@@ -13,6 +13,7 @@ from sklearn.metrics import confusion_matrix
 
 from leopart.clustering.cooccurrence import CLEAN_OFFSETS, REFERENCE_OFFSETS, Cooccurrence
 from leopart.clustering.kmeans import KMeans
+from leopart.evaluation import fully_unsupervised as module
 from leopart.evaluation.foreground_extraction import Foreground, cluster_tokens, list_precisions
 from leopart.evaluation.fully_unsupervised import (
     ForegroundPhotos,
@@ -264,6 +265,16 @@ def test_edges_need_the_probability_both_ways():
     options = {"markov_time": 1.5, "wanted": 1, "engine": "louvain", "seed": 0}
     assert communities(tally, edge=p - 1e-6, **options).tolist() == [1, 1, 1, 0]
     assert communities(tally, edge=p + 1e-6, **options).tolist() == [0, 1, 1, 0]
+
+
+def test_the_engine_is_asked_as_published(monkeypatch: pytest.MonkeyPatch):
+    asked = {}
+    monkeypatch.setattr(
+        module, "detect_communities", lambda edges, n, **options: asked.update(options) or np.zeros(n, int)
+    )
+    tally = tally_of(*random_photos(3), 3, Cooccurrence(3))
+    communities(tally, edge=0.05, markov_time=1.6, wanted=20, engine="infomap", seed=4)
+    assert asked == {"engine": "infomap", "fineness": 1 / 1.6, "n_communities": 20, "seed": 4}
 
 
 def test_communities_of_clusters_without_a_graph_are_an_error():
