@@ -109,7 +109,7 @@ def in_srun() -> bool:
 
 
 def is_first_process() -> bool:
-    """Whether this process writes and talks, as its launcher says: known before a group is joined, and after."""
+    """Whether this process writes and talks, as its launcher says: also before a group is joined."""
     if "RANK" in os.environ:
         return os.environ["RANK"] == "0"
     if in_srun():

@@ -66,8 +66,8 @@ class FitConfig(RunConfig):
     """Least precision of a foreground cluster: the share of it, 0 to 1, that the network's attention covers.
     auto takes the cut that agrees best with the attention; none makes everything foreground."""
     communities: Literal["auto", "map-equation", "infomap", "louvain"] = "auto"
-    """What joins parts to objects; auto takes the map equation. Infomap, which needs its own package, searches
-    for the same."""
+    """What joins parts to objects; auto takes the map equation, which Infomap (a package of its own)
+    searches too."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Number format of the network; auto takes the fastest that the device computes natively."""
     features: OptionalPath = None
