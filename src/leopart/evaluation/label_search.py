@@ -132,8 +132,8 @@ def search_communities(
         num_classes: C, background included.
         background: row of the background class.
         recipe: what is not searched.
-        engine: see `detect_communities`; Markov time matters to Infomap only, as others look for a number of
-            communities.
+        engine: see `detect_communities`; Markov time does not matter to Louvain, which then looks for
+            a number of communities.
         trials: number of settings to try.
         track: progress, one step a trial.
 

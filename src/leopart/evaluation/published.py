@@ -22,7 +22,7 @@ class Published:
     Attributes:
         threshold: least precision of a foreground cluster, in [0, 1].
         clusters: K, of the foreground, that communities join.
-        markov_time: of Infomap; a longer time gives larger communities.
+        markov_time: of the map equation; a longer time gives larger communities.
         edge: least conditional probability of an edge, both ways.
         reference: names of `REFERENCE_STEPS` that are done as in the authors' code.
         about: where the numbers are from.
