@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from networks_small import small as small_spec
+from networks_small import source_model
 from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 
@@ -25,7 +27,7 @@ from leopart.evaluation.head_training import train_head
 from leopart.evaluation.labels import LabelMaps
 from leopart.evaluation.matching import score
 from leopart.features.extract import Extractor, Preprocessing
-from leopart.models.backbone import Backbone
+from leopart.models.backbone import Backbone, build_backbone
 from leopart.models.head_files import read_head
 
 CLASSES = 3
@@ -250,6 +252,16 @@ def test_a_head_of_other_sizes_is_refused(evaluate, tmp_path: Path):
         ran, found = evaluate(task, "--head", head, *words, name=task + str(len(words)))
         assert (ran.status, found) == (2, None)
         assert sentence in ran.err
+
+
+@pytest.mark.parametrize("task", ["attention", "boundary"])
+def test_a_network_without_cls_attention_is_refused(evaluate, monkeypatch, task: str):
+    spec = small_spec("mocov2_resnet50")
+    resnet = build_backbone(spec, source_model(spec).state_dict())
+    monkeypatch.setattr("leopart.evaluation.case.load_backbone", lambda *_, **__: resnet)
+    ran, found = evaluate(task)
+    assert (ran.status, found) == (2, None)
+    assert "mocov2_resnet50 has no CLS attention; choose a vision transformer with --backbone" in ran.err
 
 
 def test_two_results_are_put_side_by_side(evaluate, run, tmp_path: Path):

@@ -7,6 +7,7 @@ from typing import Any
 from leopart.errors import LeopartError
 from leopart.evaluation.case import Case
 from leopart.features.store import FeatureStore
+from leopart.models.transformer import has_cls
 
 
 def background_of(case: Case[Any]) -> int:
@@ -32,7 +33,7 @@ def attention_store(case: Case[Any]) -> FeatureStore:
         LeopartError: the backbone has none.
     """
     backbone = case.extractor.backbone
-    if backbone.heads == 0:
+    if not has_cls(backbone.model):  # other networks have a stand-in, which is no attention
         raise LeopartError(
             f"{backbone.name} has no CLS attention; choose a vision transformer with --backbone"
         )
