@@ -143,7 +143,8 @@ def _agreement(session: Any, segmenter: Segmenter, extractor: Extractor, batches
         for image, ids in zip(images, parts, strict=True):
             ((tokens, _),) = extractor.forward([image])
             same, cells = same + int((model.label(tokens) == ids).sum()), cells + ids.size
-        if not np.array_equal(objects, model.object_of_part[parts]):
+        expected = np.stack([model.object_table(ids)[ids] for ids in parts])
+        if not np.array_equal(objects, expected):
             raise _wrong("gives objects that do not belong to its parts")
     if same < AGREEMENT * cells:
         raise _wrong(f"gives the same part id in {same / cells:.2%} of the cells only, not {AGREEMENT:.1%}")

@@ -178,7 +178,7 @@ def segmenter_draft(segmenter: Segmenter, photos: Sequence[Path] = ()) -> Draft:
         "side": str(side),
         "keep_aspect": str(preprocessing.keep_aspect).lower(),
         "part_ids": str(len(segmenter.model_.parts.centroids)),
-        "object_ids": str(int(segmenter.model_.object_of_part.max())),
+        "object_ids": str(segmenter.model_.n_objects),
     }
     content = graph.model(words | _words(used.backbone.spec)).SerializeToString()
     return Draft({ONNX_FILE: content}, check_segmenter(content, segmenter, photos))

@@ -48,6 +48,11 @@ _SEGMENTER = (
     "int32, [B, 4 h, 4 w] for a grid of h x w patches; 0 is background. Normalisation, network, projection, "
     "clusters and the map from parts to objects are inside."
 )
+_CONTEXTS = (
+    " A part's object in a photo depends on the parts around it, so photos are shown whole, each on its own row "
+    "of the batch."
+)
+_OBJECTS = {False: "object of each part id", True: "main object of each part id"}
 _USAGE = {
     "timm": """\
 import json, timm, torch
@@ -159,8 +164,8 @@ def export_segmenter(
     spec = segmenter.extractor.backbone.spec
     facts = {
         "part ids": f"1 to {len(model.parts.centroids)}",
-        "object ids": f"1 to {int(model.object_of_part.max())}",
-        "object of each part id": [int(number) for number in model.object_of_part],
+        "object ids": f"1 to {model.n_objects}",
+        _OBJECTS[model.mixture is not None]: [int(number) for number in model.object_of_part],
         "input side in pixels": preprocessing.size,
         "keeps the photo's aspect": "yes" if preprocessing.keep_aspect else "no: squeezed into a square",
         "labels used": spec.labels,
@@ -170,7 +175,7 @@ def export_segmenter(
     card = model_card.model_card(
         "Leopart segmenter",
         spec,
-        about=_SEGMENTER,
+        about=_SEGMENTER + _CONTEXTS * (model.mixture is not None),
         usage=model_card.KEEP_ASPECT if preprocessing.keep_aspect else model_card.SQUARE,
         facts=facts,
         checks=draft.checks,

@@ -68,7 +68,9 @@ class Graph:
         from onnx import helper
 
         names = [f"{kind}_{len(self._nodes)}" + (f"_{index}" if index else "") for index in range(outputs)]
-        inputs = [operand if isinstance(operand, str) else self._constant(operand) for operand in operands]
+        inputs = [
+            operand if isinstance(operand, str) else self.constant(_array(operand)) for operand in operands
+        ]
         given = {key: value for key, value in attributes.items() if value is not None}
         self._nodes.append(helper.make_node(kind, inputs, names, name=names[0], **given))
         return names
@@ -78,6 +80,17 @@ class Graph:
         from onnx import helper
 
         return self.add("Cast", value, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    def constant(self, value: NDArray[Any]) -> str:
+        """The name of an array that keeps its type, double precision too; equal small ones share one."""
+        from onnx import numpy_helper
+
+        name = f"constant_{len(self._constants)}"
+        if value.size <= 4:
+            name = f"{value.dtype}_{list(value.shape)}_{value.ravel().tolist()}"
+        if name not in self._constants:
+            self._constants[name] = numpy_helper.from_array(value, name)
+        return name
 
     def linear(self, value: str, weight: Tensor, bias: Tensor | None) -> str:
         """`value` [..., in] times `weight` [out, in] transposed, plus `bias` [out]."""
@@ -111,18 +124,6 @@ class Graph:
         helper.set_model_props(model, dict(metadata))
         onnx.checker.check_model(model)
         return model
-
-    def _constant(self, value: float | Sequence[int] | NDArray[Any] | Tensor) -> str:
-        """The name of a constant; equal small ones share one."""
-        from onnx import numpy_helper
-
-        array = _array(value)
-        name = f"constant_{len(self._constants)}"
-        if array.size <= 4:
-            name = f"{array.dtype}_{list(array.shape)}_{array.ravel().tolist()}"
-        if name not in self._constants:
-            self._constants[name] = numpy_helper.from_array(array, name)
-        return name
 
 
 def unknown(what: str) -> LeopartError:

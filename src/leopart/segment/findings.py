@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from leopart.clustering.contexts import Membership
 from leopart.run_record import versions
 from leopart.segment.fitting import Fit
 from leopart.segment.outputs import Written
@@ -38,9 +39,21 @@ def fit_results(fit: Fit) -> dict[str, Any]:
             [round(float(t), 4), round(float(a), 4)]
             for t, a in zip(fit.cut.thresholds, fit.cut.agreement, strict=True)
         ]
+    if fit.membership is not None:
+        results["shared parts"] = shared_parts(fit.membership)
     if found.curve:
         results["objects curve"] = [[round(value, 4) for value in point] for point in found.curve]
     return results
+
+
+def shared_parts(found: Membership) -> dict[str, dict[str, int]]:
+    """Of each part that more than one object has: object id -> in how many photos, the most first."""
+    rows = {}
+    for part in found.shared:
+        photos = found.photos[:, part]
+        objects = [int(i) for i in np.argsort(-photos, kind="stable") if photos[i]]
+        rows[str(part + 1)] = {str(i + 1): int(photos[i]) for i in objects}
+    return rows
 
 
 def fit_warnings(
@@ -59,9 +72,9 @@ def fit_warnings(
         warnings.append(
             f"{wanted_parts} parts were asked for; the photos hold only {n_parts} different points."
         )
-    n_objects = int(fit.model.object_of_part.max())
+    n_objects = fit.model.n_objects
     if wanted_objects is not None and n_objects != wanted_objects:
-        warnings.append(f"{wanted_objects} objects were asked for; the parts' graph falls into {n_objects}.")
+        warnings.append(f"{wanted_objects} objects were asked for; the photos bear out {n_objects}.")
     share = fit.survey.pixels.sum() / max(fit.survey.cells, 1)
     if fit.cut is not None and not 0.05 <= share <= 0.8:
         warnings.append(
@@ -98,7 +111,8 @@ def fit_report(
         failures=[(failure.name, failure.reason) for failure in summary.failures],
         photos=[item.row for item in written],
         parts=parts,
-        objects=_object_rows(parts, written),
+        objects=_object_rows(fit, parts, written),
+        shared=0 if fit.membership is None else len(fit.membership.shared),
         edges=[Edge(int(a) + 1, int(b) + 1, float(w)) for a, b, w in fit.communities.edges],
         curves=_curves(fit),
         adaptation=None if adapted is None else _adaptation(adapted),
@@ -144,12 +158,15 @@ def _part_rows(fit: Fit, patches: Mapping[Patch, NDArray[np.uint8]]) -> list[Par
     ]
 
 
-def _object_rows(parts: Sequence[PartRow], written: Iterable[Written]) -> list[ObjectRow]:
+def _object_rows(fit: Fit, parts: Sequence[PartRow], written: Iterable[Written]) -> list[ObjectRow]:
     photos = Counter(number for item in written for number in item.objects)
     rows = []
-    for number in sorted({part.object for part in parts} - {0}):
+    for number in range(1, fit.model.n_objects + 1):
         own = [part for part in parts if part.object == number]
-        rows.append(ObjectRow(number, [p.id for p in own], sum(p.share for p in own), photos[number]))
+        share = sum(part.share for part in own)
+        if fit.membership is not None:  # what it has of other objects' parts too
+            share = float(fit.membership.cells[number - 1].sum() / max(fit.survey.cells, 1))
+        rows.append(ObjectRow(number, [part.id for part in own], share, photos[number]))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""From a store of features to parts and objects, in six steps; no label is read anywhere.
+"""From a store of features to parts and objects, in seven steps; no label is read anywhere.
 
 1. Standardise and reduce the tokens (PCA), fitted on a sample.
 2. Cluster all tokens (spherical k-means).
@@ -6,6 +6,7 @@
 4. Cluster the foreground's interpolated embeddings: parts.
 5. Count which parts lie beside which, their areas and best patches.
 6. Communities of that graph: objects.
+7. Let a part's object in a photo depend on the parts around it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from leopart.clustering.communities import engine_name
+from leopart.clustering.contexts import Membership, fit_mixture, membership
 from leopart.clustering.foreground import ClusterCounts, ForegroundCut, agreeing_cut
 from leopart.clustering.kmeans import KMeans, kmeans
 from leopart.clustering.stability import Communities, find_objects
@@ -54,6 +56,7 @@ class FitSettings:
         foreground: least precision of a foreground cluster, in [0, 1]; `auto` = the cut that agrees best with
             the attention, see `agreeing_cut`; `none` = everything is foreground.
         communities: `auto`, `map-equation`, `infomap` or `louvain`.
+        contexts: whether a part may belong to several objects, see `fit_mixture`.
         dimensions: of the reduced tokens.
         seed: of every random choice.
     """
@@ -62,6 +65,7 @@ class FitSettings:
     n_objects: int | None = None
     foreground: float | Literal["auto", "none"] = "auto"
     communities: str = "auto"
+    contexts: bool = True
     dimensions: int = 50
     seed: int = 0
 
@@ -74,8 +78,10 @@ class Fit:
         model: see `PartModel`.
         cut: the foreground decision; None when everything is foreground.
         threshold: the precision threshold in force; None when everything is foreground.
-        communities: objects and their graph, parts numbered 0..K-1.
+        communities: main objects and their graph, parts numbered 0..K-1.
         survey: areas, neighbours and patches of the parts 0..K-1.
+        membership: how much of the parts 0..K-1 the objects 1, 2, .. (rows 0, 1, ..) have in the photos; None
+            where a part has one object everywhere.
     """
 
     model: PartModel
@@ -83,6 +89,7 @@ class Fit:
     threshold: float | None
     communities: Communities
     survey: PartSurvey
+    membership: Membership | None = None
 
 
 def fit_parts(store: FeatureStore, settings: FitSettings, *, track: Track = silent) -> Fit:
@@ -97,7 +104,7 @@ def fit_parts(store: FeatureStore, settings: FitSettings, *, track: Track = sile
     Source: Leopart, CVPR 2022, section on cluster-based foreground extraction and supplement A.1.
     Deviations: attention masks and counts on the token grid instead of 100 x 100; the foreground cut and
     the number of objects are found without labels; parts that lie beside no other stay objects when the
-    number of objects is free.
+    number of objects is free; a part can be one object's in a photo and another's in the next.
     """
     engine = engine_name(settings.communities)
     steps = _Steps(store, settings, track)
@@ -122,7 +129,10 @@ def fit_parts(store: FeatureStore, settings: FitSettings, *, track: Track = sile
     )
     survey = steps.survey(model)
     found = find_objects(survey.folds, engine=engine, n_objects=settings.n_objects, seed=settings.seed)
-    return _in_order(Fit(model, foreground.cut, foreground.threshold, found, survey))
+    fit = Fit(model, foreground.cut, foreground.threshold, found, survey)
+    if settings.contexts and found.object_of_part.max() > 1:
+        fit = _in_context(fit)
+    return _in_order(fit)
 
 
 @dataclass(frozen=True)
@@ -213,19 +223,42 @@ def _auto_parts(n_tokens: int) -> int:
     return max(2, min(_MOST_PARTS, round(math.sqrt(n_tokens / 2))))
 
 
+def _in_context(fit: Fit) -> Fit:
+    """Let the parts around it decide on a part's object; objects that no photo shows then are left out."""
+    counts = fit.survey.counts
+    every = np.arange(fit.survey.n_parts)
+    mixture = fit_mixture(counts, fit.communities.object_of_part)
+    found = membership(mixture, counts)
+    while not found.cells.any(1).all():
+        mixture = mixture.reordered(np.flatnonzero(found.cells.any(1)), every)
+        found = membership(mixture, counts)
+    communities = replace(fit.communities, object_of_part=1 + found.main_object)
+    return replace(fit, model=replace(fit.model, mixture=mixture), communities=communities, membership=found)
+
+
 def _in_order(fit: Fit) -> Fit:
-    """Number objects by falling area and parts by object, then by falling area."""
+    """Number objects by falling area and parts by main object, then by falling area."""
     objects, area = fit.communities.object_of_part, fit.survey.pixels
-    object_area = np.bincount(objects, weights=area, minlength=int(objects.max(initial=0)) + 1)
-    ranks = np.zeros(len(object_area), np.int64)  # 0 stays background
-    ranks[1 + np.argsort(-object_area[1:], kind="stable")] = np.arange(1, len(object_area))
+    object_area = np.bincount(objects, weights=area, minlength=int(objects.max(initial=0)) + 1)[1:]
+    if fit.membership is not None:
+        object_area = fit.membership.cells.sum(1)
+    by_area = np.argsort(-object_area, kind="stable")
+    ranks = np.zeros(len(object_area) + 1, np.int64)  # 0 stays background
+    ranks[1 + by_area] = np.arange(1, len(ranks))
     objects = ranks[objects]
-    last = np.where(objects == 0, objects.max(initial=0) + 1, objects)  # parts of no object come last
+    last = np.where(objects == 0, len(ranks), objects)  # parts of no object come last
     order = np.lexsort((-area, last))
     model = replace(
         fit.model,
         parts=replace(fit.model.parts, centroids=fit.model.parts.centroids[torch.from_numpy(order)]),
         object_of_part=np.concatenate([[0], objects[order]]),
+        mixture=fit.model.mixture and fit.model.mixture.reordered(by_area, order),
     )
     communities = fit.communities.reordered(order, objects)
-    return replace(fit, model=model, communities=communities, survey=fit.survey.reordered(order))
+    return replace(
+        fit,
+        model=model,
+        communities=communities,
+        survey=fit.survey.reordered(order),
+        membership=fit.membership and fit.membership.reordered(by_area, order),
+    )

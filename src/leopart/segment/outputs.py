@@ -64,7 +64,7 @@ class MaskWriter:
     def __init__(self, out: Path, model: PartModel, *, overlays: bool) -> None:
         self.out, self.model, self.overlays = out, model, overlays
         self.part_palette = palette.part_colours(model.object_of_part)
-        self.object_palette = palette.colours(int(model.object_of_part.max()) + 1)
+        self.object_palette = palette.colours(model.n_objects + 1)
 
     def write(
         self, photo: Photo, stem: str, tokens: NDArray[np.float16], wanted: Wanted = Wanted()
@@ -78,19 +78,19 @@ class MaskWriter:
         coarse = self.model.label(tokens)
         height, width = photo_size(photo.path)
         parts = upsample_labels(coarse, height, width)
-        objects = self.model.object_of_part.astype(np.int32)[parts]
+        object_of_part = self.model.object_table(coarse).astype(np.int32)
         save_mask(self.out / "parts" / f"{stem}.png", parts, self.part_palette)
-        save_mask(self.out / "objects" / f"{stem}.png", objects, self.object_palette)
+        save_mask(self.out / "objects" / f"{stem}.png", object_of_part[parts], self.object_palette)
         link = f"overlays/{stem}.jpg" if self.overlays else None
         row = PhotoRow(photo.name, link=link)
-        present = tuple(int(i) for i in np.unique(self.model.object_of_part[np.unique(coarse)]) if i)
+        present = tuple(int(i) for i in np.unique(object_of_part[np.unique(coarse)]) if i)
         if not (self.overlays or wanted.row or wanted.patches):
             return Written(present, row)
         picture, small = self._picture(photo, parts)
         if link:
             save_overlay(self.out / link, picture, small, self.part_palette)
         if wanted.row:
-            row = self._row(row, picture, small)
+            row = self._row(row, picture, small, object_of_part)
         return Written(present, row, tuple(_cut(picture, patch) for patch in wanted.patches))
 
     def _picture(self, photo: Photo, parts: NDArray[np.int32]) -> tuple[Pixels, NDArray[np.integer]]:
@@ -101,13 +101,19 @@ class MaskWriter:
         picture = load_photo(photo.path, smallest=(smallest[0], smallest[1]))
         return shrink(picture, parts, _OVERLAY)  # goes by the size of `parts`: a JPEG may come smaller
 
-    def _row(self, row: PhotoRow, picture: Pixels, parts: NDArray[np.integer]) -> PhotoRow:
+    def _row(
+        self,
+        row: PhotoRow,
+        picture: Pixels,
+        parts: NDArray[np.integer],
+        object_of_part: NDArray[np.int32],
+    ) -> PhotoRow:
         thumbnail, ids = shrink(picture, parts, THUMBNAIL)
         return PhotoRow(
             row.name,
             thumbnail,
             overlay(thumbnail, ids, self.part_palette),
-            overlay(thumbnail, self.model.object_of_part[ids], self.object_palette),
+            overlay(thumbnail, object_of_part[ids], self.object_palette),
             row.link,
         )
 

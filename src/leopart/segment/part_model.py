@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from leopart.clustering.contexts import ObjectMixture
 from leopart.clustering.kmeans import KMeans
 from leopart.features.reduce import Reduction
 
@@ -27,7 +28,10 @@ class PartModel:
         clusters: C spherical clusters of all tokens, which tell foreground from background.
         is_foreground: [C] bool.
         parts: K clusters of foreground tokens.
-        object_of_part: [K + 1] int64, object of each part id; entry 0 (background) is 0.
+        object_of_part: [K + 1] int64, object of each part id; entry 0 (background) is 0. With a mixture, the
+            object that has most of the part.
+        mixture: tells a part's object in a photo from the parts around it, see `object_table`; None = it is
+            the same everywhere. Its object o is object id o + 1, its part p is part id p + 1.
     """
 
     reduction: Reduction
@@ -35,6 +39,25 @@ class PartModel:
     is_foreground: Tensor
     parts: KMeans
     object_of_part: NDArray[np.int64]
+    mixture: ObjectMixture | None = None
+
+    @property
+    def n_objects(self) -> int:
+        """Object ids are 1 to this."""
+        if self.mixture is not None:
+            return len(self.mixture.parts_of_object)
+        return int(self.object_of_part.max())
+
+    def object_table(self, ids: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Object of each part id in one photo, [K + 1] int64; entry 0 (background) is 0.
+
+        Args:
+            ids: part ids of the photo as `label` gives them, any shape.
+        """
+        if self.mixture is None:
+            return self.object_of_part
+        counts = np.bincount(ids.ravel(), minlength=len(self.object_of_part))[1:]
+        return np.concatenate([[0], 1 + self.mixture.assign(counts)])
 
     def label(self, tokens: NDArray[np.float16]) -> NDArray[np.int32]:
         """Part ids of one photo, 0 = background and 1..K, on the finer grid.

@@ -175,6 +175,7 @@ def _segmenter(config: FitConfig) -> Segmenter:
         n_objects=None if config.objects == "auto" else config.objects,
         foreground=config.foreground,
         communities=config.communities,
+        contexts=config.contexts,
         size=config.size,
         keep_aspect=config.keep_aspect,
         precision=config.precision,
@@ -305,5 +306,5 @@ def _stale(out: Path, n_written: int) -> list[str]:
 
 
 def _sizes(segmenter: Segmenter) -> dict[str, int]:
-    objects = segmenter.model_.object_of_part
-    return {"parts": len(objects) - 1, "objects": int(objects.max())}
+    model = segmenter.model_
+    return {"parts": len(model.parts.centroids), "objects": model.n_objects}

@@ -77,7 +77,7 @@ class ObjectRow:
     id: int
     """Object id as in the masks, >= 1; a row with id 0 describes the background."""
     parts: Sequence[int]
-    """Its part ids."""
+    """Its part ids, of parts that are mainly its own."""
     share: float
     """Part of all pixels, 0 .. 1."""
     photos: int
@@ -156,6 +156,8 @@ class Report:
     photos: Sequence[PhotoRow] = ()
     parts: Sequence[PartRow] = ()
     objects: Sequence[ObjectRow] = ()
+    shared: int = 0
+    """Number of parts that belong to more than one object, by photo."""
     edges: Sequence[Edge] = ()
     curves: Sequence[Curve] = ()
     adaptation: Adaptation | None = None

@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from leopart.clustering.contexts import ObjectMixture
 from leopart.clustering.kmeans import KMeans
 from leopart.errors import LeopartError
 from leopart.features.extract import Preprocessing
@@ -29,8 +30,9 @@ from leopart.models.tuned import save_tuned
 from leopart.segment.fitting import FitSettings
 from leopart.segment.part_model import PartModel
 
-_FORMAT = 1
+_FORMAT = 2
 _JSON, _ARRAYS = "segmenter.json", "arrays.safetensors"
+_MIXTURE = "parts_of_object"
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def write(folder: Path, model: PartModel, card: Card, own: Backbone | None = Non
         file.write(safetensors.torch.save(_arrays(model), metadata={"card": _seal(card)}))
     objects = [
         {"id": number, "parts": [int(p) for p in (model.object_of_part == number).nonzero()[0]]}
-        for number in range(1, int(model.object_of_part.max()) + 1)
+        for number in range(1, model.n_objects + 1)
     ]
     described = asdict(card)
     content = {
@@ -175,14 +177,18 @@ def _arrays(model: PartModel) -> dict[str, Tensor]:
         "parts.centroids": model.parts.centroids,
         "object_of_part": torch.from_numpy(model.object_of_part),
     }
+    if model.mixture is not None:
+        arrays[_MIXTURE] = torch.from_numpy(model.mixture.parts_of_object)
     return {name: array.contiguous() for name, array in arrays.items()}
 
 
 def _model(arrays: dict[str, Tensor]) -> PartModel:
+    mixture = arrays.get(_MIXTURE)
     return PartModel(
         Reduction(arrays["reduction.offset"], arrays["reduction.projection"]),
         KMeans(arrays["clusters.centroids"], spherical=True, objective=float("nan")),
         arrays["clusters.is_foreground"],
         KMeans(arrays["parts.centroids"], spherical=False, objective=float("nan")),
         arrays["object_of_part"].numpy(),
+        None if mixture is None else ObjectMixture(mixture.numpy()),
     )

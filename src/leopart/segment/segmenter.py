@@ -62,6 +62,7 @@ class Segmenter:
             covers; `auto` = chosen from the photos; `none` = everything is foreground.
         communities: engine that joins parts to objects: `auto`, `map-equation`, `infomap` or
             `louvain`.
+        contexts: whether a part may belong to several objects, so that the parts around it in a photo decide.
         size: side in pixels of the backbone's input.
         keep_aspect: keep the photos' aspect ratio instead of squeezing them into a square.
         precision: number format of the backbone: `auto`, `fp32`, `bf16` or `fp16`.
@@ -83,7 +84,7 @@ class Segmenter:
     failures_: list[Failure]
     backbone_: Backbone
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options, by name
         self,
         backbone: PathLike | Backbone = DEFAULT_BACKBONE,
         *,
@@ -92,6 +93,7 @@ class Segmenter:
         n_objects: int | None = None,
         foreground: float | Literal["auto", "none"] = "auto",
         communities: str = "auto",
+        contexts: bool = True,
         size: int = 448,
         keep_aspect: bool = False,
         precision: str = "auto",
@@ -101,7 +103,7 @@ class Segmenter:
     ) -> None:
         self.backbone, self.adapt = backbone, adapt
         self.preprocessing = Preprocessing(size, keep_aspect)
-        self.settings = FitSettings(n_parts, n_objects, foreground, communities, seed=seed)
+        self.settings = FitSettings(n_parts, n_objects, foreground, communities, contexts, seed=seed)
         self.precision, self.batch_size, self.device = precision, batch_size, device
 
     @property
@@ -198,8 +200,9 @@ class Segmenter:
     def masks(self, tokens: NDArray[np.float16], height: int, width: int) -> Segmentation:
         """Masks of a photo of this size from its tokens [h, w, D]."""
         model = self._fitted()
-        parts = upsample_labels(model.label(tokens), height, width)
-        return Segmentation(parts, model.object_of_part.astype(np.int32)[parts])
+        coarse = model.label(tokens)
+        parts = upsample_labels(coarse, height, width)
+        return Segmentation(parts, model.object_table(coarse).astype(np.int32)[parts])
 
     def save(self, folder: PathLike) -> None:
         """Write the fitted segmenter: `segmenter.json` and `arrays.safetensors`, no pickle.
@@ -257,6 +260,7 @@ class Segmenter:
             n_objects=chosen.n_objects,
             foreground=chosen.foreground,
             communities=chosen.communities,
+            contexts=chosen.contexts,
             size=card.preprocessing.size,
             keep_aspect=card.preprocessing.keep_aspect,
             precision=card.precision,

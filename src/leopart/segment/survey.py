@@ -1,6 +1,6 @@
 """What every part looks like over all photos: area, neighbours and its best patches.
 
-Legend: K parts.
+Legend: K parts, N photos.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class PartSurvey:
         pixels: grid cells of each part over all photos, [K] int64.
         photos: number of photos that show each part, [K] int64.
         cells: grid cells seen, background included.
+        counts: grid cells of each part in each photo that was added, [N, K] int32.
         folds: co-occurrence of the parts in disjoint groups of photos.
         patches: up to `patches_per_part` best patches of each part, at most one a photo.
     """
@@ -59,6 +60,12 @@ class PartSurvey:
         self.pixels, self.photos = np.zeros((2, self.n_parts), np.int64)
         self.folds = [Cooccurrence(self.n_parts) for _ in range(FOLDS)]
         self.patches = [[] for _ in range(self.n_parts)]
+        self._counts: list[NDArray[np.int32]] = []
+
+    @property
+    def counts(self) -> NDArray[np.int32]:
+        """See the class."""
+        return np.array(self._counts, np.int32).reshape(-1, self.n_parts)
 
     def add(self, photo: int, fold: int, ids: NDArray[np.integer], scores: NDArray[np.floating]) -> None:
         """Count one photo.
@@ -70,6 +77,7 @@ class PartSurvey:
             scores: how near each cell is to its part's centroid, [h, w]; background is not looked at.
         """
         counts = np.bincount(ids[ids >= 0], minlength=self.n_parts)
+        self._counts.append(counts.astype(np.int32))
         self.pixels += counts
         self.photos += counts > 0
         self.cells += ids.size
@@ -89,6 +97,7 @@ class PartSurvey:
         copy = PartSurvey(self.n_parts, self.patches_per_part)
         copy.pixels, copy.photos, copy.cells = self.pixels[order], self.photos[order], self.cells
         copy.patches = [self.patches[part] for part in order]
+        copy._counts = [counts[order] for counts in self._counts]
         return copy
 
     def _keep(self, part: int, patch: Patch) -> None:

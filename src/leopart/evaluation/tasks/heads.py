@@ -89,6 +89,7 @@ def _trained(case: Case[HeadConfig]) -> Outcome:
                 case.num_classes,
                 replace(recipe, seed=seed),
                 validation=choosing,
+                precision="bf16" if case.extractor.precision == "bf16" else "fp32",
                 track=case.track,
             )
         if not number and config.save_head is not None and rank() == 0:
