@@ -48,10 +48,7 @@ _SEGMENTER = (
     "int32, [B, 4 h, 4 w] for a grid of h x w patches; 0 is background. Normalisation, network, projection, "
     "clusters and the map from parts to objects are inside."
 )
-_CONTEXTS = (
-    " A part's object in a photo depends on the parts around it, so photos are shown whole, each on its own row "
-    "of the batch."
-)
+_CONTEXTS = " A part's object depends on all parts in the photo: give whole photos, no pieces of them."
 _OBJECTS = {False: "object of each part id", True: "main object of each part id"}
 _USAGE = {
     "timm": """\

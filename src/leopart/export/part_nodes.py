@@ -43,37 +43,36 @@ def write_part_model(graph: Graph, model: PartModel, tokens: str) -> tuple[str, 
 def _objects_in_context(graph: Graph, mixture: ObjectMixture, parts: str) -> str:
     """Object ids of part ids [B, h, w], as `ObjectMixture.assign` decides on them in each photo.
 
-    In double precision, so that rounding does not turn an object into another. A photo without parts has
-    no cell to be told apart, so it needs no case of its own.
+    In double precision, as there, so that the ids agree. Photos without parts, which have no cell that needs
+    an object, are no case of their own.
     """
-    n_parts = mixture.parts_of_object.shape[1]
-    batch = graph.add("Gather", graph.add("Shape", parts), [0])
     flat = graph.add("Reshape", parts, [0, -1])
-    table = graph.add(
-        "Expand", graph.constant(np.zeros((1, 1))), graph.add("Concat", batch, [n_parts + 1], axis=0)
-    )
-    ones = graph.add("Expand", graph.constant(np.ones((1, 1))), graph.add("Shape", flat))
-    counts = graph.add("ScatterElements", table, flat, ones, axis=1, reduction="add")
-    counts = graph.add("Slice", counts, [1], [n_parts + 1], [1])
-    of_photo = _fold_in(graph, mixture, counts)
+    of_photo = _fold_in(graph, mixture, _counts(graph, flat, mixture.parts_of_object.shape[1]))
     scores = graph.add("Mul", graph.add("Unsqueeze", of_photo, [2]), graph.constant(mixture.parts_of_object))
     objects = graph.add("Add", graph.add("ArgMax", scores, axis=1, keepdims=0), np.array(1, dtype=np.int64))
-    background = graph.add("Expand", np.zeros((1, 1), np.int64), graph.add("Concat", batch, [1], axis=0))
-    objects = graph.add("Concat", background, objects, axis=1)
+    objects = graph.add("Pad", objects, [0, 1, 0, 0])  # the background's 0 before the parts
     objects = graph.add("GatherElements", objects, flat, axis=1)
     return graph.add("Reshape", objects, graph.add("Shape", parts))
 
 
+def _counts(graph: Graph, flat: str, n_parts: int) -> str:
+    """Cells of each part, double [B, K], from part ids [B, n], 0 = background."""
+    batch = graph.add("Gather", graph.add("Shape", flat), [0])
+    one, zero = (graph.constant(np.full((1, 1), value)) for value in (1.0, 0.0))
+    ones = graph.add("Expand", one, graph.add("Shape", flat))
+    zeros = graph.add("Expand", zero, graph.add("Concat", batch, [n_parts + 1], axis=0))
+    counts = graph.add("ScatterElements", zeros, flat, ones, axis=1, reduction="add")
+    return graph.add("Slice", counts, [1], [n_parts + 1], [1])
+
+
 def _fold_in(graph: Graph, mixture: ObjectMixture, counts: str) -> str:
     """P(object | photo) [B, M] from counts [B, K], both double: `ObjectMixture.mixture`."""
-    of_object = graph.constant(mixture.parts_of_object)
-    transposed = graph.constant(np.ascontiguousarray(mixture.parts_of_object.T))
-    tiny = graph.constant(np.array(TINY))
-    known = graph.add("Mul", counts, graph.constant(mixture.parts_of_object.any(0).astype(np.float64)))
-    total = graph.add("ReduceSum", known, [1], keepdims=1)
-    shares = graph.add("Div", known, graph.add("Max", total, graph.constant(np.array(1.0))))
-    n_objects = len(mixture.parts_of_object)
-    of_photo = graph.constant(np.full((1, n_objects), 1 / n_objects))
+    matrix = mixture.parts_of_object
+    of_object, transposed = graph.constant(matrix), graph.constant(np.ascontiguousarray(matrix.T))
+    tiny, one = (graph.constant(np.full((), value)) for value in (TINY, 1.0))
+    known = graph.add("Mul", counts, graph.constant(np.asarray(matrix.any(0), np.float64)))
+    shares = graph.add("Div", known, graph.add("Max", graph.add("ReduceSum", known, [1], keepdims=1), one))
+    of_photo = graph.constant(np.full((1, len(matrix)), 1 / len(matrix)))
     for _ in range(FOLD_IN):
         expected = graph.add("Max", graph.add("MatMul", of_photo, of_object), tiny)
         gain = graph.add("MatMul", graph.add("Div", shares, expected), transposed)
