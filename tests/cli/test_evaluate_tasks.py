@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from networks_small import source_model
 from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 
+from leopart.config import FCNConfig
 from leopart.data.datasets.folder import open_folder
 from leopart.data.images import load_photo
 from leopart.evaluation.attention import AttentionScores
@@ -26,6 +28,7 @@ from leopart.evaluation.head_scoring import score_head
 from leopart.evaluation.head_training import train_head
 from leopart.evaluation.labels import LabelMaps
 from leopart.evaluation.matching import score
+from leopart.evaluation.tasks.heads import fitting_recipe, recipe_of
 from leopart.features.extract import Extractor, Preprocessing
 from leopart.models.backbone import Backbone, build_backbone
 from leopart.models.head_files import read_head
@@ -321,3 +324,21 @@ def test_two_processes_train_the_head_of_one(evaluate, labelled: Path, small, tm
     )
     assert answers[1][0] == ""  # one of them tells
     assert not list(tmp_path.glob(".both*"))
+
+
+@pytest.mark.parametrize(
+    ("preset", "asked", "grid"),
+    [("small", None, 100), ("voc-reference", None, "reference"), ("voc-reference", 20, 20)],
+)
+def test_the_grid_of_an_fcn_is_the_presets_unless_it_is_given(tmp_path, preset: str, asked, grid):
+    config = FCNConfig(task="fcn", data="d", out=tmp_path / "o", preset=preset, eval_grid=asked)
+    assert recipe_of(SimpleNamespace(config=config)).eval_grid == grid
+
+
+def test_presets_fit_the_data_and_the_backbone():
+    assert fitting_recipe("folder", "dino_vits16", "linear") == "small"
+    assert fitting_recipe("voc", "mae_vitb16", "linear") == "voc-mae"
+    assert fitting_recipe("voc", "leopart_vitb8", "fcn") == "voc-leopart-vitb8"
+    assert fitting_recipe("coco-stuff", "leopart_vits16", "linear") == "coco-leopart"
+    assert fitting_recipe("coco-thing", "maskcontrast_resnet50", "linear") == "coco-maskcontrast"
+    assert fitting_recipe("voc", "dinov2_vits14", "linear") == "voc"

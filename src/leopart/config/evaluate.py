@@ -185,9 +185,9 @@ class FCNConfig(HeadConfig):
     """
 
     ABOUT: ClassVar[str] = "a convolutional head on the tokens, trained with labels"
-    eval_grid: int | Literal["reference"] = 100
+    eval_grid: int | Literal["reference"] | None = None
     """Side of the grid on which the convolutions run when scoring: 100 as in training, or reference for the
-    side of the comparison (--eval-size), as the authors' code does."""
+    side of the comparison (--eval-size), as the authors' code does. In place of the preset's."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -43,6 +43,11 @@ _FAMILIES = {
 """Rows of the recipes for the backbones whose name holds a word; the first that fits counts."""
 
 
+Grid = int | Literal["reference"]
+_GRID: Grid = 100
+"""Side of the grid of an FCN whose settings nobody knows: that of the paper's training."""
+
+
 def run(case: Case[HeadConfig]) -> Outcome:
     """See `leopart.evaluation.head_training` and `head_scoring`.
 
@@ -67,7 +72,9 @@ def _given(case: Case[HeadConfig]) -> Outcome:
                 f"--head {config.head} has the {what} {has}, but {needs} is needed; give another"
             )
     labels, tokens = case.labels(case.labelled, as_side(config.eval_size)), case.features(case.labelled)
-    matching = _scored(case, SegmentationHead.from_file(file).to(case.device).eval(), tokens, labels, 0)
+    grid = config.eval_grid if isinstance(config, FCNConfig) else None
+    head = SegmentationHead.from_file(file).to(case.device).eval()
+    matching = _scored(case, head, tokens, labels, grid or _GRID)
     used = {"head": "unknown: it is from a file", "scores": "those of the photos scored"}
     return Outcome((Score.of_matchings(config.task, [matching]),), used)
 
@@ -96,7 +103,8 @@ def _trained(case: Case[HeadConfig]) -> Outcome:
             write_head(config.save_head, trained.head.to_file())
         heads.append(trained)
         with case.watch.stage("scoring"):
-            matchings.append(_scored(case, trained.head, tokens, labels, number))
+            maps = not number  # those of the first seed
+            matchings.append(_scored(case, trained.head, tokens, labels, recipe.eval_grid, maps=maps))
     used = {
         "head": f"those of {len(learned.pairs)} training photos",
         "choice of the epoch": heads[0].chosen_by,
@@ -177,16 +185,18 @@ def _scored(
     head: SegmentationHead,
     tokens: FeatureStore,
     labels: Sequence[LabelMap],
-    number: int,
+    eval_grid: Grid,
+    *,
+    maps: bool = True,
 ) -> Matching:
     config = case.config
     photos = [photo for photo, _ in case.labelled.pairs]
-    wanted = case.maps.wanted and number == 0
+    wanted = case.maps.wanted and maps
     confusion = score_head(
         head,
         tokens,
         labels,
-        eval_grid=config.eval_grid if isinstance(config, FCNConfig) else 100,
+        eval_grid=eval_grid,
         save=(lambda index, rows: case.maps.write(config.task, index, rows)) if wanted else None,
         size_of=lambda index: photo_size(photos[index].path),
         track=case.track,
