@@ -20,6 +20,7 @@ import pytest
 import torch
 from PIL import Image
 
+from leopart.clustering.contexts import ObjectMixture
 from leopart.clustering.kmeans import KMeans
 from leopart.errors import LeopartError
 from leopart.export import drafts, export_segmenter
@@ -68,7 +69,45 @@ def test_ids_equal_a_naive_computation(small_segmenter: Segmenter, tmp_path: Pat
     assert parts.dtype == objects.dtype == np.int32
     assert (parts[0] == expected).mean() >= 0.995
     assert len(np.unique(expected)) > 2
-    np.testing.assert_array_equal(objects, small_segmenter.model_.object_of_part[parts])
+    np.testing.assert_array_equal(objects[0], small_segmenter.model_.object_table(parts[0])[parts[0]])
+
+
+def test_every_photo_of_a_batch_has_objects_by_its_own_parts(
+    small_segmenter: Segmenter, tmp_path: Path
+) -> None:
+    """Each object is what one photo shows, so that a part's object differs from photo to photo."""
+    extractor = small_segmenter.extractor
+    seen = [extractor.forward([image])[0][0] for image in made_up_images(5, 64, 64, 1)]
+    labels = [small_segmenter.model_.label(tokens).ravel() for tokens in seen]
+    rows = np.stack([np.bincount(ids, minlength=7)[1:] + 0.1 for ids in labels])
+    rows[:, np.argsort(rows.sum(0))[-2]] = 0  # a part that no photo of the fit had
+    mixture = ObjectMixture(rows / rows.sum(1, keepdims=True))
+    small_segmenter.model_ = replace(small_segmenter.model_, mixture=mixture)
+    export_segmenter(small_segmenter, tmp_path)
+    found = session_of(tmp_path)
+    tables = set()
+    for size in ((8, 64, 64), (4, 32, 48), (1, 8, 8)):
+        parts, objects = found.run(None, {"images": made_up_images(*size, seed=1)})
+        for ids, of_photo in zip(parts, objects, strict=True):
+            counts = np.array([(ids == part).sum() for part in range(1, 7)])
+            table = np.array([0, *(1 + mixture.assign(counts))])
+            np.testing.assert_array_equal(of_photo, table[ids])
+            tables.add(tuple(table))
+    assert len(tables) > 2
+    assert found.get_modelmeta().custom_metadata_map["object_ids"] == "5"
+
+
+def test_without_contexts_a_part_has_one_object_everywhere(
+    small_segmenter: Segmenter, tmp_path: Path
+) -> None:
+    model = replace(small_segmenter.model_, mixture=None)
+    small_segmenter.model_ = model
+    export_segmenter(small_segmenter, tmp_path)
+    parts, objects = session_of(tmp_path).run(None, {"images": made_up_images(2, 64, 64, 3)})
+    np.testing.assert_array_equal(objects, model.object_of_part[parts])
+    card = (tmp_path / "README.md").read_text("utf-8")
+    assert "| object of each part id |" in card
+    assert "give whole photos" not in card
 
 
 def test_a_cast_backbone_is_exported_in_float32_and_stays_cast(
@@ -122,7 +161,8 @@ def test_the_card_tells_objects_checks_and_that_no_label_was_used(
     exported = export_segmenter(small_segmenter, tmp_path, command="leopart export cats")
     card = (tmp_path / "README.md").read_text("utf-8")
     objects = ", ".join(str(number) for number in small_segmenter.model_.object_of_part)
-    for words in (f"[{objects}]", "| labels used | none |", "Made up.", "leopart export cats"):
+    contexts = "| main object of each part id |", "give whole photos, no pieces of them"
+    for words in (*contexts, f"[{objects}]", "| labels used | none |", "Made up.", "leopart export cats"):
         assert words in card
     assert all(f"- {check}\n" in card for check in exported.checks)
     assert len(exported.checks) == 2
@@ -216,7 +256,8 @@ class TestRefused:
         self, small_segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def other(graph, model, tokens):
-            return write(graph, replace(model, object_of_part=model.object_of_part[::-1].copy()), tokens)
+            rolled = ObjectMixture(np.roll(model.mixture.parts_of_object, 1, axis=0))
+            return write(graph, replace(model, mixture=rolled), tokens)
 
         write = drafts.write_part_model
         monkeypatch.setattr(drafts, "write_part_model", other)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from leopart.clustering.contexts import Membership, ObjectMixture
 from leopart.clustering.foreground import ForegroundCut
 from leopart.clustering.kmeans import KMeans
 from leopart.clustering.stability import Communities
@@ -83,6 +84,35 @@ def test_results_say_what_was_chosen_and_from_what(fit):
     }
 
 
+@pytest.fixture
+def in_context(fit) -> Fit:
+    """Part 3 is mainly object 2's, and object 1's in three photos; object 3 has some of part 4 only."""
+    cells = np.array([[40, 30, 5, 0, 0], [0, 0, 15, 7, 0], [0, 0, 0, 3, 0]])
+    photos = np.array([[4, 3, 3, 0, 0], [0, 0, 2, 1, 0], [0, 0, 0, 1, 0]])
+    model = replace(fit.model, mixture=ObjectMixture(np.full((3, 5), 0.2)))
+    return replace(fit, model=model, membership=Membership(cells, photos))
+
+
+def test_results_name_the_parts_of_several_objects_and_in_how_many_photos(in_context):
+    assert fit_results(in_context)["shared parts"] == {"3": {"1": 3, "2": 2}, "4": {"2": 1, "3": 1}}
+
+
+def test_objects_have_what_is_theirs_of_other_objects_parts(in_context, summary):
+    report = fit_report("Title", summary, in_context, WRITTEN, {}, [])
+    assert [(o.id, list(o.parts), o.share, o.photos) for o in report.objects] == [
+        (1, [1, 2], 75 / 200, 2),
+        (2, [3, 4], 22 / 200, 1),
+        (3, [], 3 / 200, 0),
+    ]
+    assert report.shared == 2
+
+
+def test_objects_are_counted_by_the_mixture(in_context):
+    assert fit_warnings(in_context, 20, None, 3) == []
+    (warning,) = fit_warnings(in_context, 20, None, 2)
+    assert warning == "2 objects were asked for; the photos bear out 3."
+
+
 def test_nothing_chosen_means_no_curves(fit):
     given = replace(fit, cut=None, threshold=None, communities=replace(fit.communities, curve=()))
     results = fit_results(given)
@@ -110,7 +140,7 @@ def test_fewer_parts_than_asked_for_are_told(fit):
 def test_another_number_of_objects_than_asked_for_is_told(fit):
     assert fit_warnings(fit, 20, None, 2) == []
     (warning,) = fit_warnings(fit, 20, None, 7)
-    assert warning == "7 objects were asked for; the parts' graph falls into 2."
+    assert warning == "7 objects were asked for; the photos bear out 2."
 
 
 @pytest.mark.parametrize(
@@ -151,6 +181,7 @@ def test_the_report_counts_photos_of_each_object_and_sums_their_parts(fit, summa
     ]
     assert list(report.edges) == [Edge(1, 2, 0.51239), Edge(3, 4, 0.25)]
     assert [row.name for row in report.photos] == ["a.jpg", "b.jpg", "c.jpg"]
+    assert report.shared == 0
 
 
 def test_the_report_passes_on_failures_warnings_counts_and_credits(fit, summary):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from torch import Tensor
 
+from leopart.clustering.contexts import ObjectMixture, fit_mixture
 from leopart.clustering.kmeans import KMeans, kmeans
 from leopart.errors import LeopartError
-from leopart.features.store import Entry, FeatureStore
+from leopart.features.store import Entry, FeatureStore, Recipe
 from leopart.segment import fitting
 from leopart.segment.fitting import Fit, FitSettings, fit_parts
 from leopart.segment.part_model import FINER
@@ -95,6 +96,96 @@ def test_the_graph_joins_parts_under_their_final_numbers(planted_store: FeatureS
     fit = fit_parts(planted_store, SETTINGS)
     pairs = {(int(a), int(b)) for a, b, _ in fit.communities.edges}
     assert pairs == {(0, 1), (2, 3)}  # parts of the two animals are never neighbours
+
+
+def vehicles(folder: Path) -> tuple[FeatureStore, np.ndarray]:
+    """Twelve photos of a window over a door over wheels: eight of cars, four of buses, with the same wheels.
+
+    Returns:
+        The store, and which part each token shows: 0 ground, 1 wheel, 2 and 3 of cars, 4 and 5 of buses.
+    """
+    rng = np.random.default_rng(0)
+    vectors = 6 * np.linalg.qr(rng.standard_normal((16, 6)))[0].T
+    recipe = Recipe("planted", "0", 16, 2, {"size": 10, "keep_aspect": False}, "fp32")
+    entries = [Entry(f"{photo}.jpg", 1, 1, GRID, GRID) for photo in range(12)]
+    store = FeatureStore.open(folder, recipe, entries)
+    truth = np.zeros((12, GRID, GRID), int)
+    for photo, parts in enumerate(truth):
+        window, door = (2, 3) if photo % 3 else (4, 5)
+        left = 1 + photo % 2
+        parts[1:4, left : left + 7], parts[4:7, left : left + 7], parts[7:9, left : left + 7] = (
+            window,
+            door,
+            1,
+        )
+        tokens = vectors[parts] + 0.05 * rng.standard_normal((GRID, GRID, 16))
+        attention = np.where(parts, 1.0, 0.3) * rng.uniform(0.9, 1.1, (2, GRID, GRID))
+        store.put(photo, tokens.astype(np.float16), attention.astype(np.float32))
+    return store, truth
+
+
+def test_the_same_wheels_are_a_cars_here_and_a_buss_there(tmp_path: Path):
+    store, truth = vehicles(tmp_path / "vehicles")
+    settings = replace(SETTINGS, n_parts=5, foreground=0.6)
+    fit = fit_parts(store, settings)
+    cells = np.ones((FINER, FINER), bool)
+    wheels = set()
+    for photo in range(12):
+        ids = fit.model.label(store.tokens_of(photo))
+        own = np.kron(truth[photo] > 0, cells)
+        objects = fit.model.object_table(ids)[ids]
+        assert set(objects[own & (ids > 0)]) == {1 if photo % 3 else 2}
+        wheels |= set(ids[np.kron(truth[photo] == 1, cells) & own])
+
+    shared = [int(part) + 1 for part in fit.membership.shared]
+    assert len(shared) == 1
+    assert shared[0] in wheels
+    assert sorted(fit.membership.photos[:, shared[0] - 1]) == [4, 8]
+    alone = fit_parts(store, replace(settings, contexts=False))
+    assert alone.model.mixture is alone.membership is None
+    tables = [alone.model.object_table(alone.model.label(store.tokens_of(photo))) for photo in range(12)]
+    assert all(table is alone.model.object_of_part for table in tables)
+
+
+@pytest.mark.parametrize("n_parts", [5, 12])
+def test_objects_and_parts_are_numbered_by_what_they_have_in_the_photos(tmp_path: Path, n_parts: int):
+    store, _ = vehicles(tmp_path / "vehicles")
+    fit = fit_parts(store, replace(SETTINGS, n_parts=n_parts, n_objects=None))
+    model, n_objects = fit.model, fit.model.n_objects
+    cells, photos = np.zeros((2, n_objects, n_parts), int)
+    for photo in range(12):
+        ids = model.label(store.tokens_of(photo))
+        table = model.object_table(ids)
+        for part in range(1, n_parts + 1):
+            count = int((ids == part).sum())
+            cells[table[part] - 1, part - 1] += count
+            photos[table[part] - 1, part - 1] += count > 0
+
+    np.testing.assert_array_equal(fit.membership.cells, cells)
+    np.testing.assert_array_equal(fit.membership.photos, photos)
+    np.testing.assert_array_equal(model.object_of_part[1:], 1 + cells.argmax(0))
+    assert (np.diff(cells.sum(1)) <= 0).all()
+    assert cells.sum(1).min() > 0
+    keys = list(zip(model.object_of_part[1:].tolist(), (-fit.survey.pixels).tolist(), strict=True))
+    assert keys == sorted(keys)
+
+
+def test_objects_that_no_photo_shows_any_more_are_left_out(planted_store: FeatureStore, monkeypatch):
+    def with_another(counts: np.ndarray, communities: np.ndarray) -> ObjectMixture:
+        rows = fit_mixture(counts, communities).parts_of_object
+        return ObjectMixture(np.insert(rows, 1, rows[0], axis=0))  # of equal ones, the lowest is taken
+
+    monkeypatch.setattr(fitting, "fit_mixture", with_another)
+    fit = fit_parts(planted_store, SETTINGS)
+    assert fit.model.n_objects == fit.model.object_of_part.max() == 2
+    assert fit.membership.cells.any(1).all()
+
+
+def test_a_single_object_needs_no_contexts(tmp_path: Path):
+    store, _ = vehicles(tmp_path / "vehicles")
+    fit = fit_parts(store, replace(SETTINGS, n_parts=5, n_objects=1))
+    assert fit.model.n_objects == 1
+    assert fit.model.mixture is fit.membership is None
 
 
 def test_auto_takes_the_cut_that_separates_animals_from_ground(

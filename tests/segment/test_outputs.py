@@ -5,11 +5,14 @@ Tokens (1, 0) are part 1, (3, 0) part 2, (0, 1) background.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from leopart.clustering.contexts import ObjectMixture
 from leopart.clustering.kmeans import KMeans
 from leopart.data.photos import Photo
 from leopart.drawing import palette
@@ -90,6 +93,25 @@ def test_objects_that_are_not_in_the_photo_are_not_listed(tmp_path, model, token
 
     assert writer.write(planted, "a", only).objects == (2,)
     assert writer.write(planted, "b", nothing).objects == ()
+
+
+@pytest.mark.parametrize(("beside", "expected"), [(PART_1, 1), (PART_2, 3)])
+def test_the_parts_around_it_decide_on_the_object_of_a_part(tmp_path, model, planted, beside, expected):
+    """Part 2 beside part 1 is object 1, by itself object 3."""
+    mixture = ObjectMixture(np.array([[0.6, 0.4], [1.0, 0.0], [0.0, 1.0]]))
+    writer = MaskWriter(tmp_path, replace(model, mixture=mixture), overlays=False)
+    tokens = np.array([[beside, beside, PART_2], [NOTHING] * 3], np.float16)
+    written = writer.write(planted, "a", tokens, Wanted(row=True))
+    parts, _ = read(tmp_path / "parts" / "a.png")
+    objects, colours = read(tmp_path / "objects" / "a.png")
+
+    assert parts[5, 115] == 2
+    assert set(objects[parts == 2]) == {expected}
+    assert (objects[parts == 0] == 0).all()
+    assert written.objects == tuple(np.unique(objects[objects > 0]))
+    np.testing.assert_array_equal(colours[:4], palette.colours(4))
+    shown = written.row.objects[20, 110].astype(float)
+    np.testing.assert_allclose(shown, (np.array([110, 20, 0]) + palette.colours(4)[expected]) / 2, atol=4)
 
 
 def test_an_overlay_tints_the_photo_by_its_parts(tmp_path, model, tokens, planted):

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 
+from leopart.clustering.contexts import ObjectMixture
 from leopart.clustering.kmeans import KMeans
 from leopart.features.reduce import Reduction
 from leopart.segment.part_model import FINER, PartModel, finer_embeddings
@@ -95,3 +99,24 @@ def test_a_photo_without_foreground_is_all_background():
 def test_foreground_keeps_the_shape_of_the_embeddings():
     embeddings = torch.tensor([[[3.0, 0.0], [0.0, 3.0]], [[1.0, 2.0], [2.0, 1.0]]])
     assert MODEL.foreground(embeddings).tolist() == [[True, False], [False, True]]
+
+
+def test_without_a_mixture_a_part_has_one_object_everywhere():
+    assert MODEL.n_objects == 2
+    for ids in ([[0, 1]], [[2, 2]], [[0]]):
+        assert MODEL.object_table(np.array(ids, np.int32)).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [([[1, 1, 1, 2, 2, 0]], [0, 1, 1]), ([[2, 0, 0]], [0, 1, 2]), ([[1] + [2] * 9], [0, 1, 2])],
+)
+def test_with_a_mixture_the_parts_of_the_photo_decide(ids: list[list[int]], expected: list[int]):
+    """Part 2 is all of the second object, and less than half of the first."""
+    model = replace(MODEL, mixture=ObjectMixture(np.array([[0.6, 0.4], [0.0, 1.0]])))
+    table = model.object_table(np.array(ids, np.int32))
+    assert (table.dtype, table.tolist()) == (np.int64, expected)
+
+
+def test_a_mixture_tells_the_number_of_objects():
+    assert replace(MODEL, mixture=ObjectMixture(np.full((3, 2), 0.5))).n_objects == 3

@@ -2,6 +2,7 @@ import base64
 import io
 import os
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
@@ -155,6 +156,27 @@ def test_report__shows_numbers_objects_and_parts():
     html = render_report(full_report())
     assert "part 2 and part 3: 0.100" in html
     assert "part 1 and part 4" not in html  # background parts are not in the graph
+
+
+@pytest.mark.parametrize(
+    ("shared", "words"),
+    [
+        (0, None),
+        (1, "1 of 4 parts belongs to more than one object: the parts around it in a photo decide."),
+        (3, "3 of 4 parts belong to more than one object: the parts around them in a photo decide."),
+    ],
+)
+def test_report__tells_how_many_parts_are_shared(shared, words):
+    text = Page(render_report(replace(full_report(), shared=shared))).text
+    assert ("more than one object" in text) == (words is not None)
+    assert words is None or words in text
+
+
+def test_report__an_object_that_has_most_of_no_part_is_shown():
+    report = full_report()
+    more = replace(report, objects=[*report.objects, ObjectRow(7, [], 0.04, 3)])
+    assert "Object 7" in Page(render_report(more)).text
+    assert "4 % of all pixels · 3 photos · 0 parts" in Page(render_report(more)).text
 
 
 def test_report__empty_still_renders():

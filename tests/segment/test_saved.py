@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 
+from leopart.clustering.contexts import ObjectMixture
 from leopart.errors import LeopartError
 from leopart.features.extract import Preprocessing
 from leopart.features.store import FeatureStore
@@ -53,6 +54,21 @@ def test_what_is_read_labels_like_what_was_written(
         np.testing.assert_array_equal(scores, scores_again)
 
 
+def test_contexts_are_kept_to_the_last_bit(folder: Path, model: PartModel, tmp_path: Path):
+    np.testing.assert_array_equal(
+        saved.read(folder)[1].mixture.parts_of_object, model.mixture.parts_of_object
+    )
+    saved.write(tmp_path / "without", replace(model, mixture=None), CARD)
+    assert saved.read(tmp_path / "without")[1].mixture is None
+
+
+def test_an_object_that_has_most_of_no_part_is_listed(tmp_path: Path, model: PartModel):
+    rows = np.full((3, len(model.object_of_part) - 1), 1 / 5)
+    saved.write(tmp_path / "three", replace(model, mixture=ObjectMixture(rows)), CARD)
+    content = json.loads((tmp_path / "three" / "segmenter.json").read_text())
+    assert content["objects"][2] == {"id": 3, "parts": []}
+
+
 def test_the_folder_holds_two_files_and_no_pickle(folder: Path):
     assert sorted(path.name for path in folder.iterdir()) == ["arrays.safetensors", "segmenter.json"]
     for path in folder.iterdir():
@@ -64,6 +80,7 @@ def test_the_folder_holds_two_files_and_no_pickle(folder: Path):
         "clusters.is_foreground",
         "parts.centroids",
         "object_of_part",
+        "parts_of_object",
     }
 
 
@@ -118,7 +135,7 @@ def test_a_damaged_card_is_told(folder: Path, content: bytes):
         saved.read(folder)
 
 
-@pytest.mark.parametrize("content", [b"[]", b"3", b"{}", b'{"format": 2}'])
+@pytest.mark.parametrize("content", [b"[]", b"3", b"{}", b'{"format": 1}', b'{"format": 3}'])
 def test_a_card_of_another_format_is_told(folder: Path, content: bytes):
     (folder / "segmenter.json").write_bytes(content)
     with pytest.raises(LeopartError, match="is of a format this version does not read"):

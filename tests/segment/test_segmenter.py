@@ -43,7 +43,10 @@ def test_masks_have_the_photos_own_size_and_known_ids(fitted: Segmenter, photo_f
         height, width, _ = np.asarray(Image.open(path)).shape
         assert masks.parts.shape == masks.objects.shape == (height, width)
         assert masks.parts.dtype == masks.objects.dtype == np.int32
-        np.testing.assert_array_equal(masks.objects, fitted.model_.object_of_part[masks.parts])
+        ((tokens, _),) = fitted.extractor.forward([fitted.extractor.prepare(path)])
+        counts = np.bincount(fitted.model_.label(tokens).ravel(), minlength=7)[1:]
+        table = np.concatenate([[0], 1 + fitted.model_.mixture.assign(counts)])
+        np.testing.assert_array_equal(masks.objects, table[masks.parts])
         parts |= set(np.unique(masks.parts).tolist())
     assert parts <= set(range(7))
     assert len(parts) > 3
@@ -122,6 +125,14 @@ def test_a_folder_and_its_files_give_the_same_fit(
     assert same(make(tiny_backbone).fit(files).predict(photo), fitted.predict(photo))
 
 
+def test_without_contexts_a_part_has_one_object_everywhere(tiny_backbone: Backbone, photo_folder: Path):
+    segmenter = make(tiny_backbone, contexts=False).fit(photo_folder)
+    assert segmenter.model_.mixture is segmenter.fit_.membership is None
+    for path in photo_folder.iterdir():
+        masks = segmenter.predict(path)
+        np.testing.assert_array_equal(masks.objects, segmenter.model_.object_of_part[masks.parts])
+
+
 @pytest.mark.parametrize("communities", ["louvain", "infomap"])
 @pytest.mark.parametrize("n_objects", [1, 2, None])
 def test_objects_are_as_many_as_asked_for(
@@ -129,7 +140,9 @@ def test_objects_are_as_many_as_asked_for(
 ):
     if communities == "infomap":
         pytest.importorskip("infomap")
-    segmenter = make(tiny_backbone, n_objects=n_objects, communities=communities, n_parts=8).fit(photo_folder)
+    segmenter = make(
+        tiny_backbone, n_objects=n_objects, communities=communities, n_parts=8, contexts=False
+    ).fit(photo_folder)
     objects = segmenter.model_.object_of_part
     assert len(objects) == 9
     if n_objects is not None:
@@ -214,8 +227,13 @@ def test_a_segmenter_that_has_learned_nothing_says_so(
     assert not (tmp_path / "segmenter").exists()
 
 
-def test_a_loaded_segmenter_gives_the_same_masks(tiny_weights: Path, photo_folder: Path, tmp_path: Path):
-    segmenter = make(tiny_weights, keep_aspect=True, seed=2, foreground=0.5).fit(photo_folder)
+@pytest.mark.parametrize("contexts", [True, False])
+def test_a_loaded_segmenter_gives_the_same_masks(
+    tiny_weights: Path, photo_folder: Path, tmp_path: Path, contexts: bool
+):
+    segmenter = make(tiny_weights, keep_aspect=True, seed=2, foreground=0.5, contexts=contexts).fit(
+        photo_folder
+    )
     segmenter.save(tmp_path / "segmenter")
     loaded = Segmenter.load(tmp_path / "segmenter", device="cpu")
 

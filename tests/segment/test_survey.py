@@ -30,6 +30,14 @@ def test_areas_are_counted_over_all_photos():
     assert survey.cells == ids.size
 
 
+def test_areas_are_kept_photo_by_photo():
+    survey = surveyed(10)
+    expected = [[(photo(number)[0] == part).sum() for part in range(4)] for number in range(10)]
+    assert survey.counts.dtype == np.int32
+    assert survey.counts.tolist() == expected
+    assert PartSurvey(4).counts.shape == (0, 4)
+
+
 def test_neighbours_are_counted_in_the_photos_fold():
     survey = surveyed(FOLDS + 3)
     for fold in range(FOLDS):
@@ -88,4 +96,5 @@ def test_renaming_parts_takes_all_their_statistics_along():
     for new, old in enumerate(order):
         assert renamed.pixels[new] == survey.pixels[old]
         assert renamed.photos[new] == survey.photos[old]
+        assert renamed.counts[:, new].tolist() == survey.counts[:, old].tolist()
         assert renamed.best_patches(new) == survey.best_patches(old)
