@@ -72,6 +72,22 @@ def test_what_was_found_is_handed_over_at_the_size_that_is_asked_for():
         assert np.array_equal(rows, expected_rows(head, tokens[index], (50 + index, 40), 100))
 
 
+def test_an_fcn_scored_at_the_labels_size_hands_over_what_it_found_there():
+    """Convolutions at a large photo's own size would take all memory, and find something else."""
+    head, (tokens, labels) = head_of("fcn"), drawn()
+    saved: dict[int, np.ndarray] = {}
+    ask = {"eval_grid": "reference", "size_of": lambda _: (50, 40)}
+    score_head(head, tokens, labels, save=saved.__setitem__, **ask)
+    for index, rows in saved.items():
+        maps = torch.from_numpy(tokens[index]).float().permute(2, 0, 1)[None]
+        enlarged = F.interpolate(maps, SIZES[index], mode="bilinear", align_corners=False)
+        with torch.no_grad():
+            logits = head.coarse(enlarged.permute(0, 2, 3, 1))
+        expected = F.interpolate(logits, (50, 40), mode="bilinear", align_corners=False)[0].argmax(0)
+        assert np.array_equal(rows, expected.numpy())
+        assert (rows != expected_rows(head, tokens[index], (50, 40), "reference")).any()
+
+
 def test_photos_that_are_not_asked_for_do_not_count():
     head, (tokens, labels) = head_of("linear"), drawn()
     parts = [score_head(head, tokens, labels, photos=[index]) for index in range(3)]

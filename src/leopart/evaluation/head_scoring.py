@@ -16,7 +16,7 @@ from leopart.evaluation.confusion import Confusion, Labels
 from leopart.evaluation.head_examples import tokens_of
 from leopart.evaluation.labels import LabelMap
 from leopart.evaluation.overclustering import Tokens
-from leopart.models.segmentation_heads import SegmentationHead, bilinear_matrix
+from leopart.models.segmentation_heads import SegmentationHead, Size, bilinear_matrix
 from leopart.parallel import ordered_map, workers
 from leopart.processes import rank, world_size
 from leopart.progress import Track, silent
@@ -47,7 +47,8 @@ def score_head(
         tokens: see `Tokens`; read where they lie.
         labels: class rows of each photo [H, W], 255 = no label; of any sizes.
         photos: indices of those that count, in both; None: all.
-        eval_grid: see `predict`.
+        eval_grid: side of the grid on which an FCN's convolutions run; `reference`: they run at the size of
+            each label map, on a finer grid than they have learned on, and at a far greater cost.
         save: is given the index and the predicted class rows of every photo, by the process that has it.
         size_of: size of what `save` is given; None: that of the label map.
         track: progress, one step a photo.
@@ -68,10 +69,11 @@ def score_head(
     confusion = Confusion(head.classes, head.classes)
     for index, found, truth in track(ordered_map(load, mine, workers=workers()), len(mine), "scoring"):
         height, width = truth.shape
-        confusion.update(truth, rows := predict(head, found, (height, width), eval_grid))
-        if save is not None:
+        grid = (height, width) if eval_grid == "reference" else eval_grid
+        confusion.update(truth, rows := predict(head, found, (height, width), grid))
+        if save is not None:  # what is saved is what was scored: on the same grid, whatever its size
             wanted = (height, width) if size_of is None else size_of(index)
-            save(index, rows if wanted == truth.shape else predict(head, found, wanted, eval_grid))
+            save(index, rows if wanted == truth.shape else predict(head, found, wanted, grid))
     return confusion.over_processes()
 
 
@@ -80,7 +82,7 @@ def predict(
     head: SegmentationHead,
     tokens: Tensor,
     size: tuple[int, int],
-    eval_grid: int | Literal["reference"] = 100,
+    grid: Size = 100,
 ) -> LabelMap:
     """The class of every pixel of a photo: the largest logit, these being enlarged bilinearly.
 
@@ -88,14 +90,12 @@ def predict(
         head: on its device.
         tokens: [h, w, D], any float type, on any device.
         size: H, W of the result.
-        eval_grid: side of the grid on which an FCN's convolutions run; `reference`: they run at `size`, on
-            a finer grid than they have learned on, and at a far greater cost. A linear head has none.
+        grid: on which an FCN's convolutions run. A linear head has none.
 
     Returns:
         Class rows, [H, W] uint8.
     """
     device = next(head.parameters()).device
-    grid = size if eval_grid == "reference" else eval_grid
     logits = head.coarse(tokens[None].to(device).float(), grid)[0]
     down, across = (
         bilinear_matrix(logits, length, wanted) for length, wanted in zip(logits.shape[1:], size, strict=True)
