@@ -108,6 +108,9 @@ def test_the_epoch_can_be_chosen_on_the_photos_that_are_scored_and_the_file_says
     scores = [epoch["miou"] for epoch in training["epochs"]]
     assert training["kept epoch"] == int(np.argmax(scores))
     assert "2 validation photos" in found["labels used"]["choice of the epoch"]
+    settings = found["labels used"]["settings"]  # their own were chosen with labels, too
+    assert "chosen on two halves of MSRC-21" in settings
+    assert settings.endswith("By hand: lr, epochs, batch_size, augment, select.")
     assert found["head"]["augment"] is True
 
 
@@ -225,6 +228,12 @@ MISTAKES = {
     "an unknown preset": (("linear", "--preset", "smal"), "did you mean small?"),
     "a share that is none": (("in-context", "--fractions", "2"), "--fractions takes shares above 0"),
     "a word for a share": (("in-context", "--fractions", "half"), "got 'half'"),
+    "no share": (("in-context", "--fractions"), "--fractions takes at least one share of the photos"),
+    "a temperature that is no number": (
+        ("in-context", "--temperature", "nan"),
+        "--temperature must be at least 1e-06, got nan",
+    ),
+    "a file for the maps": (("linear", "--save-maps", __file__), "cannot write maps into"),
     "no neighbour": (("in-context", "--neighbours", "0"), "--neighbours must be at least 1, got 0"),
     "no attention kept": (("attention", "--keep", "0"), "--keep must be above 0 and at most 1, got 0"),
     "no background": (
@@ -243,6 +252,13 @@ def test_a_mistake_is_told_in_one_sentence(evaluate, mistake: str):
     assert (ran.status, found) == (2, None)
     assert len(ran.lines) == 1, ran.err
     assert sentence in ran.err
+
+
+def test_a_head_that_could_not_be_written_is_noticed_before_the_work(evaluate, tmp_path, monkeypatch):
+    monkeypatch.setattr(Extractor, "extract", lambda *_, **__: pytest.fail("this was the work"))
+    ran, found = evaluate("linear", "--save-head", tmp_path / "head.txt")
+    assert (ran.status, found) == (2, None)
+    assert "head.txt has no suffix of a head's file; choose one of .safetensors" in ran.err
 
 
 def test_a_head_of_other_sizes_is_refused(evaluate, tmp_path: Path):

@@ -86,6 +86,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(name: str, kind, complaint
         ({"weight_decay": float("nan")}, "weight_decay is at least 0"),
         ({"lr": 0.0}, "lr above 0"),
         ({"lr": float("nan")}, "lr above 0"),
+        ({"lr": float("inf")}, "lr above 0"),
         ({"momentum": 1.0}, "momentum from 0 to below 1"),
     ],
 )

@@ -10,6 +10,7 @@ from PIL import Image
 
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.photos import Photo
+from leopart.errors import LeopartError
 from leopart.evaluation.maps import MapWriter
 
 
@@ -55,3 +56,10 @@ def test_nothing_is_written_where_nothing_is_asked_for(labelled: LabelledPhotos,
     writer.write_mask("k8", 0, np.array([[0]]))
     assert not writer.wanted
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_that_cannot_be_is_told_before_anything_is_written(labelled: LabelledPhotos, tmp_path: Path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(LeopartError, match=r"cannot write maps into .*file.*; choose another folder"):
+            MapWriter(folder, labelled)

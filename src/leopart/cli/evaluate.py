@@ -65,7 +65,7 @@ def parse_evaluate(argv: Sequence[str]) -> EvaluateConfig:
         hint = f"did you mean {near[0]}?" if near else f"there is: {', '.join(TASKS)}"
         what = f"there is no task {task!r}" if task is not None else f"{argv[0]} comes before the task"
         raise LeopartError(f"{what}; {hint}")
-    return parse(TASKS[task], "evaluate", argv)
+    return parse(TASKS[task], f"evaluate {task}", argv)
 
 
 def _compare(argv: Sequence[str]) -> int:

@@ -30,7 +30,7 @@ def require_file(out: Path, name: str) -> None:
 
 def require_least(option: str, value: float, least: float) -> None:
     """Refuse a number below the least that makes sense."""
-    if value < least:
+    if not value >= least:  # so for NaN as well
         raise LeopartError(f"--{option.replace('_', '-')} must be at least {least}, got {value}")
 
 

@@ -213,6 +213,8 @@ class InContextConfig(TrainedConfig):
     def check(self) -> None:
         """See `RunConfig.check`."""
         super().check()
+        if not self.fractions:
+            raise LeopartError("--fractions takes at least one share of the photos, such as 1/8")
         for word in self.fractions:
             as_fraction(word)
 

@@ -8,6 +8,7 @@ have not been run again by us.
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -71,7 +72,7 @@ class HeadRecipe:
                 raise LeopartError(
                     f"{name} is at least {low} in a head's settings, not {getattr(self, name)}"
                 )
-        if not self.lr > 0 or not 0 <= self.momentum < 1:
+        if not 0 < self.lr < math.inf or not 0 <= self.momentum < 1:
             values = f"{self.lr} and {self.momentum}"
             raise LeopartError(f"a head needs lr above 0 and a momentum from 0 to below 1, not {values}")
 

@@ -93,6 +93,16 @@ def _sizes(first: Tensor, last: Tensor) -> dict[str | int, int]:
     return {"M": middle, "D": dim, "C": classes, "M + D": middle + dim}
 
 
+def check_head_name(file: Path) -> None:
+    """See that `write_head` can write a file of this name.
+
+    Raises:
+        LeopartError: the suffix is another one.
+    """
+    if file.suffix not in _SUFFIXES:
+        raise LeopartError(f"{file} has no suffix of a head's file; choose one of {', '.join(_SUFFIXES)}")
+
+
 def write_head(file: Path, head: HeadFile) -> None:
     """Write a head as its authors do, `finetune_head.` before every name; `read_head` reads it back.
 
@@ -105,8 +115,7 @@ def write_head(file: Path, head: HeadFile) -> None:
 
     Source: spec/leopart-facts.md 9.2.
     """
-    if file.suffix not in _SUFFIXES:
-        raise LeopartError(f"{file} has no suffix of a head's file; choose one of {', '.join(_SUFFIXES)}")
+    check_head_name(file)
     state = {_PREFIX + key: value.detach().cpu().float().contiguous() for key, value in head.state.items()}
     with whole_file(file) as out:
         if file.suffix == ".safetensors":

@@ -23,7 +23,7 @@ from leopart.evaluation.matching import Matching, score
 from leopart.evaluation.report import Outcome, Score
 from leopart.evaluation.splits import data_name, learned_photos
 from leopart.features.store import FeatureStore
-from leopart.models.head_files import read_head, write_head
+from leopart.models.head_files import check_head_name, read_head, write_head
 from leopart.models.segmentation_heads import SegmentationHead
 from leopart.processes import rank
 
@@ -82,6 +82,8 @@ def _given(case: Case[HeadConfig]) -> Outcome:
 def _trained(case: Case[HeadConfig]) -> Outcome:
     """Train heads, one a seed, and score them."""
     config, recipe = case.config, recipe_of(case)
+    if config.save_head is not None:  # before the work
+        check_head_name(config.save_head)
     learned = learned_photos(config, case.labelled)
     labels = case.labels(case.labelled, as_side(config.eval_size))
     examples = _examples(case, learned, recipe)
@@ -106,6 +108,7 @@ def _trained(case: Case[HeadConfig]) -> Outcome:
             maps = not number  # those of the first seed
             matchings.append(_scored(case, trained.head, tokens, labels, recipe.eval_grid, maps=maps))
     used = {
+        "settings": recipe.about,
         "head": f"those of {len(learned.pairs)} training photos",
         "choice of the epoch": heads[0].chosen_by,
         "scores": "those of the photos scored",
@@ -135,9 +138,10 @@ def recipe_of(case: Case[HeadConfig]) -> HeadRecipe:
     }
     if isinstance(config, FCNConfig):
         given["eval_grid"] = config.eval_grid
-    return replace(
-        head_recipe(name, kind), **{key: value for key, value in given.items() if value is not None}
-    )
+    values = {key: value for key, value in given.items() if value is not None}
+    recipe = head_recipe(name, kind)
+    by_hand = f" By hand: {', '.join(values)}." if values else ""
+    return replace(recipe, **values, about=recipe.about + by_hand)
 
 
 def fitting_recipe(data: str, backbone: str, kind: Kind) -> str:
@@ -159,14 +163,13 @@ def fitting_recipe(data: str, backbone: str, kind: Kind) -> str:
 
 def _examples(case: Case[HeadConfig], learned: LabelledPhotos, recipe: HeadRecipe) -> Any:
     """A function from a seed to what the head learns from."""
-    case.labels(learned, recipe.train_size)  # tells what is wrong with a mask before the work
+    labels = case.labels(learned, recipe.train_size)  # tells what is wrong with a mask before the work
 
     def augmented(seed: int) -> Examples:
         return AugmentedExamples(case.extractor, learned, train_size=recipe.train_size, seed=seed)
 
     if recipe.augment:
         return augmented
-    labels = LabelMaps(learned, recipe.train_size, case.config.size)
     cached = CachedExamples(case.features(learned, "training features"), labels, device=case.device)
     return lambda _: cached
 
