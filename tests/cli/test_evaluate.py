@@ -66,6 +66,8 @@ def test_scores_are_those_of_its_parts(evaluate, tiny_backbone: Backbone, labell
         assert pytest.approx(expected.class_iou, abs=1e-6) == np.array(of_classes).T
         accuracy = [matching.pixel_accuracy for matching in expected.matchings]
         assert record["pixel accuracy"]["per seed"] == pytest.approx(accuracy, abs=1e-6)
+        on_background = [np.mean(matching.assignment == 0) for matching in expected.matchings]
+        assert found["clusters on background"][str(k)] == pytest.approx(on_background, abs=1e-6)
         assert 0 < expected.mean < 1
 
 
@@ -122,6 +124,8 @@ def test_other_masks_and_classes_that_are_left_out(evaluate):
     assert [row["name"] for row in found["scores"]["2"]["per class"]] == ["background", "blue box"]
     assert found["ignored classes"] == ["ball"]
     assert found["scores"]["2"]["matching"] == "hungarian"
+    _, found = evaluate("--k", "2", "--seeds", "1", "--ignore", "background")
+    assert "clusters on background" not in found
 
 
 def test_another_block_has_other_scores(evaluate):

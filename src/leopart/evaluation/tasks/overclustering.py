@@ -47,8 +47,14 @@ def run(case: Case[OverclusteringConfig]) -> Outcome:
         "clusters": "none",
         "matching": "those of the photos scored, to name the clusters and to score them",
     }
-    return Outcome(tuple(map(_score, found)), used, seeds)
+    extra = {} if case.labelled.background is None else {"clusters on background": _on_background(found)}
+    return Outcome(tuple(map(_score, found)), used, seeds, extra)
 
 
 def _score(scores: ClusterScores) -> Score:
     return Score.of_matchings(str(scores.k), scores.matchings, matching=scores.rule)
+
+
+def _on_background(found: tuple[ClusterScores, ...]) -> dict[str, list[float]]:
+    """Share of the clusters, of each seed, by their number."""
+    return {str(of.k): [round(matching.background_share, 6) for matching in of.matchings] for of in found}
