@@ -37,21 +37,28 @@ def test_the_output_is_masks_overlays_report_segmenter_summary_and_settings(segm
     }
 
 
-def test_objects_are_the_parts_seen_through_the_segmenters_map(segmented):
+def test_a_part_has_one_object_in_a_photo_its_main_one_or_one_that_the_summary_names(segmented):
     saved = json.loads((segmented / "segmenter" / "segmenter.json").read_text())
-    object_of_part = np.zeros(saved["parts"] + 1, np.uint8)
-    for row in saved["objects"]:
-        object_of_part[row["parts"]] = row["id"]
+    results = summary_of(segmented)["results"]
+    assert {str(part): row["id"] for row in saved["objects"] for part in row["parts"]} == results[
+        "object of part"
+    ]
 
-    seen = set()
+    photos: dict[str, dict[str, int]] = {}
     for photo in range(6):
-        parts = read_mask(segmented / "parts" / f"{photo}.png")
+        parts, objects = (read_mask(segmented / kind / f"{photo}.png") for kind in ("parts", "objects"))
         assert parts.shape == (48, 64)
         assert parts.max() <= saved["parts"] == 6
-        objects = read_mask(segmented / "objects" / f"{photo}.png")
-        np.testing.assert_array_equal(objects, object_of_part[parts])
-        seen |= set(np.unique(objects).tolist())
-    assert seen >= {1, 2}, "two objects were asked for"
+        assert not objects[parts == 0].any()
+        for part in np.unique(parts[parts > 0]):
+            (its_object,) = np.unique(objects[parts == part])
+            of_part = photos.setdefault(str(part), {})
+            of_part[str(its_object)] = of_part.get(str(its_object), 0) + 1
+    assert {number for of_part in photos.values() for number in of_part} == {"1", "2"}, "as asked for"
+    for part, of_part in photos.items():
+        named = results["shared parts"].get(part, {str(results["object of part"][part]): 6})
+        assert of_part.keys() <= named.keys()
+        assert all(count <= named[number] for number, count in of_part.items())
 
 
 def test_summary_tells_counts_settings_versions_seconds_and_memory(segmented, tiny_weights):
