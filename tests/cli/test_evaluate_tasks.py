@@ -32,6 +32,7 @@ from leopart.evaluation.tasks.heads import fitting_recipe, recipe_of
 from leopart.features.extract import Extractor, Preprocessing
 from leopart.models.backbone import Backbone, build_backbone
 from leopart.models.head_files import read_head
+from small_sets import voc
 
 CLASSES = 3
 
@@ -60,6 +61,17 @@ def sized_labels(folder: Path, split: str, side: int | None, masks: str = "masks
 
 
 HEADS = ("--lr", "0.5", "--epochs", "3", "--head-batch-size", "2", "--augment", "no", "--select", "0")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("linear", "--epochs", "1", "--augment", "no"), ("in-context", "--fractions", "1", "--memory", "9")],
+)
+def test_the_masks_that_were_learned_from_are_told(evaluate, tmp_path: Path, words: tuple[str, ...]):
+    ran, found = evaluate(*words, "--data", f"voc:{voc(tmp_path / 'voc')}")
+    learned = "photos to learn from: masks from SegmentationClassAug"
+    assert found["notes"] == ["masks from SegmentationClass", learned]
+    assert f"note: {learned}" in ran.out
 
 
 @pytest.mark.parametrize("task", ["linear", "fcn"])

@@ -80,7 +80,7 @@ def _evaluation(case: Case[Any], outcome: Outcome) -> Evaluation:
         classes=labelled.classes,
         backbone=backbone.name,
         outcome=replace(outcome, labels_used=used),
-        notes=labelled.notes,
+        notes=labelled.notes + outcome.notes,
     )
 
 

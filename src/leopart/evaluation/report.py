@@ -61,12 +61,14 @@ class Outcome:
         labels_used: which labels were used, by what.
         seeds: of what was drawn at random.
         extra: more for the JSON file, such as a learning curve.
+        notes: what somebody who reads the scores must know, besides the notes of the photos scored.
     """
 
     scores: tuple[Score, ...]
     labels_used: Mapping[str, str]
     seeds: tuple[int, ...] = (0,)
     extra: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -42,3 +42,8 @@ def learned_photos(config: TrainedConfig, scored: LabelledPhotos) -> LabelledPho
         count = f"{len(both)} of {len(scored.pairs)} photos to score are among those to learn from"
         raise LeopartError(f"{count}; give --split and --train-split lists without common photos")
     return learned
+
+
+def notes_on(learned: LabelledPhotos) -> tuple[str, ...]:
+    """Notes of the photos that are learned from, told from those of the photos that are scored."""
+    return tuple(f"photos to learn from: {note}" for note in learned.notes)

@@ -21,7 +21,7 @@ from leopart.evaluation.head_views import AugmentedExamples
 from leopart.evaluation.labels import LabelMap, LabelMaps
 from leopart.evaluation.matching import Matching, score
 from leopart.evaluation.report import Outcome, Score
-from leopart.evaluation.splits import data_name, learned_photos
+from leopart.evaluation.splits import data_name, learned_photos, notes_on
 from leopart.features.store import FeatureStore
 from leopart.models.head_files import check_head_name, read_head, write_head
 from leopart.models.segmentation_heads import SegmentationHead
@@ -114,7 +114,8 @@ def _trained(case: Case[HeadConfig]) -> Outcome:
         "scores": "those of the photos scored",
     }
     extra = {"head": asdict(recipe), "training": [_curve(trained) for trained in heads]}
-    return Outcome((Score.of_matchings(config.task, matchings),), used, seeds, extra)
+    row = Score.of_matchings(config.task, matchings)
+    return Outcome((row,), used, seeds, extra, notes_on(learned))
 
 
 def recipe_of(case: Case[HeadConfig]) -> HeadRecipe:

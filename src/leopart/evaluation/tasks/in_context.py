@@ -11,7 +11,7 @@ from leopart.evaluation.case import Case, as_side
 from leopart.evaluation.in_context import MemoryBank, fraction_subset, in_context
 from leopart.evaluation.matching import Matching, score
 from leopart.evaluation.report import Outcome, Score
-from leopart.evaluation.splits import learned_photos
+from leopart.evaluation.splits import learned_photos, notes_on
 
 
 def run(case: Case[InContextConfig]) -> Outcome:
@@ -58,7 +58,7 @@ def run(case: Case[InContextConfig]) -> Outcome:
             rows.append(Score.of_matchings(str(share), matchings, photos=photos))
     used = {"memory": f"those of {len(learned.pairs)} training photos, or of a share of them"}
     used["scores"] = "those of the photos scored"
-    return Outcome(tuple(rows), used, tuple(range(config.seeds)))
+    return Outcome(tuple(rows), used, tuple(range(config.seeds)), notes=notes_on(learned))
 
 
 def _folder(share: Fraction) -> str:
