@@ -72,6 +72,7 @@ def test_the_masks_that_were_learned_from_are_told(evaluate, tmp_path: Path, wor
     learned = "photos to learn from: masks from SegmentationClassAug"
     assert found["notes"] == ["masks from SegmentationClass", learned]
     assert f"note: {learned}" in ran.out
+    assert found["split"] == "val"  # though nobody has named it
 
 
 @pytest.mark.parametrize("task", ["linear", "fcn"])

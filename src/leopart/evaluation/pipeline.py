@@ -13,7 +13,7 @@ from leopart.config import EvaluateConfig, HeadConfig
 from leopart.errors import LeopartError
 from leopart.evaluation.case import Case
 from leopart.evaluation.report import Evaluation, Outcome, write_report
-from leopart.evaluation.splits import scored_photos
+from leopart.evaluation.splits import scored_photos, scored_split
 from leopart.evaluation.tasks import (
     attention,
     boundary,
@@ -91,7 +91,7 @@ def _facts(case: Case[Any]) -> dict[str, Any]:
     return {
         "dataset": config.data,
         "masks": config.masks,
-        "split": config.split,
+        "split": scored_split(config),
         "ignored classes": list(case.labelled.ignored.values()),
         "backbone": {
             "name": backbone.name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from leopart.config import EvaluateConfig, TrainedConfig
-from leopart.data.datasets.labelled import labelled_photos
+from leopart.data.datasets.labelled import SPLITS, labelled_photos
 from leopart.data.labelled import LabelledPhotos
 from leopart.errors import LeopartError
 
@@ -14,7 +14,7 @@ _TRAIN = {"voc": "trainaug", "coco-stuff": "train10", "coco-thing": "train10"}
 def data_name(config: EvaluateConfig) -> str:
     """The name before the colon of `--data`; a path alone is a `folder`."""
     name, colon, _ = config.data.partition(":")
-    return name if colon and name in (*_TRAIN, "ade20k-parts") else "folder"
+    return name if colon and name in SPLITS else "folder"
 
 
 def scored_photos(config: EvaluateConfig) -> LabelledPhotos:
@@ -23,10 +23,17 @@ def scored_photos(config: EvaluateConfig) -> LabelledPhotos:
     Raises:
         LeopartError: see `labelled_photos`.
     """
-    split = config.split
-    if split is None and isinstance(config, TrainedConfig) and data_name(config) == "folder":
-        split = "val"  # the whole folder holds the photos that are learned from
-    return labelled_photos(config.data, config.masks, split).without(config.ignore)
+    return labelled_photos(config.data, config.masks, scored_split(config)).without(config.ignore)
+
+
+def scored_split(config: EvaluateConfig) -> str | None:
+    """The list of the photos that are scored; None: all of a folder."""
+    if config.split is not None:
+        return config.split
+    if (name := data_name(config)) in SPLITS:
+        return next(iter(SPLITS[name]))
+    # The whole folder holds the photos that are learned from.
+    return "val" if isinstance(config, TrainedConfig) else None
 
 
 def learned_photos(config: TrainedConfig, scored: LabelledPhotos) -> LabelledPhotos:

@@ -108,7 +108,7 @@ def _trained(case: Case[HeadConfig]) -> Outcome:
             maps = not number  # those of the first seed
             matchings.append(_scored(case, trained.head, tokens, labels, recipe.eval_grid, maps=maps))
     used = {
-        "settings": recipe.about,
+        "settings": f"those that these were chosen with: {recipe.about}",
         "head": f"those of {len(learned.pairs)} training photos",
         "choice of the epoch": heads[0].chosen_by,
         "scores": "those of the photos scored",
