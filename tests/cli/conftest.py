@@ -77,7 +77,7 @@ def run() -> Callable[..., Ran]:
 @pytest.fixture(scope="session")
 def quick(tiny_weights: Path) -> tuple[str, ...]:
     """Options that make a run quick."""
-    size = ("--size", "64", "--parts", "6", "--objects", "2")
+    size = ("--size", "64", "--parts", "6", "--objects", "2", "--contexts", "yes")
     return ("--backbone", str(tiny_weights), *size, "--device", "cpu", "--precision", "fp32")
 
 
@@ -97,7 +97,14 @@ def segmented(tmp_path_factory: pytest.TempPathFactory, quick: tuple[str, ...]) 
     """What `segment` left behind for six photos, which lie in `photos` beside it. Not to be changed."""
     folder = tmp_path_factory.mktemp("segmented")
     ran = run_command(
-        "segment", draw_photos(folder / "photos", 6), "--out", folder / "out", *quick, "--quiet"
+        "segment",
+        draw_photos(folder / "photos", 6),
+        "--out",
+        folder / "out",
+        *quick,
+        "--contexts",
+        "yes",
+        "--quiet",
     )
     assert (ran.status, ran.err) == (0, "")
     return folder / "out"

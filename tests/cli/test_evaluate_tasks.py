@@ -32,7 +32,7 @@ from leopart.evaluation.tasks.heads import fitting_recipe, recipe_of
 from leopart.features.extract import Extractor, Preprocessing
 from leopart.models.backbone import Backbone, build_backbone
 from leopart.models.head_files import read_head
-from small_sets import voc
+from small_sets import coco, voc
 
 CLASSES = 3
 
@@ -73,6 +73,16 @@ def test_the_masks_that_were_learned_from_are_told(evaluate, tmp_path: Path, wor
     assert found["notes"] == ["masks from SegmentationClass", learned]
     assert f"note: {learned}" in ran.out
     assert found["split"] == "val"  # though nobody has named it
+
+
+def test_the_tenth_that_was_drawn_is_written_beside_the_scores(evaluate, tmp_path: Path):
+    data = f"coco-stuff:{coco(tmp_path / 'coco')}"  # 21 photos to learn from: a tenth is 3
+    ran, found = evaluate("in-context", "--data", data, "--fractions", "1", "--neighbours", "1")
+    names = (tmp_path / "results" / "scores.train10.txt").read_text().split()
+    assert ran.status == 0
+    assert len(names) == found["scores"]["1"]["photos"] == 3
+    assert names == sorted(names)
+    assert all(any((tmp_path / "coco").rglob(f"train2017/{name}")) for name in names)
 
 
 @pytest.mark.parametrize("task", ["linear", "fcn"])

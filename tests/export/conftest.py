@@ -112,6 +112,13 @@ def ball_photos(tmp_path: Path) -> Path:
 def small_segmenter(tiny_backbone: Backbone, ball_photos: Path) -> Segmenter:
     """Six parts, two objects, 64 pixels, float32."""
     segmenter = Segmenter(
-        tiny_backbone, n_parts=6, n_objects=2, size=64, precision="fp32", communities="louvain", device="cpu"
+        tiny_backbone,
+        n_parts=6,
+        n_objects=2,
+        size=64,
+        precision="fp32",
+        communities="louvain",
+        contexts=True,
+        device="cpu",
     )
     return segmenter.fit(ball_photos)

@@ -16,7 +16,7 @@ from leopart.segment import fitting
 from leopart.segment.fitting import Fit, FitSettings, fit_parts
 from leopart.segment.part_model import FINER
 
-SETTINGS = FitSettings(n_parts=4, n_objects=2, communities="louvain")
+SETTINGS = FitSettings(n_parts=4, n_objects=2, communities="louvain", contexts=True)
 HEAD, GRID = 2, 10  # parts of animals start at 2; photos have 10 x 10 tokens
 
 
@@ -124,6 +124,15 @@ def vehicles(folder: Path) -> tuple[FeatureStore, np.ndarray]:
     return store, truth
 
 
+@pytest.mark.parametrize(("photos", "wanted"), [(19, False), (20, True), (500, True)])
+def test_contexts_need_ten_photos_an_object(photos: int, wanted: bool):
+    settings = replace(SETTINGS, contexts="auto")
+    assert fitting._wants_contexts(settings, photos, 2) is wanted
+    assert not fitting._wants_contexts(settings, photos, 1)
+    assert fitting._wants_contexts(replace(settings, contexts=True), 2, 2)
+    assert not fitting._wants_contexts(replace(settings, contexts=False), 500, 2)
+
+
 def test_the_same_wheels_are_a_cars_here_and_a_buss_there(tmp_path: Path):
     store, truth = vehicles(tmp_path / "vehicles")
     settings = replace(SETTINGS, n_parts=5, foreground=0.6)
@@ -141,8 +150,9 @@ def test_the_same_wheels_are_a_cars_here_and_a_buss_there(tmp_path: Path):
     assert len(shared) == 1
     assert shared[0] in wheels
     assert sorted(fit.membership.photos[:, shared[0] - 1]) == [4, 8]
-    alone = fit_parts(store, replace(settings, contexts=False))
-    assert alone.model.mixture is alone.membership is None
+    for contexts in (False, "auto"):  # 12 photos are too few for two objects
+        alone = fit_parts(store, replace(settings, contexts=contexts))
+        assert alone.model.mixture is alone.membership is None
     tables = [alone.model.object_table(alone.model.label(store.tokens_of(photo))) for photo in range(12)]
     assert all(table is alone.model.object_of_part for table in tables)
 

@@ -18,7 +18,7 @@ from leopart.segment import saved
 from leopart.segment.fitting import FitSettings, fit_parts
 from leopart.segment.part_model import PartModel
 
-SETTINGS = FitSettings(n_parts=5, n_objects=2, foreground=0.4, communities="louvain", seed=3)
+SETTINGS = FitSettings(n_parts=5, n_objects=2, foreground=0.4, communities="louvain", contexts=True, seed=3)
 CARD = saved.Card("tiny_random", "f" * 64, Preprocessing(80, keep_aspect=True), "bf16", 1, SETTINGS)
 
 

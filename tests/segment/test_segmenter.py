@@ -18,6 +18,7 @@ Paint = Callable[[int, int, int], np.ndarray]
 def make(backbone: Backbone | Path, **options: object) -> Segmenter:
     """A segmenter of 8 x 8 tokens a photo."""
     settings = {"n_parts": 6, "n_objects": 2, "communities": "louvain", "size": 64, "precision": "fp32"}
+    settings |= {"contexts": True}
     return Segmenter(backbone, device="cpu", **(settings | options))
 
 

@@ -68,8 +68,9 @@ class FitConfig(RunConfig):
     communities: Literal["auto", "map-equation", "infomap", "louvain"] = "auto"
     """What joins parts to objects; auto takes the map equation, which Infomap (a package of its own)
     searches too."""
-    contexts: bool = True
-    """Let a part belong to several objects: the parts around it in a photo decide whose it is there."""
+    contexts: Literal["auto", "yes", "no"] = "auto"
+    """Let a part belong to several objects: the parts around it in a photo decide whose it is there. auto
+    does so from 10 photos an object on; fewer cannot tell."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Number format of the network; auto takes the fastest that the device computes natively."""
     features: OptionalPath = None

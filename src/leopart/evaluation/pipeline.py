@@ -25,7 +25,7 @@ from leopart.evaluation.tasks import (
 )
 from leopart.files import write_text
 from leopart.models.device import pick_device
-from leopart.processes import joined_processes, rank, world_size
+from leopart.processes import joined_processes, rank, wait_for_all, world_size
 from leopart.progress import Track, silent
 from leopart.run_record import git_commit, peak_memory, settings_of, versions
 
@@ -57,6 +57,7 @@ def evaluate(config: EvaluateConfig, *, track: Track = silent) -> Evaluation:
             raise LeopartError(f"{config.task} runs in one process; start it without torchrun")
         first = rank() == 0
         case = Case(config, scored_photos(config), device, track if first else silent)
+        wait_for_all()  # all have seen that the folder for features is free
         if first:  # before the work: a folder that cannot be written to must not be noticed after it
             options = yaml.safe_dump(settings_of(config), sort_keys=False, allow_unicode=True)
             write_text(config.out.with_suffix(".config.yaml"), options)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from leopart.config import EvaluateConfig, TrainedConfig
 from leopart.data.datasets.labelled import SPLITS, labelled_photos
 from leopart.data.labelled import LabelledPhotos
+from leopart.data.photos import shown
 from leopart.errors import LeopartError
+from leopart.files import write_text
+from leopart.processes import is_first_process
 
-_TRAIN = {"voc": "trainaug", "coco-stuff": "train10", "coco-thing": "train10"}
+_DRAWN = "train10"
+_TRAIN = {"voc": "trainaug", "coco-stuff": _DRAWN, "coco-thing": _DRAWN}
 """Usual list to learn from, by the name of the data set; `train` elsewhere."""
 
 
@@ -39,8 +43,10 @@ def scored_split(config: EvaluateConfig) -> str | None:
 def learned_photos(config: TrainedConfig, scored: LabelledPhotos) -> LabelledPhotos:
     """The photos that are learned from; none of them is scored.
 
+    The names of a drawn list (`train10`) are written beside the scores, as `.train10.txt`.
+
     Raises:
-        LeopartError: see `labelled_photos`; or a photo is in both.
+        LeopartError: see `labelled_photos`; or a photo is in both, or the list cannot be written.
     """
     split = config.train_split or _TRAIN.get(data_name(config), "train")
     learned = labelled_photos(config.data, config.masks, split).without(config.ignore)
@@ -48,6 +54,9 @@ def learned_photos(config: TrainedConfig, scored: LabelledPhotos) -> LabelledPho
     if both:
         count = f"{len(both)} of {len(scored.pairs)} photos to score are among those to learn from"
         raise LeopartError(f"{count}; give --split and --train-split lists without common photos")
+    if split == _DRAWN and is_first_process():
+        names = "".join(f"{photo.name}\n" for photo, _ in learned.pairs)
+        write_text(config.out.with_suffix(f".{_DRAWN}.txt"), shown(names))
     return learned
 
 

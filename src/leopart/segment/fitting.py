@@ -42,6 +42,9 @@ _TOKENS_PER_CLUSTER = 400
 #: Share of the attention's mass that the noisy foreground masks keep, as in the paper.
 _ATTENTION_KEPT = 0.65
 _POINTS_PER_CENTROID = 256
+#: Photos an object that contexts are learned from, at least. With one photo an object, every photo would be
+#: an object of its own, and nothing would be found again in another one.
+_PHOTOS_PER_OBJECT = 10
 #: The most parts that `auto` takes: the paper's number for objects.
 _MOST_PARTS = 100
 
@@ -56,7 +59,8 @@ class FitSettings:
         foreground: least precision of a foreground cluster, in [0, 1]; `auto` = the cut that agrees best with
             the attention, see `agreeing_cut`; `none` = everything is foreground.
         communities: `auto`, `map-equation`, `infomap` or `louvain`.
-        contexts: whether a part may belong to several objects, see `fit_mixture`.
+        contexts: whether a part may belong to several objects, see `fit_mixture`; `auto` = from 10 photos an
+            object on.
         dimensions: of the reduced tokens.
         seed: of every random choice.
     """
@@ -65,7 +69,7 @@ class FitSettings:
     n_objects: int | None = None
     foreground: float | Literal["auto", "none"] = "auto"
     communities: str = "auto"
-    contexts: bool = True
+    contexts: bool | Literal["auto"] = "auto"
     dimensions: int = 50
     seed: int = 0
 
@@ -130,7 +134,7 @@ def fit_parts(store: FeatureStore, settings: FitSettings, *, track: Track = sile
     survey = steps.survey(model)
     found = find_objects(survey.folds, engine=engine, n_objects=settings.n_objects, seed=settings.seed)
     fit = Fit(model, foreground.cut, foreground.threshold, found, survey)
-    if settings.contexts and found.object_of_part.max() > 1:
+    if _wants_contexts(settings, len(steps.photos), int(found.object_of_part.max())):
         fit = _in_context(fit)
     return _in_order(fit)
 
@@ -221,6 +225,14 @@ def _decide_foreground(
 def _auto_parts(n_tokens: int) -> int:
     """The paper's 100 parts; sqrt(n / 2), the old rule of thumb, while that is fewer."""
     return max(2, min(_MOST_PARTS, round(math.sqrt(n_tokens / 2))))
+
+
+def _wants_contexts(settings: FitSettings, n_photos: int, n_objects: int) -> bool:
+    if n_objects < 2:
+        return False
+    if settings.contexts == "auto":
+        return n_photos >= _PHOTOS_PER_OBJECT * n_objects
+    return settings.contexts
 
 
 def _in_context(fit: Fit) -> Fit:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import yaml
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 #: Below the output folder, until the run is done.
 _FEATURES = ".features"
+_CONTEXTS: dict[str, bool | Literal["auto"]] = {"auto": "auto", "yes": True, "no": False}
 #: What a run writes below its output folder, and never reads as photos.
 _OUTPUTS = ("parts", "objects", "overlays", "segmenter", _FEATURES, STATE)
 
@@ -175,7 +176,7 @@ def _segmenter(config: FitConfig) -> Segmenter:
         n_objects=None if config.objects == "auto" else config.objects,
         foreground=config.foreground,
         communities=config.communities,
-        contexts=config.contexts,
+        contexts=_CONTEXTS[config.contexts],
         size=config.size,
         keep_aspect=config.keep_aspect,
         precision=config.precision,

@@ -62,7 +62,8 @@ class Segmenter:
             covers; `auto` = chosen from the photos; `none` = everything is foreground.
         communities: engine that joins parts to objects: `auto`, `map-equation`, `infomap` or
             `louvain`.
-        contexts: whether a part may belong to several objects, so that the parts around it in a photo decide.
+        contexts: whether a part may belong to several objects, so that the parts around it in a photo decide;
+            `auto` = from 10 photos an object on.
         size: side in pixels of the backbone's input.
         keep_aspect: keep the photos' aspect ratio instead of squeezing them into a square.
         precision: number format of the backbone: `auto`, `fp32`, `bf16` or `fp16`.
@@ -93,7 +94,7 @@ class Segmenter:
         n_objects: int | None = None,
         foreground: float | Literal["auto", "none"] = "auto",
         communities: str = "auto",
-        contexts: bool = True,
+        contexts: bool | Literal["auto"] = "auto",
         size: int = 448,
         keep_aspect: bool = False,
         precision: str = "auto",
