@@ -75,7 +75,7 @@ class LabelMaps(Sequence[LabelMap]):
     def __len__(self) -> int:
         return len(self.labelled.pairs)
 
-    def __getitem__(self, index: int) -> LabelMap:  # type: ignore[override]
+    def __getitem__(self, index: int) -> LabelMap:  # type: ignore[override]  # no slices
         """The map of one photo.
 
         Raises:
