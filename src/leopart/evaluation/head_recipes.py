@@ -188,8 +188,8 @@ _OURS = {
         batch_size=4,
         augment=False,
         width=128,
-        about="Hundreds to thousands of photos of your own, features computed once. The batch was chosen on two "
-        "halves of MSRC-21, by the one that was not learned from.",
+        about="Hundreds to thousands of photos of your own, features computed once. The batch was chosen on "
+        "two halves of MSRC-21, by the one that was not learned from.",
     ),
 }
 
