@@ -1,9 +1,9 @@
-"""The linear head against scikit-learn: `python -m benchmarks.linear_head DATA [--store FOLDER] [--fcn]`.
+"""The linear head against scikit-learn: `python -m benchmarks.linear_head DATA [--lists TRAIN TEST] [--fcn]`.
 
-DATA is a labelled folder, such as `msrc21`. Its photos are split into two halves that share out every class
-alike; a head is trained on one by the settings `small`, and so is scikit-learn's LogisticRegression on the
-same features (token by token, each with the label in its middle, to convergence). Both are scored on the
-other half at 100 x 100, logits enlarged bilinearly. Prints both.
+DATA is a labelled folder, such as `msrc21`. Its photos are split by two text files of names, or into two
+halves that share out every class alike; a head is trained on one by the settings `small`, and so is
+scikit-learn's LogisticRegression on the same features (token by token, each with the label in its middle, to
+convergence). Both are scored on the other half at 100 x 100, logits enlarged bilinearly. Prints both.
 
 `run` is for `python -m benchmarks`: a step of training in our order and in the paper's.
 """
@@ -61,12 +61,15 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--ignore", nargs="*", default=["horse", "mountain"])
     parser.add_argument("--store", type=Path, help="features of all photos, kept; made if need be")
+    parser.add_argument("--lists", nargs=2, type=Path, help="names of photos to learn from and to score on")
     parser.add_argument("--fcn", action="store_true", help="train an FCN, too")
     arguments = parser.parse_args()
     labelled = open_folder(arguments.data)
     labelled = labelled.without(set(arguments.ignore) & set(labelled.classes.values()))
     labels = np.stack(small_labels(labelled))
     halves = _halves(labels, len(labelled.classes))
+    if arguments.lists:
+        halves = tuple(_listed(labelled, file) for file in arguments.lists)
     print(f"{len(halves[0])} to learn from, {len(halves[1])} to score on, {len(labelled.classes)} classes")
     with contextlib.ExitStack() as stack:
         folder = arguments.store or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "features"
@@ -89,6 +92,12 @@ def _halves(labels: np.ndarray, classes: int) -> tuple[list[int], list[int]]:
         held[side] += share[photo]
         halves[side].append(photo)
     return sorted(halves[0]), sorted(halves[1])
+
+
+def _listed(labelled: LabelledPhotos, file: Path) -> list[int]:
+    """Indices of the photos that a text file names, a stem a line."""
+    index_of = {Path(photo.name).stem: index for index, (photo, _) in enumerate(labelled.pairs)}
+    return [index_of[stem] for stem in file.read_text(encoding="utf-8").split()]
 
 
 def _features(labelled: LabelledPhotos, folder: Path) -> FeatureStore:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,3 +167,15 @@ def labelled(tmp_path_factory, draw) -> Path:
 @pytest.fixture(scope="session")
 def small(tiny_weights: Path) -> tuple[str, ...]:
     return ("--backbone", str(tiny_weights), "--size", "64", "--device", "cpu", "--precision", "fp32")
+
+
+@pytest.fixture
+def evaluate(run, labelled: Path, small, tmp_path: Path):
+    """Run a task of `leopart evaluate` on `labelled`; what it answered and what it wrote."""
+
+    def go(task: str, *words: object, name: str = "scores"):
+        out = tmp_path / "results" / f"{name}.json"
+        ran = run("evaluate", task, "--data", f"folder:{labelled}", "--out", out, *small, *words)
+        return ran, json.loads(out.read_text()) if out.exists() else None
+
+    return go

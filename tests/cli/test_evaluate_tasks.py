@@ -37,18 +37,6 @@ from small_sets import coco, voc
 CLASSES = 3
 
 
-@pytest.fixture
-def evaluate(run, labelled: Path, small, tmp_path: Path):
-    """Run a task; what it answered and what it wrote."""
-
-    def go(task: str, *words: object, name: str = "scores"):
-        out = tmp_path / "results" / f"{name}.json"
-        ran = run("evaluate", task, "--data", f"folder:{labelled}", "--out", out, *small, *words)
-        return ran, json.loads(out.read_text()) if out.exists() else None
-
-    return go
-
-
 def features(backbone: Backbone, folder: Path, stems: tuple[int, ...], size: int = 64):
     """Tokens [h, w, D] and attention [heads, h, w] of each photo."""
     extractor = Extractor(backbone, Preprocessing(size), precision="fp32")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 
 import numpy as np
@@ -28,18 +27,6 @@ from leopart.models.backbone import Backbone, build_backbone, load_backbone
 
 CLASSES = 3
 needs_optuna = pytest.mark.skipif(importlib.util.find_spec("optuna") is None, reason="Optuna is an extra")
-
-
-@pytest.fixture
-def evaluate(run, labelled: Path, small, tmp_path: Path):
-    """Run a task; what it answered and what it wrote."""
-
-    def go(task: str, *words: object, name: str = "scores"):
-        out = tmp_path / "results" / f"{name}.json"
-        ran = run("evaluate", task, "--data", f"folder:{labelled}", "--out", out, *small, *words)
-        return ran, json.loads(out.read_text()) if out.exists() else None
-
-    return go
 
 
 @pytest.fixture(scope="session")
