@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -233,6 +234,14 @@ def test_another_block_is_taken_on_demand_and_is_part_of_the_recipe(tiny_backbon
     assert first.recipe.preprocessing == {"size": 32, "keep_aspect": False, "block": 0}
     with pytest.raises(LeopartError, match="has blocks 0 to 1, not 2"):
         Extractor(tiny_backbone, Preprocessing(32), block=2).forward([image])
+
+
+def test_an_attention_backbone_with_other_patches_is_refused(tiny_backbone: Backbone):
+    other = copy.copy(tiny_backbone)
+    other.patch_size = 2 * tiny_backbone.patch_size
+
+    with pytest.raises(LeopartError, match="cannot look for tiny_random: their patches have"):
+        Extractor(tiny_backbone, Preprocessing(), attention_of=other)
 
 
 def test_bfloat16_is_close_and_is_part_of_the_recipe(tiny_backbone: Backbone):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import math
 import shutil
@@ -97,6 +98,44 @@ def test_fit_adapts_a_copy_and_the_segmenter_can_be_saved_moved_and_saved_again(
     for found in (loaded, Segmenter.load(tmp_path / "second", device="cpu")):
         assert np.array_equal(found.predict(photo).parts, masks.parts)
         assert found.backbone_.fingerprint == segmenter.backbone_.fingerprint
+
+
+@pytest.mark.usefixtures("short_adaptation")
+def test_the_attention_is_that_of_the_network_before_it_was_adapted(
+    tiny_backbone: Backbone, photo_folder: Path, tmp_path: Path
+):
+    photos = find_photos([photo_folder])
+    segmenter = make(tiny_backbone, adapt=1).fit(photo_folder)
+    store, _ = segmenter.extract(photos, tmp_path / "both")
+    start, _ = make(tiny_backbone).extract(photos, tmp_path / "start")
+    own, _ = segmenter.extractor.extract(photos, tmp_path / "own")
+
+    assert np.array_equal(store.attention, start.attention)
+    assert np.array_equal(store.tokens, own.tokens)
+    assert not np.array_equal(own.attention, start.attention)
+    with pytest.raises(LeopartError, match="preprocessing differ"):  # kept features are not mixed up
+        segmenter.extractor.extract(photos, tmp_path / "both")
+
+
+def test_the_attention_can_be_another_networks_whose_labels_are_told(
+    tiny_backbone: Backbone, photo_folder: Path, tmp_path: Path
+):
+    photos, other = find_photos([photo_folder]), copy.deepcopy(tiny_backbone)
+    with torch.no_grad():
+        next(other.parameters()).add_(0.5)
+    other.fingerprint, other.spec = "f" * 64, replace(other.spec, labels="classes of somewhere")
+    segmenter = make(tiny_backbone, attention_backbone=other)
+    store, _ = segmenter.extract(photos, tmp_path / "both")
+    looked, _ = make(other).extract(photos, tmp_path / "other")
+
+    assert np.array_equal(store.attention, looked.attention)
+    assert not np.array_equal(store.tokens, looked.tokens)
+    assert segmenter.labels_ == "classes of somewhere"
+    segmenter.fit_features(store).save(tmp_path / "segmenter")
+    assert (
+        Segmenter.load(tmp_path / "segmenter", device="cpu", backbone=tiny_backbone).labels_
+        == segmenter.labels_
+    )
 
 
 @pytest.mark.usefixtures("short_adaptation")

@@ -50,6 +50,9 @@ class FitConfig(RunConfig):
 
     backbone: str = "imgfocus_vits14"
     """Pretrained network that looks at the photos: a name from `leopart weights list`, or a file."""
+    attention_backbone: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
+    """Network whose attention tells foreground; by default that of --backbone, before it is adapted. For a
+    network that Leopart has trained, give its start: training on parts spoils the attention."""
     adapt: Annotated[bool | float | Auto, tyro.conf.arg(metavar="[MINUTES]")] = False
     """First fine-tune the network on these very photos, without labels, for at most so many minutes; without
     a number, 10 on the CPU and 5 on CUDA. auto does so from 50 photos on. Off by default: clusters get much

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from leopart.data.images import load_photo, photo_size, resize, target_size
 from leopart.data.photos import Photo
-from leopart.errors import PhotoError
+from leopart.errors import LeopartError, PhotoError
 from leopart.features.store import Entry, FeatureStore, Recipe, StoreMismatchError
 from leopart.models.backbone import Backbone
 from leopart.parallel import ordered_map, workers
@@ -68,6 +68,11 @@ class Extractor:
         batch_size: photos in a forward pass; None for a good one.
         block: whose tokens, 0-based; None takes the backbone's own choice. One that is not there is refused
             with the first photo.
+        attention_of: backbone whose attention is taken, on the same device and with equal patches; None =
+            the one whose tokens are taken. Fine-tuning on parts spoils the attention for telling foreground.
+
+    Raises:
+        LeopartError: the patches of the two backbones differ.
     """
 
     def __init__(
@@ -78,9 +83,14 @@ class Extractor:
         precision: str = "auto",
         batch_size: int | None = None,
         block: int | None = None,
+        attention_of: Backbone | None = None,
     ) -> None:
         self.backbone, self.preprocessing = backbone, preprocessing
-        self.block = block
+        self.block, self.attention_of = block, attention_of
+        if attention_of is not None and attention_of.patch_size != backbone.patch_size:
+            sizes = f"{attention_of.patch_size} and {backbone.patch_size} pixels"
+            message = f"{attention_of.name} cannot look for {backbone.name}: their patches have {sizes}"
+            raise LeopartError(f"{message}; choose an attention backbone with equal ones")
         self.device = next(backbone.parameters()).device
         self.precision = fast_precision(self.device) if precision == "auto" else precision
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 32)
@@ -89,13 +99,15 @@ class Extractor:
     def recipe(self) -> Recipe:
         """What a feature store made by this extractor remembers of it."""
         backbone = self.backbone
-        block = {} if self.block is None else {"block": self.block}
+        other: dict[str, int | str] = {} if self.block is None else {"block": self.block}
+        if self.attention_of is not None:
+            other["attention of"] = self.attention_of.fingerprint
         return Recipe(
             backbone=backbone.name,
             fingerprint=backbone.fingerprint,
             dim=backbone.dim,
-            heads=backbone.heads,
-            preprocessing=asdict(self.preprocessing) | block,
+            heads=(self.attention_of or backbone).heads,
+            preprocessing=asdict(self.preprocessing) | other,
             precision=self.precision,
         )
 
@@ -122,8 +134,9 @@ class Extractor:
         batch = torch.from_numpy(np.stack(padded)).to(self.device).permute(0, 3, 1, 2)
         with self._autocast():
             features = self.backbone(batch, self.block)
+            looks = features if self.attention_of is None else self.attention_of(batch)
         tokens = features.tokens.half().cpu().numpy()
-        attention = features.attention.float().cpu().numpy()
+        attention = looks.attention.float().cpu().numpy()
         return list(zip(tokens, attention, strict=True))[: len(images)]
 
     def stream(

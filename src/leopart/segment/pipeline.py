@@ -95,7 +95,7 @@ def segment_photos(
         results=_results(segmenter, adapted),
         settings=settings_of(config),
         seconds=watch.seconds,
-        labels=segmenter.extractor.backbone.spec.labels,
+        labels=segmenter.labels_,
     )
     with watch.stage("report"):
         report = fit_report(title, summary, fit, written, patches, credits, adapted)
@@ -142,7 +142,7 @@ def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
         results={"backbone": segmenter.extractor.backbone.name, "precision": segmenter.extractor.precision},
         settings=settings_of(config),
         seconds=watch.seconds,
-        labels=segmenter.extractor.backbone.spec.labels,
+        labels=segmenter.labels_,
     )
     summary.write(config.out / "summary.json")
     return summary
@@ -172,6 +172,7 @@ def _write_settings(config: SegmentConfig | PredictConfig) -> None:
 def _segmenter(config: FitConfig) -> Segmenter:
     return Segmenter(
         config.backbone,
+        attention_backbone=config.attention_backbone,
         n_parts=None if config.parts == "auto" else config.parts,
         n_objects=None if config.objects == "auto" else config.objects,
         foreground=config.foreground,
@@ -220,7 +221,7 @@ def _extract(
     """Features of all photos, going on with what an interrupted run left."""
     kept = config.features is not None
     folder = config.features or config.out / _FEATURES
-    store, failures = segmenter.extractor.extract(photos, folder, replace=not kept, track=track)
+    store, failures = segmenter.extract(photos, folder, replace=not kept, track=track)
     _require_some(photos, failures)
     return store, failures
 

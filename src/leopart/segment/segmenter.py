@@ -54,6 +54,9 @@ class Segmenter:
 
     Args:
         backbone: name, path, or a loaded `Backbone`; see `leopart weights list`.
+        attention_backbone: whose attention tells foreground while fitting: name, path, or a loaded one; None
+            = that of `backbone` before it is adapted. Fine-tuning spoils it, so for a backbone that Leopart
+            has trained, its start is right.
         adapt: minutes for which `fit` first fine-tunes a copy of the backbone on the photos, without labels;
             None = not at all.
         n_parts: number of parts; None = chosen from the photos, at most the paper's 100.
@@ -76,6 +79,8 @@ class Segmenter:
         fit_: what it was decided on (`Fit`), after `fit`.
         failures_: photos that could not be read, and why, after `fit`.
         extractor_: the backbone at its settings, after `fit`, `extractor` or `load`.
+        labels_: labels that the backbone, and the one whose attention was taken, learned from; `none` for
+            none.
         backbone_: the adapted backbone, after `fit` with `adapt`, or `load` of what that has saved; `save`
             keeps it inside.
     """
@@ -84,11 +89,13 @@ class Segmenter:
     fit_: Fit
     failures_: list[Failure]
     backbone_: Backbone
+    labels_: str
 
     def __init__(  # noqa: PLR0913 - options, by name
         self,
         backbone: PathLike | Backbone = DEFAULT_BACKBONE,
         *,
+        attention_backbone: PathLike | Backbone | None = None,
         adapt: float | None = None,
         n_parts: int | None = None,
         n_objects: int | None = None,
@@ -102,7 +109,7 @@ class Segmenter:
         device: str = "auto",
         seed: int = 0,
     ) -> None:
-        self.backbone, self.adapt = backbone, adapt
+        self.backbone, self.attention_backbone, self.adapt = backbone, attention_backbone, adapt
         self.preprocessing = Preprocessing(size, keep_aspect)
         self.settings = FitSettings(n_parts, n_objects, foreground, communities, contexts, seed=seed)
         self.precision, self.batch_size, self.device = precision, batch_size, device
@@ -111,15 +118,41 @@ class Segmenter:
     def extractor(self) -> Extractor:
         """The backbone, loaded when first asked for, with its preprocessing."""
         if not hasattr(self, "extractor_"):
-            backbone = getattr(self, "backbone_", self.backbone)
-            if not isinstance(backbone, Backbone):
-                backbone = load_backbone(backbone, device=pick_device(self.device))
-            elif self.device != "auto":
-                backbone = backbone.to(pick_device(self.device))
-            self.extractor_ = Extractor(
-                backbone, self.preprocessing, precision=self.precision, batch_size=self.batch_size
-            )
+            self.extractor_ = self._extractor(self._loaded(getattr(self, "backbone_", self.backbone)))
         return self.extractor_
+
+    def extract(
+        self, photos: Sequence[Photo], folder: Path, *, replace: bool = False, track: Track = silent
+    ) -> tuple[FeatureStore, list[Failure]]:
+        """Features to fit on, see `Extractor.extract`; the attention is the `attention_backbone`'s.
+
+        Raises:
+            LeopartError: see there, or the two backbones do not go together.
+        """
+        backbone, looks = self.extractor.backbone, self.attention_backbone
+        if looks is None and hasattr(self, "backbone_"):
+            looks = self.backbone
+        if looks is not None:
+            looks = self._loaded(looks)
+        if looks is not None and looks.fingerprint == backbone.fingerprint:
+            looks = None
+        self.labels_ = _labels_of(backbone, looks)
+        extractor = self._extractor(backbone, looks)
+        return extractor.extract(photos, folder, replace=replace, track=track)
+
+    def _extractor(self, backbone: Backbone, attention_of: Backbone | None = None) -> Extractor:
+        return Extractor(
+            backbone,
+            self.preprocessing,
+            precision=self.precision,
+            batch_size=self.batch_size,
+            attention_of=attention_of,
+        )
+
+    def _loaded(self, backbone: PathLike | Backbone) -> Backbone:
+        if not isinstance(backbone, Backbone):
+            return load_backbone(backbone, device=pick_device(self.device))
+        return backbone if self.device == "auto" else backbone.to(pick_device(self.device))
 
     def fit(self, photos: PathLike | Sequence[PathLike], *, track: Track = silent) -> Self:
         """Learn parts and objects from a folder, files, or several of them.
@@ -134,7 +167,7 @@ class Segmenter:
             found = find_photos([Path(item) for item in inputs])
             if self.adapt is not None:
                 self.adapt_to(found, Path(folder) / "adaptation", minutes=self.adapt)
-            store, self.failures_ = self.extractor.extract(found, Path(folder) / "features", track=track)
+            store, self.failures_ = self.extract(found, Path(folder) / "features", track=track)
             try:
                 self.fit_features(store, track=track)
             finally:
@@ -182,7 +215,7 @@ class Segmenter:
         return adapted
 
     def fit_features(self, store: FeatureStore, *, track: Track = silent) -> Self:
-        """Learn parts and objects from features that this segmenter's `extractor` has stored."""
+        """Learn parts and objects from features that this segmenter's `extract` has stored."""
         self.fit_ = fit_parts(store, self.settings, track=track)
         self.model_ = self.fit_.model
         return self
@@ -224,7 +257,7 @@ class Segmenter:
             precision=extractor.precision,
             batch_size=extractor.batch_size,
             settings=self.settings,
-            labels=backbone.spec.labels,
+            labels=getattr(self, "labels_", backbone.spec.labels),
         )
         saved.write(Path(folder), model, card, backbone if inside else None)
 
@@ -270,7 +303,13 @@ class Segmenter:
             seed=chosen.seed,
         )
         saved.check_backbone(Path(folder), card, segmenter.extractor.backbone)
-        segmenter.model_ = model
+        segmenter.model_, segmenter.labels_ = model, card.labels
         if backbone is None and card.backbone == TUNED:
             segmenter.backbone_ = segmenter.extractor.backbone
         return segmenter
+
+
+def _labels_of(backbone: Backbone, attention_of: Backbone | None) -> str:
+    """Labels that one of them, or both, learned from."""
+    every = [backbone.spec.labels] + ([] if attention_of is None else [attention_of.spec.labels])
+    return "; ".join(dict.fromkeys(labels for labels in every if labels != "none")) or "none"
