@@ -51,7 +51,7 @@ def _measure(data: Path, masks: str) -> dict[str, Any]:
         "data": data.name,
         "masks": masks,
         "labels used": "none for the masks; all for these scores",
-        "commit": _commit(),
+        "commit": commit(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, no GPU used",
         "seed": summary["settings"]["seed"],
         "images": scores.images,
@@ -69,7 +69,7 @@ def _measure(data: Path, masks: str) -> dict[str, Any]:
     }
 
 
-def _commit() -> str:
+def commit() -> str:
     command = ["git", "-C", str(_RESULTS.parent), "describe", "--always", "--dirty"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 

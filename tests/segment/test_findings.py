@@ -80,6 +80,7 @@ def test_results_say_what_was_chosen_and_from_what(fit):
         "object of part": {"1": 1, "2": 1, "3": 2, "4": 2, "5": 0},
         "edges": [[1, 2, 0.5124], [3, 4, 0.25]],
         "foreground curve": [[0.9, 0.2], [0.4, 0.6124], [0.1, 0.5]],
+        "objects criterion": "stability",
         "objects curve": [[0.5, 2.375, 0.7504], [1.0, 3.5, 0.6]],
     }
 
@@ -221,7 +222,7 @@ def test_the_gallery_shows_the_best_patches_first_and_leaves_out_photos_that_van
 
 
 def test_every_automatic_choice_has_its_curve_with_the_chosen_point_on_it(fit, summary):
-    foreground, objects = fit_report("Title", summary, fit, WRITTEN, {}, []).curves
+    foreground, objects, knob = fit_report("Title", summary, fit, WRITTEN, {}, []).curves
 
     assert (list(foreground.x), foreground.chosen) == ([0.9, 0.4, 0.1], 0.4)
     assert (list(objects.x), list(objects.y), objects.chosen) == ([2.375, 3.5], [0.75041, 0.6], 2.375)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,10 @@ class Communities:
         edges: the graph, (a, b, weight) rows, [E, 3].
         engine: what found them, `map-equation`, `infomap` or `louvain`.
         fineness: the engine's knob at the chosen point; None when the number was given.
-        curve: per candidate (fineness, mean number of objects, stability in [-1, 1]); empty when the number
-            was given.
+        curve: per candidate (fineness, mean number of objects, how good it is); empty when the number was
+            given.
+        criterion: what is good: `stability` in [-1, 1], or `prediction` in nats, see
+            `prediction.Prediction`.
     """
 
     object_of_part: NDArray[np.int64]
@@ -33,6 +36,7 @@ class Communities:
     engine: str
     fineness: float | None
     curve: tuple[tuple[float, float, float], ...] = ()
+    criterion: Literal["stability", "prediction"] = "stability"
 
     def reordered(self, order: NDArray[np.int64], objects: NDArray[np.int64]) -> Communities:
         """The same with part `order[i]` called i, and with `objects` [K] (old part numbers) as object ids."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import IGNORE, read_index_mask
@@ -14,6 +16,9 @@ from leopart.errors import LeopartError
 from leopart.evaluation.confusion import Confusion
 from leopart.evaluation.jaccard import foreground_jaccard
 from leopart.evaluation.matching import Matching, hungarian
+
+Maps = tuple[NDArray[np.uint8], NDArray[np.integer]]
+"""Labels and found ids of one photo."""
 
 
 @dataclass(frozen=True)
@@ -54,22 +59,40 @@ def score_masks(masks: Path, labelled: LabelledPhotos) -> MaskScores:
     """
     stems = output_stems([photo for photo, _ in labelled.pairs])
     pairs = [(masks / f"{stem}.png", pair) for stem, pair in zip(stems, labelled.pairs, strict=True)]
-    clusters = 1 + max(int(read_index_mask(found).max()) for found, _ in pairs)
-    confusion = Confusion(len(labelled.classes), clusters, IGNORE)
-    background = labelled.background
-    jaccard, truth = [], []
-    for found, pair in pairs:
-        ids, labels = read_index_mask(found), labelled.rows(labelled.read_mask(*pair))
-        if ids.shape != labels.shape:
-            raise LeopartError(f"{found} has another size than the labels {pair[1]}: segment the same photos")
+
+    def maps() -> Iterator[Maps]:
+        for found, pair in pairs:
+            ids, labels = read_index_mask(found), labelled.rows(labelled.read_mask(*pair))
+            if ids.shape != labels.shape:
+                message = f"{found} has another size than the labels {pair[1]}: segment the same photos"
+                raise LeopartError(message)
+            yield labels, ids
+
+    return score_maps(maps(), len(labelled.classes), labelled.background)
+
+
+def score_maps(maps: Iterable[Maps], classes: int, background: int | None) -> MaskScores:
+    """The same for label maps and found ids that are in memory, at any size; one pair is held at a time.
+
+    Args:
+        maps: rows of the classes [H, W], 255 = no label, and ids [H, W], 0 = background; at least one pair.
+        classes: number of rows.
+        background: row of the background class; None where there is none.
+    """
+    empty = IGNORE if background is None else background
+    matrix, jaccard, truth = np.zeros((classes, 1), np.int64), [], []
+    for labels, ids in maps:
+        confusion = Confusion(classes, max(int(ids.max()) + 1, matrix.shape[1]), IGNORE)
         confusion.update(labels, ids)
-        empty = IGNORE if background is None else background
+        wider = confusion.matrix.copy()
+        wider[:, : matrix.shape[1]] += matrix
+        matrix = wider
         jaccard.append(foreground_jaccard(labels, ids, background=empty))
         truth.append(float((labels != empty).mean()))
     return MaskScores(
-        images=len(pairs),
-        clusters=clusters,
-        matching=hungarian(confusion.matrix, background),
+        images=len(jaccard),
+        clusters=matrix.shape[1],
+        matching=hungarian(matrix, background),
         jaccard=float(np.mean(jaccard)),
         foreground_truth=float(np.mean(truth)),
     )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leopart.clustering.contexts import Membership
+from leopart.clustering.stability import Communities
 from leopart.run_record import versions
 from leopart.segment.fitting import Fit
 from leopart.segment.outputs import Written
@@ -42,6 +43,7 @@ def fit_results(fit: Fit) -> dict[str, Any]:
     if fit.membership is not None:
         results["shared parts"] = shared_parts(fit.membership)
     if found.curve:
+        results["objects criterion"] = found.criterion
         results["objects curve"] = [[round(value, 4) for value in point] for point in found.curve]
     return results
 
@@ -186,18 +188,34 @@ def _curves(fit: Fit) -> list[Curve]:
             )
         )
     if fit.communities.curve:
-        counts = {fineness: count for fineness, count, _ in fit.communities.curve}
-        curves.append(
-            Curve(
-                "Number of objects",
-                "objects",
-                "stability",
-                [count for _, count, _ in fit.communities.curve],
-                [stability for _, _, stability in fit.communities.curve],
-                counts.get(fit.communities.fineness or 0),
-                "Each point is a fineness of the communities; stability is how alike the objects come "
-                "out when other photos are drawn (adjusted Rand index). The coarsest of the most stable ones "
-                "is taken.",
-            )
-        )
+        curves.extend(_objects_curves(fit.communities))
     return curves
+
+
+def _objects_curves(found: Communities) -> list[Curve]:
+    """How good each candidate was, by the number of objects and by what the engine was told."""
+    good, caption = _GOOD[found.criterion]
+    scores = [score for _, _, score in found.curve]
+    counts = {fineness: count for fineness, count, _ in found.curve}
+    fineness = found.fineness or 0
+    knob, values = "resolution", list(counts)
+    if found.engine != "louvain":
+        knob, values = "Markov time", [1 / value for value in counts]
+    chosen = values[list(counts).index(fineness)] if fineness in counts else None
+    same = f"The same candidates by the {knob} of the communities, which decides how many objects there are."
+    objects = Curve(
+        "Number of objects", "objects", good, list(counts.values()), scores, counts.get(fineness), caption
+    )
+    return [objects, Curve(knob[0].upper() + knob[1:], knob, good, values, scores, chosen, same)]
+
+
+_STABLE = """Each point is a fineness of the communities; stability is how alike the objects come out when
+other photos are drawn (adjusted Rand index). The coarsest of the most stable ones is taken."""
+_FORETELLS = """Each point is a fineness of the communities; prediction is how well the objects in one half of
+a photo foretell the parts in its other half (log-probability of a part in nats, in photos that nothing was
+learned from). The coarsest of those that foretell best is taken."""
+#: What the curve of the number of objects shows, and how to read it, by what decided.
+_GOOD = {
+    "stability": ("stability", " ".join(_STABLE.split())),
+    "prediction": ("prediction", " ".join(_FORETELLS.split())),
+}

@@ -23,6 +23,7 @@ from leopart.clustering.communities import engine_name
 from leopart.clustering.contexts import Membership, fit_mixture, membership
 from leopart.clustering.foreground import ClusterCounts, ForegroundCut, agreeing_cut
 from leopart.clustering.kmeans import KMeans, kmeans
+from leopart.clustering.prediction import best_prediction, predictions
 from leopart.clustering.stability import Communities, find_objects
 from leopart.errors import LeopartError
 from leopart.features.reduce import Reduction, fit_reduction
@@ -133,10 +134,11 @@ def fit_parts(store: FeatureStore, settings: FitSettings, *, track: Track = sile
     )
     survey = steps.survey(model)
     found = find_objects(survey.folds, engine=engine, n_objects=settings.n_objects, seed=settings.seed)
+    wanted = _wants_contexts(settings, len(steps.photos), int(found.object_of_part.max()))
+    if wanted and settings.n_objects is None:
+        found = _predictive(found, survey, settings)
     fit = Fit(model, foreground.cut, foreground.threshold, found, survey)
-    if _wants_contexts(settings, len(steps.photos), int(found.object_of_part.max())):
-        fit = _in_context(fit)
-    return _in_order(fit)
+    return _in_order(_in_context(fit) if wanted else fit)
 
 
 @dataclass(frozen=True)
@@ -233,6 +235,23 @@ def _wants_contexts(settings: FitSettings, n_photos: int, n_objects: int) -> boo
     if settings.contexts == "auto":
         return n_photos >= _PHOTOS_PER_OBJECT * n_objects
     return settings.contexts
+
+
+def _predictive(found: Communities, survey: PartSurvey, settings: FitSettings) -> Communities:
+    """As many objects as foretell best what photos show; as they are where no photo can tell."""
+    halves = survey.halves
+    most = len(halves) // _PHOTOS_PER_OBJECT if settings.contexts == "auto" else survey.n_parts
+    candidates = predictions(found.edges, halves, engine=found.engine, most_objects=most, seed=settings.seed)
+    if not candidates:
+        return found
+    best = best_prediction(candidates)
+    return replace(
+        found,
+        object_of_part=best.object_of_part,
+        fineness=best.fineness,
+        curve=tuple((one.fineness, float(one.n_objects), one.score) for one in candidates),
+        criterion="prediction",
+    )
 
 
 def _in_context(fit: Fit) -> Fit:

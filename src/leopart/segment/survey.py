@@ -44,6 +44,7 @@ class PartSurvey:
         photos: number of photos that show each part, [K] int64.
         cells: grid cells seen, background included.
         counts: grid cells of each part in each photo that was added, [N, K] int32.
+        halves: the same of its left and its right half, [N, 2, K] int32.
         folds: co-occurrence of the parts in disjoint groups of photos.
         patches: up to `patches_per_part` best patches of each part, at most one a photo.
     """
@@ -60,12 +61,17 @@ class PartSurvey:
         self.pixels, self.photos = np.zeros((2, self.n_parts), np.int64)
         self.folds = [Cooccurrence(self.n_parts) for _ in range(FOLDS)]
         self.patches = [[] for _ in range(self.n_parts)]
-        self._counts: list[NDArray[np.int32]] = []
+        self._halves: list[NDArray[np.int32]] = []
+
+    @property
+    def halves(self) -> NDArray[np.int32]:
+        """See the class."""
+        return np.array(self._halves, np.int32).reshape(-1, 2, self.n_parts)
 
     @property
     def counts(self) -> NDArray[np.int32]:
         """See the class."""
-        return np.array(self._counts, np.int32).reshape(-1, self.n_parts)
+        return self.halves.sum(1, dtype=np.int32)
 
     def add(self, photo: int, fold: int, ids: NDArray[np.integer], scores: NDArray[np.floating]) -> None:
         """Count one photo.
@@ -76,8 +82,13 @@ class PartSurvey:
             ids: parts 0..K-1 of its grid cells, -1 = background, [h, w].
             scores: how near each cell is to its part's centroid, [h, w]; background is not looked at.
         """
-        counts = np.bincount(ids[ids >= 0], minlength=self.n_parts)
-        self._counts.append(counts.astype(np.int32))
+        middle = ids.shape[1] // 2
+        halves = [
+            np.bincount(half[half >= 0], minlength=self.n_parts)
+            for half in (ids[:, :middle], ids[:, middle:])
+        ]
+        self._halves.append(np.array(halves, np.int32))
+        counts = halves[0] + halves[1]
         self.pixels += counts
         self.photos += counts > 0
         self.cells += ids.size
@@ -97,7 +108,7 @@ class PartSurvey:
         copy = PartSurvey(self.n_parts, self.patches_per_part)
         copy.pixels, copy.photos, copy.cells = self.pixels[order], self.photos[order], self.cells
         copy.patches = [self.patches[part] for part in order]
-        copy._counts = [counts[order] for counts in self._counts]
+        copy._halves = [halves[:, order] for halves in self._halves]
         return copy
 
     def _keep(self, part: int, patch: Patch) -> None:

@@ -1,0 +1,176 @@
+"""Segmentation without labels, step by step: `python -m benchmarks.unsupervised DATA/msrc21 --masks voclike`.
+
+What every step is worth, over several seeds, with the settings that `leopart segment` finds from the photos:
+as many clusters of all tokens as classes; of the foreground's (CBFE); communities of parts (CD); a part's
+object by its context; refined at photo resolution. Labels only score. Writes FILE (`--out`), and with
+`--pictures` the masks of 24 photos, chosen by a seed, at each step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.baseline import commit
+from leopart import Segmenter
+from leopart.data.datasets.folder import open_folder
+from leopart.data.labelled import LabelledPhotos
+from leopart.data.photos import Photo
+from leopart.drawing import palette
+from leopart.evaluation.unsupervised import MaskScores, score_maps
+from leopart.features.store import FeatureStore
+from leopart.segment.segmenter import Segmentation
+
+_SIDE, _COLUMNS = 176, 2
+_WHITE = np.uint8(255)
+Ids = NDArray[np.int32]
+Step = Callable[[int, Photo], Ids]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--masks", default="masks")
+    parser.add_argument("--backbone", default="imgfocus_vits14")
+    parser.add_argument("--attention-backbone")
+    parser.add_argument("--features", type=Path, help="keep features here")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--pictures", type=Path, help="PNG of 24 photos at each step, of seed 0")
+    parser.add_argument("--photos", action="store_true", help="show the photos too: not for publishing")
+    arguments = parser.parse_args()
+    labelled = open_folder(arguments.data, arguments.masks)
+    photos = [photo for photo, _ in labelled.pairs]
+    with tempfile.TemporaryDirectory() as folder:
+        first = _segmenter(arguments)
+        store, _ = first.extract(photos, arguments.features or Path(folder))
+        rows: dict[str, list[MaskScores]] = {}
+        for seed in range(arguments.seeds):
+            steps = dict(_steps(arguments, store, len(labelled.classes), seed))
+            for name, step in steps.items():
+                rows.setdefault(name, []).append(_score(step, labelled))
+                print(seed, name, _percent(rows[name][-1]), flush=True)
+            if seed == 0 and arguments.pictures:
+                _draw(arguments.pictures, steps, labelled, arguments.photos)
+        _write(arguments, labelled, rows, first.labels_)
+        store.close()
+
+
+def _segmenter(arguments: argparse.Namespace, **settings: Any) -> Segmenter:
+    return Segmenter(arguments.backbone, attention_backbone=arguments.attention_backbone, **settings)
+
+
+def _steps(
+    arguments: argparse.Namespace, store: FeatureStore, classes: int, seed: int
+) -> Iterator[tuple[str, Step]]:
+    """Name and masks of each step, fitted on the same features."""
+
+    def step(take: Callable[[Segmentation], Ids], **settings: Any) -> Step:
+        segmenter = _segmenter(arguments, seed=seed, **settings).fit_features(store)
+
+        def ids_of(index: int, photo: Photo) -> Ids:
+            return take(segmenter.masks_of(photo.path, store.tokens_of(index)))
+
+        return ids_of
+
+    yield "all tokens", step(lambda found: found.parts, n_parts=classes, foreground="none")
+    yield "+ CBFE", step(lambda found: found.parts, n_parts=classes - 1)
+    yield "+ CD", step(lambda found: found.objects, contexts=False)
+    yield "+ contexts", step(lambda found: found.objects)
+    yield "+ refine", step(lambda found: found.objects, refine=True)
+
+
+def _score(step: Step, labelled: LabelledPhotos) -> MaskScores:
+    maps = (
+        (labelled.rows(labelled.read_mask(*pair)), step(index, pair[0]))
+        for index, pair in enumerate(labelled.pairs)
+    )
+    return score_maps(maps, len(labelled.classes), labelled.background)
+
+
+def _write(
+    arguments: argparse.Namespace, labelled: LabelledPhotos, rows: dict[str, list[MaskScores]], labels: str
+) -> None:
+    content = {
+        "command": f"python -m benchmarks.unsupervised DATA/{arguments.data.name} --masks {arguments.masks}",
+        "backbone": Path(arguments.backbone).name,
+        "attention": Path(arguments.attention_backbone or arguments.backbone).name,
+        "labels used": f"{labels} for the masks; all for these scores",
+        "commit": commit(),
+        "photos": len(labelled.pairs),
+        "classes": len(labelled.classes),
+        "seeds": arguments.seeds,
+        "rows": {name: _row(scores) for name, scores in rows.items()},
+    }
+    arguments.out.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _row(scores: list[MaskScores]) -> dict[str, Any]:
+    miou, jaccard = (
+        [round(value, 4) for value in values] for values in zip(*map(_both, scores), strict=True)
+    )
+    return {
+        "ids": [one.clusters - 1 for one in scores],
+        "hungarian miou": miou,
+        "foreground jaccard": jaccard,
+    }
+
+
+def _both(scores: MaskScores) -> tuple[float, float]:
+    return scores.matching.miou, scores.jaccard
+
+
+def _percent(scores: MaskScores) -> str:
+    miou, jaccard = _both(scores)
+    return f"{scores.clusters - 1} ids, Hungarian mIoU {100 * miou:.1f}, Jaccard {100 * jaccard:.1f}"
+
+
+def _draw(path: Path, steps: dict[str, Step], labelled: LabelledPhotos, with_photos: bool) -> None:
+    """Masks of 24 photos in two columns, a row of steps each; colours stand for ids."""
+    chosen = np.sort(np.random.default_rng(0).choice(len(labelled.pairs), 24, replace=False))
+    tables = palette.colours(256)
+    tiles = []
+    for index in chosen:
+        photo, mask = labelled.pairs[index]
+        row = [_tile(tables[step(int(index), photo)]) for step in steps.values()]
+        truth = labelled.rows(labelled.read_mask(photo, mask))
+        row.append(_tile(np.where(truth[..., None] == _WHITE, _WHITE, tables[truth])))
+        if with_photos:
+            row.insert(0, _tile(cv2.imread(str(photo.path))[..., ::-1]))
+        tiles.append(np.hstack(row))
+        print(photo.name, end=" ")
+    rows = [np.hstack(tiles[i : i + _COLUMNS]) for i in range(0, len(tiles), _COLUMNS)]
+    header = _header([*(["photo"] if with_photos else []), *steps, "labels"])
+    picture = np.vstack([np.hstack([header] * _COLUMNS), *rows])
+    cv2.imwrite(str(path), np.ascontiguousarray(picture[..., ::-1]))
+
+
+def _tile(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = picture.shape[:2]
+    scale = (_SIDE - 4) / max(height, width)
+    size = (round(width * scale), round(height * scale))
+    small = cv2.resize(np.ascontiguousarray(picture), size, interpolation=cv2.INTER_NEAREST)
+    tile = np.full((_SIDE * 3 // 4, _SIDE, 3), _WHITE)
+    small = small[: len(tile)]
+    tile[: small.shape[0], : small.shape[1]] = small
+    return tile
+
+
+def _header(names: list[str]) -> NDArray[np.uint8]:
+    line = np.full((24, _SIDE * len(names), 3), _WHITE)
+    for number, name in enumerate(names):
+        place = (number * _SIDE + 2, 17)
+        cv2.putText(line, name, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+    return line
+
+
+if __name__ == "__main__":
+    main()

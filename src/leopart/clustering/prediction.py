@@ -1,0 +1,141 @@
+"""How many objects, where parts have contexts: the number that foretells best what photos show.
+
+One half of a photo says which objects it shows, and these say which parts the other half shows. With too few
+objects, parts are foretold that do not go together; with too many, objects are learned from too few photos
+and the halves of one object are two. So the prediction has its best point in between, and no label is needed.
+
+Legend: D photos, K parts, M objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leopart.clustering.communities import detect_communities
+from leopart.clustering.contexts import ObjectMixture, Probabilities, fit_mixture
+
+#: 1 / Markov times to choose from: prediction can also judge communities finer than those of Markov time 1.
+CANDIDATES = (1 / 3, 1 / 2, 1 / 1.5, 1 / 1.25, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
+#: Louvain's resolution is another knob.
+LOUVAIN_CANDIDATES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+#: Groups of photos; each is foretold by what was learned from the others.
+_GROUPS = 5
+#: Steps of EM while comparing: far enough for it, and the last decimals cost the most.
+_STEPS = 50
+#: Share of the prediction that goes by how frequent parts are, so that none is impossible.
+_SURPRISE = 0.05
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Communities of a candidate, and how well they foretell.
+
+    Attributes:
+        fineness: of the engine, see `communities.FINENESS`.
+        object_of_part: [K] int64; 0 = none, 1..M.
+        score: mean over photos of the log-probability of a cell's part, in nats; nearer to 0 is better.
+        scores: of each photo, [D]; NaN where only one half shows a part.
+    """
+
+    fineness: float
+    object_of_part: NDArray[np.int64]
+    score: float
+    scores: NDArray[np.float64]
+
+    @property
+    def n_objects(self) -> int:
+        """M."""
+        return int(self.object_of_part.max(initial=0))
+
+
+def predictions(
+    edges: NDArray[np.float64],
+    halves: NDArray[np.integer],
+    *,
+    engine: str,
+    most_objects: int,
+    seed: int,
+) -> list[Prediction]:
+    """Every candidate of 2 to `most_objects` objects, coarse to fine; those of equal partitions once.
+
+    Args:
+        edges: of the co-occurrence graph, see `cooccurrence.edge_list`.
+        halves: cells of each part in the left and in the right half of each photo, [D, 2, K].
+        engine: `map-equation`, `infomap` or `louvain`.
+        most_objects: no candidate has more.
+        seed: of the engine, and of the groups of photos.
+    """
+    groups = np.random.default_rng(seed).permutation(len(halves)) % _GROUPS
+    found: list[Prediction] = []
+    for fineness in LOUVAIN_CANDIDATES if engine == "louvain" else CANDIDATES:
+        objects = detect_communities(
+            edges, halves.shape[2], engine=engine, fineness=fineness, keep_isolated=True, seed=seed
+        )
+        known = any(np.array_equal(objects, other.object_of_part) for other in found)
+        if 2 <= objects.max(initial=0) <= most_objects and not known:
+            scores = foretold(halves, objects, groups)
+            if not np.isnan(scores).all():
+                found.append(Prediction(fineness, objects, float(np.nanmean(scores)), scores))
+    return found
+
+
+def best_prediction(found: Sequence[Prediction]) -> Prediction:
+    """The coarsest that foretells no worse than the best by more than one standard error of the difference.
+
+    Raises:
+        ValueError: there is none.
+    """
+    best = max(found, key=lambda candidate: candidate.score)
+
+    def as_good(candidate: Prediction) -> bool:
+        difference = best.scores - candidate.scores
+        difference = difference[~np.isnan(difference)]
+        return float(difference.mean()) <= float(difference.std()) / len(difference) ** 0.5
+
+    return next(candidate for candidate in found if as_good(candidate))
+
+
+def foretold(
+    halves: NDArray[np.integer], object_of_part: NDArray[np.integer], groups: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """How well each half of a photo foretells the other, from objects learned from other groups of photos.
+
+    Naively, for each photo, with `m` = P(object | its left half) and P(part | object) of the other groups:
+
+        mean over the cells of the right half of  log(0.95 * sum over o of m[o] P(part | o) + 0.05 P(part))
+
+    and the same from right to left; the score is the mean of the two.
+
+    Args:
+        halves: cells of each part in the halves of each photo, [D, 2, K].
+        object_of_part: community of each part, [K]; 0 = none, 1..M.
+        groups: of each photo, [D] int.
+
+    Returns:
+        Nats, [D] <= 0; NaN where only one half shows a part.
+    """
+    scores = np.full(len(halves), np.nan)
+    both = (halves.sum(2) > 0).all(1)
+    for group in np.unique(groups):
+        others = halves[groups != group].sum(1)
+        here = (groups == group) & both
+        if not here.any() or not others.any():
+            continue
+        mixture = fit_mixture(others, object_of_part, steps=_STEPS)
+        frequent = (others.sum(0) + 1) / (others.sum() + others.shape[1])
+        left, right = halves[here, 0], halves[here, 1]
+        there = _log_likelihood(mixture, frequent, left, right)
+        scores[here] = (there + _log_likelihood(mixture, frequent, right, left)) / 2
+    return scores
+
+
+def _log_likelihood(
+    mixture: ObjectMixture, frequent: Probabilities, seen: NDArray[np.integer], hidden: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    parts = mixture.mixture(seen) @ mixture.parts_of_object
+    logs = np.log((1 - _SURPRISE) * parts + _SURPRISE * frequent)
+    return np.asarray((hidden * logs).sum(1) / hidden.sum(1))
