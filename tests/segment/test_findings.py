@@ -226,5 +226,16 @@ def test_every_automatic_choice_has_its_curve_with_the_chosen_point_on_it(fit, s
 
     assert (list(foreground.x), foreground.chosen) == ([0.9, 0.4, 0.1], 0.4)
     assert (list(objects.x), list(objects.y), objects.chosen) == ([2.375, 3.5], [0.75041, 0.6], 2.375)
+    assert knob.title == "Resolution"  # Louvain's
+    assert (list(knob.x), list(knob.y), knob.chosen) == ([0.5, 1.0], list(objects.y), 0.5)
     given = replace(fit, cut=None, communities=replace(fit.communities, curve=()))
     assert list(fit_report("Title", summary, given, WRITTEN, {}, []).curves) == []
+
+
+def test_the_curves_say_what_was_good(fit, summary):
+    curve = ((0.5, 3.0, -2.5), (1.0, 4.0, -2.1))
+    found = replace(fit.communities, engine="map-equation", fineness=1.0, curve=curve, criterion="prediction")
+    changed = replace(fit, communities=found)
+    _, objects, knob = fit_report("Title", summary, changed, WRITTEN, {}, []).curves
+    assert (objects.y_label, objects.chosen) == ("prediction", 4.0)
+    assert (knob.title, list(knob.x), knob.chosen) == ("Markov time", [2.0, 1.0], 1.0)

@@ -94,7 +94,7 @@ def best_prediction(found: Sequence[Prediction]) -> Prediction:
     def as_good(candidate: Prediction) -> bool:
         difference = best.scores - candidate.scores
         difference = difference[~np.isnan(difference)]
-        return float(difference.mean()) <= float(difference.std()) / len(difference) ** 0.5
+        return bool(difference.mean() <= difference.std() / len(difference) ** 0.5)
 
     return next(candidate for candidate in found if as_good(candidate))
 

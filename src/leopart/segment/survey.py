@@ -71,7 +71,7 @@ class PartSurvey:
     @property
     def counts(self) -> NDArray[np.int32]:
         """See the class."""
-        return self.halves.sum(1, dtype=np.int32)
+        return np.asarray(self.halves.sum(1), np.int32)
 
     def add(self, photo: int, fold: int, ids: NDArray[np.integer], scores: NDArray[np.floating]) -> None:
         """Count one photo.
