@@ -77,7 +77,7 @@ def _steps(
         segmenter = _segmenter(arguments, seed=seed, **settings).fit_features(store)
 
         def ids_of(index: int, photo: Photo) -> Ids:
-            return take(segmenter.masks_of(photo.path, store.tokens_of(index)))
+            return take(segmenter.masks(photo.path, store.tokens_of(index)))
 
         return ids_of
 

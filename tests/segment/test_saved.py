@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.torch
+import torch
 
 from leopart.clustering.contexts import ObjectMixture
 from leopart.errors import LeopartError
@@ -62,6 +63,15 @@ def test_contexts_are_kept_to_the_last_bit(folder: Path, model: PartModel, tmp_p
     assert saved.read(tmp_path / "without")[1].mixture is None
 
 
+def test_margins_are_kept_and_may_be_missing(folder: Path, model: PartModel, tmp_path: Path):
+    assert torch.equal(saved.read(folder)[1].margin, model.margin)
+    assert torch.equal(model.margin >= 0, model.is_foreground)
+    saved.write(tmp_path / "without", replace(model, margin=None), CARD)
+    read = saved.read(tmp_path / "without")[1]
+    assert read.margin is None
+    assert torch.equal(read.margins > 0, model.is_foreground)
+
+
 def test_an_object_that_has_most_of_no_part_is_listed(tmp_path: Path, model: PartModel):
     rows = np.full((3, len(model.object_of_part) - 1), 1 / 5)
     saved.write(tmp_path / "three", replace(model, mixture=ObjectMixture(rows)), CARD)
@@ -81,6 +91,7 @@ def test_the_folder_holds_two_files_and_no_pickle(folder: Path):
         "parts.centroids",
         "object_of_part",
         "parts_of_object",
+        "clusters.margin",
     }
 
 
@@ -135,7 +146,7 @@ def test_a_damaged_card_is_told(folder: Path, content: bytes):
         saved.read(folder)
 
 
-@pytest.mark.parametrize("content", [b"[]", b"3", b"{}", b'{"format": 1}', b'{"format": 3}'])
+@pytest.mark.parametrize("content", [b"[]", b"3", b"{}", b'{"format": 1}', b'{"format": 4}'])
 def test_a_card_of_another_format_is_told(folder: Path, content: bytes):
     (folder / "segmenter.json").write_bytes(content)
     with pytest.raises(LeopartError, match="is of a format this version does not read"):

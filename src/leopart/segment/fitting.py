@@ -64,6 +64,8 @@ class FitSettings:
             object on.
         dimensions: of the reduced tokens.
         seed: of every random choice.
+        refine: whether masks are refined in each photo, see `leopart.segment.refinement`. Nothing that is
+            learned depends on it.
     """
 
     n_parts: int | None = None
@@ -73,6 +75,7 @@ class FitSettings:
     contexts: bool | Literal["auto"] = "auto"
     dimensions: int = 50
     seed: int = 0
+    refine: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,7 @@ def fit_parts(store: FeatureStore, settings: FitSettings, *, track: Track = sile
         foreground.is_foreground,
         parts,
         object_of_part=np.zeros(len(parts.centroids) + 1, np.int64),
+        margin=foreground.margin,
     )
     survey = steps.survey(model)
     found = find_objects(survey.folds, engine=engine, n_objects=settings.n_objects, seed=settings.seed)
@@ -150,6 +154,7 @@ class _Foreground:
     n_tokens: int
     cut: ForegroundCut | None = None
     threshold: float | None = None
+    margin: Tensor | None = None
 
 
 class _Steps:
@@ -221,7 +226,8 @@ def _decide_foreground(
         )
         raise LeopartError(message)
     n_tokens = int(counts.pixels[chosen].sum())
-    return _Foreground(clusters, torch.from_numpy(chosen), n_tokens, cut, threshold)
+    margin = torch.from_numpy(counts.precision - threshold).float()
+    return _Foreground(clusters, torch.from_numpy(chosen), n_tokens, cut, threshold, margin)
 
 
 def _auto_parts(n_tokens: int) -> int:

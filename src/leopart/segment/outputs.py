@@ -12,6 +12,7 @@ from leopart.data.images import load_photo, photo_size
 from leopart.data.photos import Photo
 from leopart.drawing import palette
 from leopart.drawing.masks import overlay, save_mask, save_overlay, shrink, upsample_labels
+from leopart.segment import refinement
 from leopart.segment.part_model import PartModel
 from leopart.segment.report import THUMBNAIL, PhotoRow
 from leopart.segment.survey import Patch
@@ -59,10 +60,11 @@ class MaskWriter:
         out: the folder that holds `parts/`, `objects/` and `overlays/`.
         model: gives the ids.
         overlays: whether to write overlays.
+        refine: whether masks are refined in each photo, see `leopart.segment.refinement`.
     """
 
-    def __init__(self, out: Path, model: PartModel, *, overlays: bool) -> None:
-        self.out, self.model, self.overlays = out, model, overlays
+    def __init__(self, out: Path, model: PartModel, *, overlays: bool, refine: bool = False) -> None:
+        self.out, self.model, self.overlays, self.refine = out, model, overlays, refine
         self.part_palette = palette.part_colours(model.object_of_part)
         self.object_palette = palette.colours(model.n_objects + 1)
 
@@ -75,9 +77,7 @@ class MaskWriter:
             PhotoError: the photo has become unreadable.
             LeopartError: a file cannot be written.
         """
-        coarse = self.model.label(tokens)
-        height, width = photo_size(photo.path)
-        parts = upsample_labels(coarse, height, width)
+        coarse, parts = part_masks(self.model, tokens, photo.path, refine=self.refine)
         object_of_part = self.model.object_table(coarse).astype(np.int32)
         save_mask(self.out / "parts" / f"{stem}.png", parts, self.part_palette)
         save_mask(self.out / "objects" / f"{stem}.png", object_of_part[parts], self.object_palette)
@@ -116,6 +116,30 @@ class MaskWriter:
             overlay(thumbnail, object_of_part[ids], self.object_palette),
             row.link,
         )
+
+
+def part_masks(
+    model: PartModel, tokens: NDArray[np.float16], photo: Path | Pixels, *, refine: bool
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Part ids of a photo on the model's finer grid, and at the photo's own upright size [H, W].
+
+    Args:
+        model: gives the ids.
+        tokens: of the photo, [h, w, D].
+        photo: its file, or RGB uint8 [H, W, 3].
+        refine: see `leopart.segment.refinement`.
+
+    Raises:
+        PhotoError: the file cannot be read.
+    """
+    height, width = photo_size(photo) if isinstance(photo, Path) else photo.shape[:2]
+    if not refine:
+        coarse = model.label(tokens)
+        return coarse, upsample_labels(coarse, height, width)
+    scale = min(1.0, refinement.EDGES_SIDE / max(height, width))
+    smallest = max(1, round(height * scale)), max(1, round(width * scale))
+    pixels = load_photo(photo, smallest=smallest) if isinstance(photo, Path) else photo
+    return refinement.refine(model, tokens, pixels, height, width)
 
 
 def _cut(picture: Pixels, patch: Patch) -> Pixels:

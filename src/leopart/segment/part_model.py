@@ -32,6 +32,8 @@ class PartModel:
             object that has most of the part.
         mixture: tells a part's object in a photo from the parts around it, see `object_table`; None = it is
             the same everywhere. Its object o is object id o + 1, its part p is part id p + 1.
+        margin: [C] float32, foreground precision of each cluster less the threshold, which tells more than
+            `is_foreground`; None = not known.
     """
 
     reduction: Reduction
@@ -40,6 +42,7 @@ class PartModel:
     parts: KMeans
     object_of_part: NDArray[np.int64]
     mixture: ObjectMixture | None = None
+    margin: Tensor | None = None
 
     @property
     def n_objects(self) -> int:
@@ -80,6 +83,17 @@ class PartModel:
         parts, fit = self.parts.nearest(embeddings[foreground])
         ids[foreground], scores[foreground] = parts.int() + 1, fit
         return ids.numpy(), scores.numpy()
+
+    @torch.inference_mode()
+    def nearest_parts(self, tokens: NDArray[np.float16]) -> NDArray[np.int32]:
+        """Part ids 1..K of all cells of the finer grid, be they foreground or not; see `label`."""
+        ids, _ = self.parts.nearest(self.embed(tokens))
+        return np.asarray(1 + ids.numpy(), np.int32)
+
+    @property
+    def margins(self) -> Tensor:
+        """`margin`; where it is not known, 1/2 for foreground and -1/2 for background, [C] float32."""
+        return self.is_foreground.float() - 0.5 if self.margin is None else self.margin
 
     def foreground(self, embeddings: Tensor) -> Tensor:
         """Which of the embeddings [..., d] are foreground, bool [...]."""

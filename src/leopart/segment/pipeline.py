@@ -184,6 +184,7 @@ def _segmenter(config: FitConfig) -> Segmenter:
         batch_size=None if config.batch_size == "auto" else config.batch_size,
         device=config.device,
         seed=config.seed,
+        refine=config.refine,
     )
 
 
@@ -245,7 +246,9 @@ def _write_masks(
     index_of = {entry.name: index for index, entry in enumerate(store.entries) if store.done[index]}
     usable = [photo for photo in photos if photo.name in index_of]
     wanted = _wanted(segmenter, store, [index_of[photo.name] for photo in usable])
-    writer = MaskWriter(config.out, segmenter.model_, overlays=config.overlays)
+    writer = MaskWriter(
+        config.out, segmenter.model_, overlays=config.overlays, refine=segmenter.settings.refine
+    )
 
     def write(photo: Photo) -> Written | Failure:
         index = index_of[photo.name]
@@ -282,7 +285,9 @@ def _predict_masks(
 ) -> list[Failure]:
     """Masks and overlays of all photos, written while the next ones are looked at."""
     stems = dict(zip(photos, output_stems(photos), strict=True))
-    writer = MaskWriter(config.out, segmenter.model_, overlays=config.overlays)
+    writer = MaskWriter(
+        config.out, segmenter.model_, overlays=config.overlays, refine=segmenter.settings.refine
+    )
 
     def write(item: tuple[Photo, TokensAndAttention | PhotoError]) -> Failure | None:
         photo, features = item

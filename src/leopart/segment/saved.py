@@ -30,9 +30,10 @@ from leopart.models.tuned import save_tuned
 from leopart.segment.fitting import FitSettings
 from leopart.segment.part_model import PartModel
 
-_FORMAT = 2
+_FORMAT = 3
 _JSON, _ARRAYS = "segmenter.json", "arrays.safetensors"
 _MIXTURE = "parts_of_object"
+_MARGIN = "clusters.margin"
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,8 @@ def _arrays(model: PartModel) -> dict[str, Tensor]:
     }
     if model.mixture is not None:
         arrays[_MIXTURE] = torch.from_numpy(model.mixture.parts_of_object)
+    if model.margin is not None:
+        arrays[_MARGIN] = model.margin
     return {name: array.contiguous() for name, array in arrays.items()}
 
 
@@ -191,4 +194,5 @@ def _model(arrays: dict[str, Tensor]) -> PartModel:
         KMeans(arrays["parts.centroids"], spherical=False, objective=float("nan")),
         arrays["object_of_part"].numpy(),
         None if mixture is None else ObjectMixture(mixture.numpy()),
+        arrays.get(_MARGIN),
     )

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from leopart.data.images import photo_size
 from leopart.data.photos import Photo, find_photos
-from leopart.drawing.masks import upsample_labels
 from leopart.errors import LeopartError
 from leopart.features.extract import Extractor, Failure, Preprocessing
 from leopart.features.store import FeatureStore
@@ -26,6 +24,7 @@ from leopart.progress import Track, silent
 from leopart.segment import saved
 from leopart.segment.adapting import Watching, adapt_backbone, unwatched
 from leopart.segment.fitting import Fit, FitSettings, fit_parts
+from leopart.segment.outputs import part_masks
 from leopart.segment.part_model import PartModel
 
 if TYPE_CHECKING:
@@ -73,6 +72,7 @@ class Segmenter:
         batch_size: photos in one forward pass; None = chosen for the device.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; with a loaded backbone, `auto` is where it is.
         seed: of every random choice; the same seed gives the same masks.
+        refine: refine the foreground of every photo in the photo itself, see `leopart.segment.refinement`.
 
     Attributes:
         model_: the learned `PartModel`, after `fit` or `load`.
@@ -108,10 +108,13 @@ class Segmenter:
         batch_size: int | None = None,
         device: str = "auto",
         seed: int = 0,
+        refine: bool = False,
     ) -> None:
         self.backbone, self.attention_backbone, self.adapt = backbone, attention_backbone, adapt
         self.preprocessing = Preprocessing(size, keep_aspect)
-        self.settings = FitSettings(n_parts, n_objects, foreground, communities, contexts, seed=seed)
+        self.settings = FitSettings(
+            n_parts, n_objects, foreground, communities, contexts, seed=seed, refine=refine
+        )
         self.precision, self.batch_size, self.device = precision, batch_size, device
 
     @property
@@ -227,15 +230,18 @@ class Segmenter:
             PhotoError: the file cannot be read.
         """
         source = photo if isinstance(photo, np.ndarray) else Path(photo)
-        height, width = source.shape[:2] if isinstance(source, np.ndarray) else photo_size(source)
         ((tokens, _),) = self.extractor.forward([self.extractor.prepare(source)])
-        return self.masks(tokens, height, width)
+        return self.masks(source, tokens)
 
-    def masks(self, tokens: NDArray[np.float16], height: int, width: int) -> Segmentation:
-        """Masks of a photo of this size from its tokens [h, w, D]."""
+    def masks(self, photo: PathLike | NDArray[np.uint8], tokens: NDArray[np.float16]) -> Segmentation:
+        """Masks of a photo whose tokens [h, w, D] are known.
+
+        Raises:
+            PhotoError: the file cannot be read.
+        """
         model = self._fitted()
-        coarse = model.label(tokens)
-        parts = upsample_labels(coarse, height, width)
+        source = photo if isinstance(photo, np.ndarray) else Path(photo)
+        coarse, parts = part_masks(model, tokens, source, refine=self.settings.refine)
         return Segmentation(parts, model.object_table(coarse).astype(np.int32)[parts])
 
     def save(self, folder: PathLike) -> None:
@@ -301,6 +307,7 @@ class Segmenter:
             batch_size=batch_size or card.batch_size,
             device=device,
             seed=chosen.seed,
+            refine=chosen.refine,
         )
         saved.check_backbone(Path(folder), card, segmenter.extractor.backbone)
         segmenter.model_, segmenter.labels_ = model, card.labels

@@ -1,0 +1,158 @@
+"""Masks refined in the photo itself (`--refine`): foreground by soft votes, by its likes and by outlines.
+
+Clusters tell foreground once for all photos: a token near the border of its cluster gets the wrong side, flat
+parts of an object are lost, and masks have the outline of patches. Three steps look at one photo again:
+
+1. Soft votes: a token's margin is that of all clusters near it, not of the nearest alone.
+2. Likes: tokens that look alike and lie near each other in this photo agree, as in a conditional random
+   field.
+3. Outlines: the margin follows edges of the photo (guided filter).
+
+Legend: h x w tokens, H x W pixels, C clusters; a margin is the precision of a cluster less the threshold.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from leopart.drawing.masks import upsample_labels
+from leopart.segment.part_model import PartModel
+
+Margin = NDArray[np.float32]
+
+#: Temperature of the votes: clusters that are by this less similar (cosine) have a vote of 1/e.
+_TEMPERATURE = 0.1
+#: How much more a token listens to its likes: cosine similarity to this power.
+_LIKENESS = 8
+#: How far away likes are heard, standard deviation as a share of the grid's longer side.
+_REACH = 0.25
+#: Weight of the likes against the token's own votes.
+_LISTEN = 0.5
+_STEPS = 20
+#: Longest side of a grid on which every token listens to every other.
+_MOST_TOKENS = 64
+#: Longest side at which a photo's edges are looked at.
+EDGES_SIDE = 1024
+#: Radius of the guided filter as a share of a token, and what it takes for an edge: variance of colours in
+#: [0, 1] squared.
+_RADIUS, _CONTRAST = 0.4, 1e-3
+
+
+def refine(
+    model: PartModel, tokens: NDArray[np.float16], pixels: NDArray[np.uint8], height: int, width: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Part ids of one photo with its foreground refined.
+
+    Args:
+        model: what `leopart segment` learned.
+        tokens: of the photo, [h, w, D].
+        pixels: the photo, sRGB uint8 [H', W', 3], at any size of its own angles.
+        height: H of the masks.
+        width: W of the masks.
+
+    Returns:
+        Part ids, 0 = background, int32: on the model's finer grid (for `PartModel.object_table`), and [H, W].
+
+    Source: guided filter, He, Sun and Tang, ECCV 2010; smoothing by likes is a mean field of the pairwise
+    term of Krähenbühl and Koltun, NIPS 2011, with tokens in place of colours. Settings were found by the
+    foreground of MSRC-21 with its labels at hand, see results.
+    """
+    nearest = model.nearest_parts(tokens)
+    margin = smoothed(soft_margin(model, tokens), tokens)
+    finer = _resized(margin, *nearest.shape)
+    coarse = np.where(finer >= 0, nearest, 0).astype(np.int32)
+    scale = min(1.0, EDGES_SIDE / max(height, width))
+    guide = cv2.resize(
+        pixels, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA
+    )
+    radius = max(1, round(_RADIUS * max(guide.shape[:2]) / max(margin.shape)))
+    followed = guided(_resized(margin, *guide.shape[:2]), guide, radius, _CONTRAST)
+    inside = _resized(followed, height, width) >= 0
+    return coarse, np.where(inside, upsample_labels(nearest, height, width), 0).astype(np.int32)
+
+
+@torch.inference_mode()
+def soft_margin(model: PartModel, tokens: NDArray[np.float16]) -> Margin:
+    """Margin of every token: of all clusters, weighted by `softmax(cosine / temperature)`, [h, w]."""
+    directions = F.normalize(model.reduction(torch.from_numpy(tokens)), dim=-1)
+    centres = F.normalize(model.clusters.centroids, dim=-1)
+    votes = torch.softmax(directions @ centres.T / _TEMPERATURE, -1)
+    return np.asarray((votes @ model.margins).numpy(), np.float32)
+
+
+@torch.inference_mode()
+def smoothed(margin: Margin, tokens: NDArray[np.float16]) -> Margin:
+    """Let every token listen to its likes in the photo.
+
+    Naively, with `w[i, j]` proportional to `max(cos(i, j), 0) ** 8 * exp(-distance(i, j)**2 / (2 reach**2))`
+    and sums of 1 for each i, 20 times from `p = margin`:
+
+        p[i] = 0.5 * margin[i] + 0.5 * sum over j of  w[i, j] * p[j]
+
+    Args:
+        margin: [h, w].
+        tokens: [h, w, D]. More than 64 along a side are averaged to that many first.
+
+    Returns:
+        float32 [h, w].
+    """
+    height, width = margin.shape
+    grid = min(height, _MOST_TOKENS), min(width, _MOST_TOKENS)
+    maps = torch.cat([torch.from_numpy(margin)[..., None], torch.from_numpy(tokens).float()], 2)
+    if grid != (height, width):
+        maps = F.adaptive_avg_pool2d(maps.permute(2, 0, 1)[None], grid)[0].permute(1, 2, 0)
+    own, looks = maps[..., 0].flatten(), F.normalize(maps[..., 1:].flatten(0, 1), dim=-1)
+    weights = (looks @ looks.T).clamp(0) ** _LIKENESS * _near(*grid)
+    weights /= weights.sum(1, keepdim=True)
+    heard = own
+    for _ in range(_STEPS):
+        heard = (1 - _LISTEN) * own + _LISTEN * (weights @ heard)
+    return _resized(heard.view(grid).numpy(), height, width)
+
+
+def _near(height: int, width: int) -> Tensor:
+    """Weight of every cell for every other by distance, [h * w, h * w]."""
+    places = torch.cartesian_prod(torch.arange(height), torch.arange(width)).float()
+    reach = _REACH * max(height, width)
+    return torch.exp(-(torch.cdist(places, places) ** 2) / (2 * reach**2))
+
+
+def guided(values: Margin, photo: NDArray[np.uint8], radius: int, contrast: float) -> Margin:
+    """Guided filter: smooth values whose edges are the photo's.
+
+    In every window of side `2 * radius + 1`, the values are a linear function of the colours, fitted by least
+    squares with the regulariser `contrast`; a pixel gets the mean of what the windows that hold it say.
+
+    Args:
+        values: float32 [H, W].
+        photo: sRGB uint8 [H, W, 3].
+        radius: in pixels.
+        contrast: colour variance, in units of [0, 1] squared, below which windows are averaged.
+
+    Source: He, Sun and Tang, Guided Image Filtering, ECCV 2010, section 3.3 (colour guidance).
+    """
+    guide = photo.astype(np.float32) / 255
+    window = (2 * radius + 1, 2 * radius + 1)
+
+    def mean(maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(cv2.boxFilter(maps, -1, window, borderType=cv2.BORDER_REFLECT), np.float32)
+
+    colour, value = mean(guide), mean(values)
+    with_value = mean(guide * values[..., None]) - colour * value[..., None]
+    spread = np.empty((*values.shape, 3, 3), np.float32)
+    for a in range(3):
+        for b in range(a, 3):
+            product = mean(guide[..., a] * guide[..., b]) - colour[..., a] * colour[..., b]
+            spread[..., a, b] = spread[..., b, a] = product
+    slope = np.linalg.solve(spread + contrast * np.eye(3, dtype=np.float32), with_value[..., None])[..., 0]
+    offset = value - (slope * colour).sum(-1)
+    return np.asarray((mean(slope) * guide).sum(-1) + mean(offset), np.float32)
+
+
+def _resized(values: Margin, height: int, width: int) -> Margin:
+    return np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
