@@ -32,6 +32,8 @@ class PartModel:
             object that has most of the part.
         mixture: tells a part's object in a photo from the parts around it, see `object_table`; None = it is
             the same everywhere. Its object o is object id o + 1, its part p is part id p + 1.
+        scene_of_object: [M] int64, scene group 1.. of objects 1..M, see `scene_groups`; no id depends on it.
+            None = saved by a version that had none.
     """
 
     reduction: Reduction
@@ -40,6 +42,16 @@ class PartModel:
     parts: KMeans
     object_of_part: NDArray[np.int64]
     mixture: ObjectMixture | None = None
+    scene_of_object: NDArray[np.int64] | None = None
+
+    @property
+    def scenes(self) -> dict[int, list[int]]:
+        """Object ids of each scene group, both ascending; empty without groups."""
+        scenes: dict[int, list[int]] = {}
+        if self.scene_of_object is not None:
+            for number in np.argsort(self.scene_of_object, kind="stable"):
+                scenes.setdefault(int(self.scene_of_object[number]), []).append(int(number) + 1)
+        return scenes
 
     @property
     def n_objects(self) -> int:

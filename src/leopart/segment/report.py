@@ -1,6 +1,6 @@
 """The report: one HTML page that opens from disk, without network, and shows what was found.
 
-Photos beside their masks, the objects with a gallery of each part's best patches, the graph that joined
+Photos beside their masks, the tree of scene groups, objects and parts, the objects with a gallery of each part's best patches, the graph that joined
 parts into objects, and the curves behind every automatic choice. Drawing is in `report_graph` and
 `report_curve`, the page in `templates/report.html.j2`.
 """
@@ -34,6 +34,7 @@ THUMBNAIL = 360
 """Longest side, in pixels, of a photo in the contact sheet: larger ones are made smaller."""
 _PATCH, _NODE = 96, 72
 _PATCHES = 8  # per part
+_OPEN = 60  # objects of the tree that are shown unfolded
 _SHEET = 1400  # contact sheets of an adaptation
 _ALL_PATCHES = 960  # per report: with many parts each shows fewer, so that the page stays small
 
@@ -82,6 +83,20 @@ class ObjectRow:
     """Part of all pixels, 0 .. 1."""
     photos: int
     """In how many photos it appears."""
+
+
+@dataclass(frozen=True)
+class SceneRow:
+    """One scene group: objects that lie beside each other."""
+
+    id: int
+    """Number of the group, >= 1."""
+    objects: Sequence[int]
+    """Its object ids."""
+    share: float
+    """Part of all pixels, 0 .. 1."""
+    photos: int
+    """In how many photos at least one of its objects appears."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +171,7 @@ class Report:
     photos: Sequence[PhotoRow] = ()
     parts: Sequence[PartRow] = ()
     objects: Sequence[ObjectRow] = ()
+    scenes: Sequence[SceneRow] = ()
     shared: int = 0
     """Number of parts that belong to more than one object, by photo."""
     edges: Sequence[Edge] = ()
@@ -198,11 +214,13 @@ def render_report(report: Report) -> str:
     )
     environment.filters.update(name=_readable, seconds=_seconds, share=_share)
     sheet, listed = _sheet(report.photos)
+    objects = _objects(report)
     page = environment.from_string(template).render(
         report=report,
         sheet=sheet,
         listed=listed,
-        objects=_objects(report),
+        objects=objects,
+        scenes=_scenes(report, objects),
         graph=_graph(report),
         curves=[(c, report_curve.draw_chart(c.x, c.y, c.chosen)) for c in report.curves],
         sheets=_sheets(report.adaptation),
@@ -239,6 +257,14 @@ class _ObjectView:
     share: float
     photos: int | None
     parts: list[_PartView]
+
+
+@dataclass(frozen=True)
+class _SceneView:
+    row: SceneRow
+    objects: list[_ObjectView]
+    bar: float  # share relative to the largest group, 0 .. 1
+    unfolded: bool
 
 
 def _sheet(photos: Sequence[PhotoRow]) -> tuple[list[_SheetRow], list[tuple[str, str | None]]]:
@@ -285,6 +311,19 @@ def _objects(report: Report) -> list[_ObjectView]:
     return sorted(views, key=lambda v: (v.id == 0, -v.share, v.id))
 
 
+def _scenes(report: Report, objects: Sequence[_ObjectView]) -> list[_SceneView]:
+    """Scene groups with their objects; the first ones unfolded, as long as they hold few objects together."""
+    known = {view.id: view for view in objects}
+    most = max((row.share for row in report.scenes), default=0.0) or 1.0
+    views: list[_SceneView] = []
+    seen = 0
+    for row in report.scenes:
+        seen += len(row.objects)
+        members = [known[number] for number in row.objects if number in known]
+        views.append(_SceneView(row, members, row.share / most, seen <= _OPEN))
+    return views
+
+
 def _graph(report: Report) -> dict[str, object]:
     """Drawing of the foreground parts: nodes, edges and outlines."""
     parts = {p.id: p for p in report.parts if p.object > 0}
@@ -301,9 +340,15 @@ def _graph(report: Report) -> dict[str, object]:
     return {
         "nodes": [(parts[i], *placed.nodes[i], tints[i], _object_tint(objects[i])) for i in sorted(parts)],
         "images": images,
+        "boxes": {i: _box(*placed.nodes[i]) for i in images},
         "edges": [(e, placed.nodes[e.a], placed.nodes[e.b], e.weight / heaviest) for e in edges],
         "hulls": [(hull, _object_tint(hull.object)) for hull in placed.hulls],
     }
+
+
+def _box(x: float, y: float, r: float) -> str:
+    """The square round a disc, as the view box of a picture that shows it alone."""
+    return f"{x - r:.1f} {y - r:.1f} {2 * r:.1f} {2 * r:.1f}"
 
 
 def _part_tints(report: Report) -> dict[int, str]:

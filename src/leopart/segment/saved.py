@@ -2,7 +2,7 @@
 
 FOLDER/
 segmenter.json        settings, backbone and the hash of the arrays, for people and programs
-arrays.safetensors    reduction, foreground clusters, parts, objects, and the settings once more as a check
+arrays.safetensors    reduction, foreground clusters, parts, objects, scene groups, and the settings once more as a check
 backbone.safetensors  weights of a backbone that was adapted to the photos; backbone.json is its card
 """
 
@@ -33,6 +33,7 @@ from leopart.segment.part_model import PartModel
 _FORMAT = 2
 _JSON, _ARRAYS = "segmenter.json", "arrays.safetensors"
 _MIXTURE = "parts_of_object"
+_SCENES = "scene_of_object"
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,19 @@ def write(folder: Path, model: PartModel, card: Card, own: Backbone | None = Non
         **described,
         "parts": len(model.parts.centroids),
         "objects": objects,
+        **_tree(model, objects),
         "arrays sha256": sha256(folder / _ARRAYS),
     }
     write_text(folder / _JSON, json.dumps(content, indent=2) + "\n")
+
+
+def _tree(model: PartModel, objects: list[dict[str, Any]]) -> dict[str, Any]:
+    """The same objects below their scene groups, for people and programs; the arrays hold it too."""
+    scenes = [
+        {"scene": scene, "objects": [objects[number - 1] for number in members]}
+        for scene, members in model.scenes.items()
+    ]
+    return {} if model.scene_of_object is None else {"tree": scenes}
 
 
 def read(folder: Path) -> tuple[Card, PartModel]:
@@ -179,11 +190,13 @@ def _arrays(model: PartModel) -> dict[str, Tensor]:
     }
     if model.mixture is not None:
         arrays[_MIXTURE] = torch.from_numpy(model.mixture.parts_of_object)
+    if model.scene_of_object is not None:
+        arrays[_SCENES] = torch.from_numpy(model.scene_of_object)
     return {name: array.contiguous() for name, array in arrays.items()}
 
 
 def _model(arrays: dict[str, Tensor]) -> PartModel:
-    mixture = arrays.get(_MIXTURE)
+    mixture, scenes = arrays.get(_MIXTURE), arrays.get(_SCENES)
     return PartModel(
         Reduction(arrays["reduction.offset"], arrays["reduction.projection"]),
         KMeans(arrays["clusters.centroids"], spherical=True, objective=float("nan")),
@@ -191,4 +204,5 @@ def _model(arrays: dict[str, Tensor]) -> PartModel:
         KMeans(arrays["parts.centroids"], spherical=False, objective=float("nan")),
         arrays["object_of_part"].numpy(),
         None if mixture is None else ObjectMixture(mixture.numpy()),
+        None if scenes is None else scenes.numpy(),
     )
