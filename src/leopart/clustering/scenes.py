@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from leopart.clustering.communities import detect_communities
 
-#: Where every engine is what its paper defines: Markov time 1, where a module is what describes a walk most
-#: briefly, and plain modularity. Coarser values, which the parts need, join all of a few objects to one group.
+#: The engines' plain objectives: Markov time 1, where a module is what describes a walk most briefly, and
+#: resolution 1 of modularity. Objects are few: coarser values soon join all of them to one group.
 _FINENESS = 1.0
 
 
@@ -38,7 +38,7 @@ def object_edges(
 def scene_groups(
     edges: NDArray[np.float64],
     object_of_part: NDArray[np.int64],
-    area: NDArray[np.floating] | NDArray[np.integer],
+    area: NDArray[np.float64],
     *,
     engine: str,
     seed: int,

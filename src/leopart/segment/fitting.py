@@ -285,9 +285,10 @@ def _in_scenes(fit: Fit, seed: int) -> Fit:
     return replace(fit, model=replace(fit.model, scene_of_object=scenes))
 
 
-def _object_area(fit: Fit) -> NDArray[np.floating] | NDArray[np.integer]:
+def _object_area(fit: Fit) -> NDArray[np.float64]:
     """Grid cells of each object over all photos, [M]."""
     if fit.membership is not None:
-        return fit.membership.cells.sum(1)
+        return np.asarray(fit.membership.cells.sum(1), np.float64)
     objects = fit.communities.object_of_part
-    return np.bincount(objects, fit.survey.pixels, int(objects.max(initial=0)) + 1)[1:]
+    area = np.bincount(objects, weights=fit.survey.pixels, minlength=int(objects.max(initial=0)) + 1)
+    return np.asarray(area[1:], np.float64)

@@ -2,7 +2,7 @@
 
 FOLDER/
 segmenter.json        settings, backbone and the hash of the arrays, for people and programs
-arrays.safetensors    reduction, foreground clusters, parts, objects, scene groups, and the settings once more as a check
+arrays.safetensors    reduction, foreground clusters, parts, objects, scene groups; the settings as a check
 backbone.safetensors  weights of a backbone that was adapted to the photos; backbone.json is its card
 """
 
