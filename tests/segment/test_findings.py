@@ -16,7 +16,7 @@ from leopart.segment.findings import fit_report, fit_results, fit_warnings
 from leopart.segment.fitting import Fit
 from leopart.segment.outputs import Written
 from leopart.segment.part_model import PartModel
-from leopart.segment.report import Credit, Edge, PhotoRow
+from leopart.segment.report import Credit, Edge, PhotoRow, SceneRow
 from leopart.segment.summary import Summary
 from leopart.segment.survey import PartSurvey, Patch
 
@@ -112,6 +112,22 @@ def test_objects_are_counted_by_the_mixture(in_context):
     assert fit_warnings(in_context, 20, None, 3) == []
     (warning,) = fit_warnings(in_context, 20, None, 2)
     assert warning == "2 objects were asked for; the photos bear out 3."
+
+
+@pytest.mark.parametrize(
+    ("scenes", "results", "rows"),
+    [
+        ([1, 1], {"1": [1, 2]}, [SceneRow(1, [1, 2], 0.5, 2)]),
+        ([2, 1], {"1": [2], "2": [1]}, [SceneRow(1, [2], 0.15, 1), SceneRow(2, [1], 0.35, 2)]),
+    ],
+)
+def test_scene_groups_are_listed_with_area_and_photos(fit, summary, scenes, results, rows):
+    grouped = replace(fit, model=replace(fit.model, scene_of_object=np.array(scenes)))
+    assert fit_results(grouped)["scenes"] == results
+    found = fit_report("Title", summary, grouped, WRITTEN, {}, []).scenes
+    assert [replace(row, share=round(row.share, 9)) for row in found] == rows
+    assert "scenes" not in fit_results(fit)
+    assert list(fit_report("Title", summary, fit, WRITTEN, {}, []).scenes) == []
 
 
 def test_nothing_chosen_means_no_curves(fit):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from leopart.clustering.contexts import ObjectMixture, fit_mixture
 from leopart.clustering.kmeans import KMeans, kmeans
+from leopart.clustering.scenes import scene_groups
 from leopart.errors import LeopartError
 from leopart.features.store import Entry, FeatureStore, Recipe
 from leopart.segment import fitting
@@ -122,6 +123,28 @@ def vehicles(folder: Path) -> tuple[FeatureStore, np.ndarray]:
         attention = np.where(parts, 1.0, 0.3) * rng.uniform(0.9, 1.1, (2, GRID, GRID))
         store.put(photo, tokens.astype(np.float16), attention.astype(np.float32))
     return store, truth
+
+
+@pytest.mark.parametrize("contexts", [True, False])
+def test_objects_that_never_meet_are_scenes_of_their_own(planted_store: FeatureStore, contexts: bool):
+    fit = fit_parts(planted_store, replace(SETTINGS, contexts=contexts))
+    assert fit.model.scene_of_object.tolist() == [1, 2]
+    assert fit.model.scenes == {1: [1], 2: [2]}
+
+
+@pytest.mark.parametrize("contexts", [True, False])
+def test_objects_beside_each_other_are_one_scene(tmp_path: Path, contexts: bool):
+    """Every part an object; cars and buses have the wheels between them."""
+    store, _ = vehicles(tmp_path / "vehicles")
+    fit = fit_parts(store, replace(SETTINGS, n_parts=5, n_objects=5, contexts=contexts, foreground=0.6))
+    groups, objects = fit.model.scene_of_object, fit.communities.object_of_part
+    assert len(groups) == fit.model.n_objects > 1
+    area = np.array([fit.survey.pixels[objects == number].sum() for number in range(1, len(groups) + 1)])
+    if fit.membership is not None:
+        area = fit.membership.cells.sum(1)
+    wanted = scene_groups(fit.communities.edges, objects, area, engine="louvain", seed=0)
+    assert groups.tolist() == wanted.tolist()
+    assert len(set(groups)) < len(groups)
 
 
 @pytest.mark.parametrize(("photos", "wanted"), [(19, False), (20, True), (500, True)])

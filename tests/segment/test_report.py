@@ -19,6 +19,7 @@ from leopart.segment.report import (
     PartRow,
     PhotoRow,
     Report,
+    SceneRow,
     render_report,
     shown,
     write_report,
@@ -78,6 +79,7 @@ def full_report(names=("a.jpg", "b/c.jpg")):
         photos=photos,
         parts=parts,
         objects=[ObjectRow(1, [1, 2], 0.3, 2), ObjectRow(2, [3], 0.3, 1)],
+        scenes=[SceneRow(1, [2], 0.3, 1), SceneRow(2, [1], 0.3, 2)],
         edges=[Edge(1, 2, 0.9), Edge(2, 3, 0.1), Edge(1, 4, 0.5), Edge(1, 99, 0.5)],
         curves=[Curve(names[0], "x", "y", [0.1, 0.2], [0.5, 0.7], 0.2, names[0])],
         credits=[
@@ -177,6 +179,62 @@ def test_report__an_object_that_has_most_of_no_part_is_shown():
     more = replace(report, objects=[*report.objects, ObjectRow(7, [], 0.04, 3)])
     assert "Object 7" in Page(render_report(more)).text
     assert "4 % of all pixels · 3 photos · 0 parts" in Page(render_report(more)).text
+
+
+def trees(html):
+    """Links of each scene group of the tree, in order, and whether it is unfolded."""
+    section = html.partition('<section id="hierarchy">')[2].partition("</section>")[0]
+    pages = [Page(f"<details{block}") for block in section.split("<details")[1:]]
+    return [
+        ([v for v in page.values("href") if "patch" not in v], "open" in page.tags[0][1]) for page in pages
+    ]
+
+
+def test_report__the_tree_shows_each_scene_with_its_objects_and_their_parts():
+    html = render_report(full_report())
+    assert trees(html) == [
+        (["#object-2", "#object-2", "#part-3"], True),
+        (["#object-1", "#object-1", "#part-2", "#part-1"], True),
+    ]
+    text = Page(html).text
+    assert "30 % · 1 photo · 1 object" in " ".join(text.split())
+    assert text.index("Scene group 1") < text.index("Scene group 2")
+    assert "#hierarchy" in Page(html).values("href")
+
+
+def test_report__the_tree_draws_the_pictures_of_the_graph_and_embeds_none():
+    page = Page(render_report(full_report()))
+    used = {a["href"] for tag, a in page.tags if tag == "use"}
+    assert used == {"#patch-1", "#patch-2", "#patch-3"}
+    assert used == {f"#{a['id']}" for tag, a in page.tags if tag == "image"}
+
+
+def test_report__without_scene_groups_there_is_no_tree():
+    html = render_report(replace(full_report(), scenes=[]))
+    assert "hierarchy" not in html
+    assert "Scene group" not in html
+
+
+def test_report__of_many_objects_the_largest_groups_are_unfolded():
+    objects = [ObjectRow(i, [i], 0.005, 1) for i in range(1, 101)]
+    parts = [PartRow(i, i, 0.005, 1) for i in range(1, 101)]
+    scenes = [SceneRow(1, range(1, 41), 0.2, 1), SceneRow(2, range(41, 61), 0.1, 1)]
+    scenes += [SceneRow(i - 58, [i], 0.005, 1) for i in range(61, 101)]
+    found = trees(render_report(Report("t", parts=parts, objects=objects, scenes=scenes)))
+    assert [unfolded for _, unfolded in found] == [True, True] + [False] * 40
+    assert [len(links) for links, _ in found] == [120, 60] + [3] * 40
+
+
+def test_report__an_object_without_parts_of_its_own_stands_in_the_tree():
+    objects = [ObjectRow(1, [1], 0.2, 1), ObjectRow(2, [], 0.1, 1)]
+    report = Report("t", parts=[PartRow(1, 1, 0.3, 1)], objects=objects, scenes=[SceneRow(1, [1, 2], 0.3, 1)])
+    assert trees(render_report(report))[0][0] == [
+        "#object-1",
+        "#object-1",
+        "#part-1",
+        "#object-2",
+        "#object-2",
+    ]
 
 
 def test_report__empty_still_renders():

@@ -79,6 +79,32 @@ def test_an_object_that_has_most_of_no_part_is_listed(tmp_path: Path, model: Par
     assert content["objects"][2] == {"id": 3, "parts": []}
 
 
+def test_scene_groups_are_kept_and_drawn_as_a_tree(folder: Path, model: PartModel, tmp_path: Path):
+    grouped = replace(model, scene_of_object=np.array([2, 1, 2]), mixture=ObjectMixture(np.ones((3, 5)) / 5))
+    saved.write(tmp_path / "grouped", grouped, CARD)
+    again = saved.read(tmp_path / "grouped")[1]
+    assert again.scene_of_object.tolist() == [2, 1, 2]
+
+    content = json.loads((tmp_path / "grouped" / "segmenter.json").read_text())
+    first, second, third = content["objects"]
+    assert content["tree"] == [{"scene": 1, "objects": [second]}, {"scene": 2, "objects": [first, third]}]
+    saved.write(tmp_path / "again", again, CARD)
+    assert (tmp_path / "again" / "segmenter.json").read_text() == json.dumps(content, indent=2) + "\n"
+
+
+def test_a_segmenter_without_scene_groups_is_read_and_written_without(model: PartModel, tmp_path: Path):
+    """As versions before them wrote it."""
+    saved.write(tmp_path / "old", replace(model, scene_of_object=None), CARD)
+    assert "scene_of_object" not in safetensors.torch.load_file(tmp_path / "old" / "arrays.safetensors")
+    read = saved.read(tmp_path / "old")[1]
+    assert read.scene_of_object is None
+    assert read.scenes == {}
+    saved.write(tmp_path / "again", read, CARD)
+    content = json.loads((tmp_path / "again" / "segmenter.json").read_text())
+    assert content["format"] == 2
+    assert "tree" not in content
+
+
 def test_the_folder_holds_two_files_and_no_pickle(folder: Path):
     assert sorted(path.name for path in folder.iterdir()) == ["arrays.safetensors", "segmenter.json"]
     for path in folder.iterdir():
@@ -92,6 +118,7 @@ def test_the_folder_holds_two_files_and_no_pickle(folder: Path):
         "object_of_part",
         "parts_of_object",
         "clusters.margin",
+        "scene_of_object",
     }
 
 

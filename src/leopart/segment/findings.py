@@ -14,7 +14,7 @@ from leopart.clustering.stability import Communities
 from leopart.run_record import versions
 from leopart.segment.fitting import Fit
 from leopart.segment.outputs import Written
-from leopart.segment.report import Adaptation, Credit, Curve, Edge, ObjectRow, PartRow, Report
+from leopart.segment.report import Adaptation, Credit, Curve, Edge, ObjectRow, PartRow, Report, SceneRow
 from leopart.segment.summary import Summary
 from leopart.segment.survey import Patch
 
@@ -35,6 +35,8 @@ def fit_results(fit: Fit) -> dict[str, Any]:
         "object of part": {str(i): int(o) for i, o in enumerate(fit.model.object_of_part) if i},
         "edges": [[int(a) + 1, int(b) + 1, round(float(w), 4)] for a, b, w in found.edges],
     }
+    if fit.model.scene_of_object is not None:
+        results["scenes"] = {str(scene): objects for scene, objects in fit.model.scenes.items()}
     if fit.cut is not None:
         results["foreground curve"] = [
             [round(float(t), 4), round(float(a), 4)]
@@ -102,6 +104,7 @@ def fit_report(
     if summary.counts["failed"]:
         counts["failed"] = summary.counts["failed"]
     parts = _part_rows(fit, patches)
+    objects = _object_rows(fit, parts, written)
     return Report(
         title=title,
         settings=_settings(summary),
@@ -113,7 +116,8 @@ def fit_report(
         failures=[(failure.name, failure.reason) for failure in summary.failures],
         photos=[item.row for item in written],
         parts=parts,
-        objects=_object_rows(fit, parts, written),
+        objects=objects,
+        scenes=_scene_rows(fit, objects, written),
         shared=0 if fit.membership is None else len(fit.membership.shared),
         edges=[Edge(int(a) + 1, int(b) + 1, float(w)) for a, b, w in fit.communities.edges],
         curves=_curves(fit),
@@ -170,6 +174,18 @@ def _object_rows(fit: Fit, parts: Sequence[PartRow], written: Iterable[Written])
             share = float(fit.membership.cells[number - 1].sum() / max(fit.survey.cells, 1))
         rows.append(ObjectRow(number, [part.id for part in own], share, photos[number]))
     return rows
+
+
+def _scene_rows(fit: Fit, objects: Sequence[ObjectRow], written: Sequence[Written]) -> list[SceneRow]:
+    return [
+        SceneRow(
+            scene,
+            members,
+            share=sum(objects[number - 1].share for number in members),
+            photos=sum(not set(members).isdisjoint(item.objects) for item in written),
+        )
+        for scene, members in fit.model.scenes.items()
+    ]
 
 
 def _curves(fit: Fit) -> list[Curve]:

@@ -1,4 +1,4 @@
-"""From a store of features to parts and objects, in seven steps; no label is read anywhere.
+"""From a store of features to parts and objects, in eight steps; no label is read anywhere.
 
 1. Standardise and reduce the tokens (PCA), fitted on a sample.
 2. Cluster all tokens (spherical k-means).
@@ -7,6 +7,7 @@
 5. Count which parts lie beside which, their areas and best patches.
 6. Communities of that graph: objects.
 7. Let a part's object in a photo depend on the parts around it.
+8. Communities of the objects: scene groups.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from leopart.clustering.communities import engine_name
@@ -24,6 +26,7 @@ from leopart.clustering.contexts import Membership, fit_mixture, membership
 from leopart.clustering.foreground import ClusterCounts, ForegroundCut, agreeing_cut
 from leopart.clustering.kmeans import KMeans, kmeans
 from leopart.clustering.prediction import best_prediction, predictions
+from leopart.clustering.scenes import scene_groups
 from leopart.clustering.stability import Communities, find_objects
 from leopart.errors import LeopartError
 from leopart.features.reduce import Reduction, fit_reduction
@@ -101,7 +104,7 @@ class Fit:
 
 
 def fit_parts(store: FeatureStore, settings: FitSettings, *, track: Track = silent) -> Fit:
-    """Learn parts and objects from stored features.
+    """Learn parts, objects and scene groups from stored features.
 
     Parts come back ordered by object and then by area, objects by area, so that ids read from large to
     small and parts of one object stand together.
@@ -112,7 +115,7 @@ def fit_parts(store: FeatureStore, settings: FitSettings, *, track: Track = sile
     Source: Leopart, CVPR 2022, section on cluster-based foreground extraction and supplement A.1.
     Deviations: attention masks and counts on the token grid instead of 100 x 100; the foreground cut and
     the number of objects are found without labels; parts that lie beside no other stay objects when the
-    number of objects is free; a part can be one object's in a photo and another's in the next.
+    number of objects is free; a part can be one object's in a photo and another's in the next; scene groups.
     """
     engine = engine_name(settings.communities)
     steps = _Steps(store, settings, track)
@@ -142,7 +145,7 @@ def fit_parts(store: FeatureStore, settings: FitSettings, *, track: Track = sile
     if wanted and settings.n_objects is None:
         found = _predictive(found, survey, settings)
     fit = Fit(model, foreground.cut, foreground.threshold, found, survey)
-    return _in_order(_in_context(fit) if wanted else fit)
+    return _in_scenes(_in_order(_in_context(fit) if wanted else fit), settings.seed)
 
 
 @dataclass(frozen=True)
@@ -275,10 +278,7 @@ def _in_context(fit: Fit) -> Fit:
 
 def _in_order(fit: Fit) -> Fit:
     """Number objects by falling area and parts by main object, then by falling area."""
-    objects, area = fit.communities.object_of_part, fit.survey.pixels
-    object_area = np.bincount(objects, weights=area, minlength=int(objects.max(initial=0)) + 1)[1:]
-    if fit.membership is not None:
-        object_area = fit.membership.cells.sum(1)
+    objects, area, object_area = fit.communities.object_of_part, fit.survey.pixels, _object_area(fit)
     by_area = np.argsort(-object_area, kind="stable")
     ranks = np.zeros(len(object_area) + 1, np.int64)  # 0 stays background
     ranks[1 + by_area] = np.arange(1, len(ranks))
@@ -299,3 +299,21 @@ def _in_order(fit: Fit) -> Fit:
         survey=fit.survey.reordered(order),
         membership=fit.membership and fit.membership.reordered(by_area, order),
     )
+
+
+def _in_scenes(fit: Fit, seed: int) -> Fit:
+    """Put objects that lie beside each other into one scene group."""
+    found = fit.communities
+    scenes = scene_groups(
+        found.edges, found.object_of_part, _object_area(fit), engine=found.engine, seed=seed
+    )
+    return replace(fit, model=replace(fit.model, scene_of_object=scenes))
+
+
+def _object_area(fit: Fit) -> NDArray[np.float64]:
+    """Grid cells of each object over all photos, [M]."""
+    if fit.membership is not None:
+        return np.asarray(fit.membership.cells.sum(1), np.float64)
+    objects = fit.communities.object_of_part
+    area = np.bincount(objects, weights=fit.survey.pixels, minlength=int(objects.max(initial=0)) + 1)
+    return np.asarray(area[1:], np.float64)

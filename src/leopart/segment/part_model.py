@@ -34,6 +34,8 @@ class PartModel:
             the same everywhere. Its object o is object id o + 1, its part p is part id p + 1.
         margin: [C] float32, foreground precision of each cluster less the threshold, which tells more than
             `is_foreground`; None = not known.
+        scene_of_object: [M] int64, scene group 1.. of objects 1..M, see `scene_groups`; no id depends on it.
+            None = saved by a version that had none.
     """
 
     reduction: Reduction
@@ -43,6 +45,16 @@ class PartModel:
     object_of_part: NDArray[np.int64]
     mixture: ObjectMixture | None = None
     margin: Tensor | None = None
+    scene_of_object: NDArray[np.int64] | None = None
+
+    @property
+    def scenes(self) -> dict[int, list[int]]:
+        """Object ids of each scene group, both ascending; empty without groups."""
+        scenes: dict[int, list[int]] = {}
+        if self.scene_of_object is not None:
+            for number in np.argsort(self.scene_of_object, kind="stable"):
+                scenes.setdefault(int(self.scene_of_object[number]), []).append(int(number) + 1)
+        return scenes
 
     @property
     def n_objects(self) -> int:

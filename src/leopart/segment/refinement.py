@@ -67,9 +67,8 @@ def refine(
     finer = _resized(margin, *nearest.shape)
     coarse = np.where(finer >= 0, nearest, 0).astype(np.int32)
     scale = min(1.0, EDGES_SIDE / max(height, width))
-    guide = cv2.resize(
-        pixels, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA
-    )
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    guide = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
     radius = max(1, round(_RADIUS * max(guide.shape[:2]) / max(margin.shape)))
     followed = guided(_resized(margin, *guide.shape[:2]), guide, radius, _CONTRAST)
     inside = _resized(followed, height, width) >= 0
@@ -136,7 +135,7 @@ def guided(values: Margin, photo: NDArray[np.uint8], radius: int, contrast: floa
 
     Source: He, Sun and Tang, Guided Image Filtering, ECCV 2010, section 3.3 (colour guidance).
     """
-    guide = photo.astype(np.float32) / 255
+    guide = np.asarray(photo, np.float32) / np.float32(255)
     window = (2 * radius + 1, 2 * radius + 1)
 
     def mean(maps: NDArray[np.float32]) -> NDArray[np.float32]:

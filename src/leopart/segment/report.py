@@ -1,20 +1,19 @@
 """The report: one HTML page that opens from disk, without network, and shows what was found.
 
-Photos beside their masks, the objects with a gallery of each part's best patches, the graph that joined
-parts into objects, and the curves behind every automatic choice. Drawing is in `report_graph` and
-`report_curve`, the page in `templates/report.html.j2`.
+Photos beside their masks, the tree of scene groups, objects and parts, the objects with a gallery of each
+part's best patches, the graph that joined parts into objects, and the curves behind every automatic choice.
+Drawing is in `report_graph` and `report_curve`, wording in `report_text`, the page in
+`templates/report.html.j2`.
 """
 
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from math import sqrt
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
@@ -24,7 +23,7 @@ from PIL import Image
 from leopart.drawing.masks import jpeg
 from leopart.drawing.palette import colours, part_colours
 from leopart.files import write_text
-from leopart.segment import report_curve, report_graph
+from leopart.segment import report_curve, report_graph, report_text
 
 Pixels = NDArray[np.uint8]
 
@@ -34,6 +33,8 @@ THUMBNAIL = 360
 """Longest side, in pixels, of a photo in the contact sheet: larger ones are made smaller."""
 _PATCH, _NODE = 96, 72
 _PATCHES = 8  # per part
+_OPEN = 60  # objects of the tree that are shown unfolded
+_WIDE = 16  # objects and parts that a group shows beside another group
 _SHEET = 1400  # contact sheets of an adaptation
 _ALL_PATCHES = 960  # per report: with many parts each shows fewer, so that the page stays small
 
@@ -82,6 +83,20 @@ class ObjectRow:
     """Part of all pixels, 0 .. 1."""
     photos: int
     """In how many photos it appears."""
+
+
+@dataclass(frozen=True)
+class SceneRow:
+    """One scene group: objects that lie beside each other."""
+
+    id: int
+    """Number of the group, >= 1."""
+    objects: Sequence[int]
+    """Its object ids."""
+    share: float
+    """Part of all pixels, 0 .. 1."""
+    photos: int
+    """In how many photos at least one of its objects appears."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +171,7 @@ class Report:
     photos: Sequence[PhotoRow] = ()
     parts: Sequence[PartRow] = ()
     objects: Sequence[ObjectRow] = ()
+    scenes: Sequence[SceneRow] = ()
     shared: int = 0
     """Number of parts that belong to more than one object, by photo."""
     edges: Sequence[Edge] = ()
@@ -196,13 +212,17 @@ def render_report(report: Report) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(name=_readable, seconds=_seconds, share=_share)
+    environment.filters.update(
+        name=report_text.readable, seconds=report_text.seconds, share=report_text.share
+    )
     sheet, listed = _sheet(report.photos)
+    objects = _objects(report)
     page = environment.from_string(template).render(
         report=report,
         sheet=sheet,
         listed=listed,
-        objects=_objects(report),
+        objects=objects,
+        scenes=_scenes(report, objects),
         graph=_graph(report),
         curves=[(c, report_curve.draw_chart(c.x, c.y, c.chosen)) for c in report.curves],
         sheets=_sheets(report.adaptation),
@@ -241,12 +261,21 @@ class _ObjectView:
     parts: list[_PartView]
 
 
+@dataclass(frozen=True)
+class _SceneView:
+    row: SceneRow
+    objects: list[_ObjectView]
+    bar: float  # share relative to the largest group, 0 .. 1
+    unfolded: bool
+    wide: bool
+
+
 def _sheet(photos: Sequence[PhotoRow]) -> tuple[list[_SheetRow], list[tuple[str, str | None]]]:
     """Photos with images for the contact sheet, names and links of all others."""
     pictured = [i for i, photo in enumerate(photos) if photo.photo is not None]
     chosen = {pictured[i] for i in shown(len(pictured))}
     sheet = [_sheet_row(photos[i]) for i in sorted(chosen)]
-    listed = [(p.name, _href(p.link)) for i, p in enumerate(photos) if i not in chosen]
+    listed = [(p.name, report_text.href(p.link)) for i, p in enumerate(photos) if i not in chosen]
     return sheet, listed
 
 
@@ -255,7 +284,7 @@ def _sheet_row(row: PhotoRow) -> _SheetRow:
     small = [(caption, _fit(array, THUMBNAIL)) for caption, array in arrays if array is not None]
     height, width = small[0][1].shape[:2]
     images = [(caption, _data_uri(array)) for caption, array in small]
-    return _SheetRow(row.name, images, (width, height), _href(row.link))
+    return _SheetRow(row.name, images, (width, height), report_text.href(row.link))
 
 
 def _sheets(adaptation: Adaptation | None) -> list[tuple[str, str]]:
@@ -285,6 +314,20 @@ def _objects(report: Report) -> list[_ObjectView]:
     return sorted(views, key=lambda v: (v.id == 0, -v.share, v.id))
 
 
+def _scenes(report: Report, objects: Sequence[_ObjectView]) -> list[_SceneView]:
+    """Scene groups with their objects; the first ones unfolded, as long as they hold few objects together."""
+    known = {view.id: view for view in objects}
+    most = max((row.share for row in report.scenes), default=0.0) or 1.0
+    views: list[_SceneView] = []
+    seen = 0
+    for row in report.scenes:
+        seen += len(row.objects)
+        members = [known[number] for number in row.objects if number in known]
+        wide = len(members) + sum(len(view.parts) for view in members) > _WIDE
+        views.append(_SceneView(row, members, row.share / most, seen <= _OPEN, wide))
+    return views
+
+
 def _graph(report: Report) -> dict[str, object]:
     """Drawing of the foreground parts: nodes, edges and outlines."""
     parts = {p.id: p for p in report.parts if p.object > 0}
@@ -301,9 +344,15 @@ def _graph(report: Report) -> dict[str, object]:
     return {
         "nodes": [(parts[i], *placed.nodes[i], tints[i], _object_tint(objects[i])) for i in sorted(parts)],
         "images": images,
+        "boxes": {i: _box(*placed.nodes[i]) for i in images},
         "edges": [(e, placed.nodes[e.a], placed.nodes[e.b], e.weight / heaviest) for e in edges],
         "hulls": [(hull, _object_tint(hull.object)) for hull in placed.hulls],
     }
+
+
+def _box(x: float, y: float, r: float) -> str:
+    """The square round a disc, as the view box of a picture that shows it alone."""
+    return f"{x - r:.1f} {y - r:.1f} {2 * r:.1f} {2 * r:.1f}"
 
 
 def _part_tints(report: Report) -> dict[int, str]:
@@ -331,39 +380,3 @@ def _fit(pixels: Pixels, longest: int) -> Pixels:
 
 def _data_uri(pixels: Pixels) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg(pixels)).decode("ascii")
-
-
-def _href(link: str | None) -> str | None:
-    """Quoted relative address; `./` keeps `//host`, `/root` and `javascript:` from meaning anything else."""
-    return None if link is None else "./" + quote(_bytes(link))
-
-
-def _bytes(name: str) -> bytes:
-    """Bytes of a file name as the system stores it; a name no system could hold has `?` for what is wrong."""
-    try:
-        return os.fsencode(name)
-    except UnicodeEncodeError:
-        return name.encode("utf-8", "replace")
-
-
-# Control characters as their Unicode pictures, so that a name stays on one line and all of it is seen.
-_PICTURES = {**{i: 0x2400 + i for i in range(32)}, 0x7F: 0x2421}
-
-
-def _readable(name: str) -> str:
-    """A file name that can be shown: undecodable bytes and control characters replaced."""
-    return _bytes(name).decode("utf-8", "replace").translate(_PICTURES)
-
-
-def _seconds(value: float) -> str:
-    """Duration: `0.4 s`, `12 s`, `3 min 05 s`."""
-    if value < 9.95:
-        return f"{value:.1f} s"
-    minutes, rest = divmod(round(value), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
-
-
-def _share(value: float) -> str:
-    """Share of all pixels in percent, two significant digits for small ones."""
-    percent = 100.0 * value
-    return f"{percent:.0f} %" if percent >= 9.95 else f"{percent:.2g} %" if percent >= 0.01 else "< 0.01 %"

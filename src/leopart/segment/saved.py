@@ -2,7 +2,7 @@
 
 FOLDER/
 segmenter.json        settings, backbone and the hash of the arrays, for people and programs
-arrays.safetensors    reduction, foreground clusters, parts, objects, and the settings once more as a check
+arrays.safetensors    reduction, foreground clusters, parts, objects, scene groups; the settings as a check
 backbone.safetensors  weights of a backbone that was adapted to the photos; backbone.json is its card
 """
 
@@ -34,6 +34,7 @@ _FORMAT = 3
 _JSON, _ARRAYS = "segmenter.json", "arrays.safetensors"
 _MIXTURE = "parts_of_object"
 _MARGIN = "clusters.margin"
+_SCENES = "scene_of_object"
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,19 @@ def write(folder: Path, model: PartModel, card: Card, own: Backbone | None = Non
         **described,
         "parts": len(model.parts.centroids),
         "objects": objects,
+        **_tree(model, objects),
         "arrays sha256": sha256(folder / _ARRAYS),
     }
     write_text(folder / _JSON, json.dumps(content, indent=2) + "\n")
+
+
+def _tree(model: PartModel, objects: list[dict[str, Any]]) -> dict[str, Any]:
+    """The same objects below their scene groups, for people and programs; the arrays hold it too."""
+    scenes = [
+        {"scene": scene, "objects": [objects[number - 1] for number in members]}
+        for scene, members in model.scenes.items()
+    ]
+    return {} if model.scene_of_object is None else {"tree": scenes}
 
 
 def read(folder: Path) -> tuple[Card, PartModel]:
@@ -182,11 +193,13 @@ def _arrays(model: PartModel) -> dict[str, Tensor]:
         arrays[_MIXTURE] = torch.from_numpy(model.mixture.parts_of_object)
     if model.margin is not None:
         arrays[_MARGIN] = model.margin
+    if model.scene_of_object is not None:
+        arrays[_SCENES] = torch.from_numpy(model.scene_of_object)
     return {name: array.contiguous() for name, array in arrays.items()}
 
 
 def _model(arrays: dict[str, Tensor]) -> PartModel:
-    mixture = arrays.get(_MIXTURE)
+    mixture, scenes = arrays.get(_MIXTURE), arrays.get(_SCENES)
     return PartModel(
         Reduction(arrays["reduction.offset"], arrays["reduction.projection"]),
         KMeans(arrays["clusters.centroids"], spherical=True, objective=float("nan")),
@@ -195,4 +208,5 @@ def _model(arrays: dict[str, Tensor]) -> PartModel:
         arrays["object_of_part"].numpy(),
         None if mixture is None else ObjectMixture(mixture.numpy()),
         arrays.get(_MARGIN),
+        None if scenes is None else scenes.numpy(),
     )
