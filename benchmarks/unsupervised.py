@@ -60,7 +60,7 @@ def main() -> None:
                 print(seed, name, _percent(rows[name][-1]), flush=True)
             if seed == 0 and arguments.pictures:
                 _draw(arguments.pictures, steps, labelled, arguments.photos)
-        _write(arguments, labelled, rows, first.labels_)
+            _write(arguments, labelled, rows, first.labels_)
         store.close()
 
 
@@ -107,7 +107,7 @@ def _write(
         "commit": commit(),
         "photos": len(labelled.pairs),
         "classes": len(labelled.classes),
-        "seeds": arguments.seeds,
+        "seeds": max(map(len, rows.values())),
         "rows": {name: _row(scores) for name, scores in rows.items()},
     }
     arguments.out.write_text(json.dumps(content, indent=2) + "\n")

@@ -292,3 +292,25 @@ def test_a_run_that_cannot_begin_leaves_the_earlier_one_whole(config):
     with pytest.raises(LeopartError, match="there is no backbone called 'nothing_vits99'"):
         segment_photos(replace(config, backbone="nothing_vits99"))
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_refined_masks_are_the_same_from_segment_predict_and_the_segmenter(config, photos, tmp_path):
+    segment_photos(replace(config, refine=True))
+    again = PredictConfig(
+        segmenter=config.out, images=(photos,), out=tmp_path / "again", device="cpu", overlays=False
+    )
+    predict_photos(again)
+    plain = replace(config, out=tmp_path / "plain")
+    segment_photos(plain)
+    segmenter = Segmenter.load(config.out / "segmenter", device="cpu")
+
+    changed = 0
+    for kind in ("parts", "objects"):
+        for photo in photos.iterdir():
+            mask = read_index_mask(config.out / kind / f"{photo.stem}.png")
+            np.testing.assert_array_equal(
+                mask, read_index_mask(tmp_path / "again" / kind / f"{photo.stem}.png")
+            )
+            np.testing.assert_array_equal(mask, getattr(segmenter.predict(photo), kind))
+            changed += (mask != read_index_mask(plain.out / kind / f"{photo.stem}.png")).sum()
+    assert changed > 0

@@ -101,7 +101,7 @@ def test_a_segmenter_without_scene_groups_is_read_and_written_without(model: Par
     assert read.scenes == {}
     saved.write(tmp_path / "again", read, CARD)
     content = json.loads((tmp_path / "again" / "segmenter.json").read_text())
-    assert content["format"] == 2
+    assert content["format"] == 3
     assert "tree" not in content
 
 

@@ -38,6 +38,16 @@ def test_areas_are_kept_photo_by_photo():
     assert PartSurvey(4).counts.shape == (0, 4)
 
 
+def test_areas_are_kept_of_both_halves():
+    survey = surveyed(3)
+    for number in range(3):
+        ids, _ = photo(number)
+        for side, half in enumerate((ids[:, :4], ids[:, 4:])):
+            assert survey.halves[number, side].tolist() == [(half == part).sum() for part in range(4)]
+    order = np.array([2, 0, 3, 1])
+    np.testing.assert_array_equal(survey.reordered(order).halves, survey.halves[..., order])
+
+
 def test_neighbours_are_counted_in_the_photos_fold():
     survey = surveyed(FOLDS + 3)
     for fold in range(FOLDS):
