@@ -4,6 +4,9 @@ What every step is worth, over several seeds, with the settings that `leopart se
 as many clusters of all tokens as classes; of the foreground's (CBFE); communities of parts (CD); a part's
 object by its context; refined at photo resolution. Labels only score. Writes FILE (`--out`), and with
 `--pictures` the masks of 24 photos, chosen by a seed, at each step.
+
+With `--parts 20 50`, parts instead: so many of them, each named after the labelled part that most of it is
+(many to one), over the whole photo and inside the foreground that was found.
 """
 
 from __future__ import annotations
@@ -23,9 +26,12 @@ from benchmarks.baseline import commit
 from leopart import Segmenter
 from leopart.data.datasets.folder import open_folder
 from leopart.data.labelled import LabelledPhotos
+from leopart.data.masks import IGNORE
 from leopart.data.photos import Photo
 from leopart.drawing import palette
-from leopart.evaluation.unsupervised import MaskScores, score_maps
+from leopart.evaluation.confusion import Confusion
+from leopart.evaluation.matching import many_to_one
+from leopart.evaluation.unsupervised import score_maps
 from leopart.features.store import FeatureStore
 from leopart.segment.segmenter import Segmentation
 
@@ -33,6 +39,8 @@ _SIDE, _COLUMNS = 176, 2
 _WHITE = np.uint8(255)
 Ids = NDArray[np.int32]
 Step = Callable[[int, Photo], Ids]
+Rows = dict[str, dict[str, list[float]]]
+"""Of each step, by what was measured: one value a seed."""
 
 
 def main() -> None:
@@ -43,6 +51,7 @@ def main() -> None:
     parser.add_argument("--attention-backbone")
     parser.add_argument("--features", type=Path, help="keep features here")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--parts", type=int, nargs="+", default=[], help="score so many parts instead")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--pictures", type=Path, help="PNG of 24 photos at each step, of seed 0")
     parser.add_argument("--photos", action="store_true", help="show the photos too: not for publishing")
@@ -52,12 +61,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         first = _segmenter(arguments)
         store, _ = first.extract(photos, arguments.features or Path(folder))
-        rows: dict[str, list[MaskScores]] = {}
+        rows: Rows = {}
         for seed in range(arguments.seeds):
-            steps = dict(_steps(arguments, store, len(labelled.classes), seed))
-            for name, step in steps.items():
-                rows.setdefault(name, []).append(_score(step, labelled))
-                print(seed, name, _percent(rows[name][-1]), flush=True)
+            if arguments.parts:
+                steps = dict(_parts(arguments, store, seed))
+                scored = {name: part_scores(step, labelled) for name, step in steps.items()}
+            else:
+                steps = dict(_steps(arguments, store, len(labelled.classes), seed))
+                scored = {name: step_scores(step, labelled) for name, step in steps.items()}
+            for name, scores in scored.items():
+                print(seed, name, scores, flush=True)
+                for what, value in scores.items():
+                    rows.setdefault(name, {}).setdefault(what, []).append(round(value, 4))
             if seed == 0 and arguments.pictures:
                 _draw(arguments.pictures, steps, labelled, arguments.photos)
             _write(arguments, labelled, rows, first.labels_)
@@ -88,17 +103,47 @@ def _steps(
     yield "+ refine", step(lambda found: found.objects, refine=True)
 
 
-def _score(step: Step, labelled: LabelledPhotos) -> MaskScores:
-    maps = (
-        (labelled.rows(labelled.read_mask(*pair)), step(index, pair[0]))
-        for index, pair in enumerate(labelled.pairs)
-    )
-    return score_maps(maps, len(labelled.classes), labelled.background)
+def _parts(arguments: argparse.Namespace, store: FeatureStore, seed: int) -> Iterator[tuple[str, Step]]:
+    """Part masks with each number of parts, refined."""
+    for count in arguments.parts:
+        segmenter = _segmenter(arguments, seed=seed, n_parts=count, refine=True).fit_features(store)
+        yield (
+            f"{count} parts",
+            lambda index, photo, fitted=segmenter: fitted.masks(photo.path, store.tokens_of(index)).parts,
+        )
 
 
-def _write(
-    arguments: argparse.Namespace, labelled: LabelledPhotos, rows: dict[str, list[MaskScores]], labels: str
-) -> None:
+def _maps(step: Step, labelled: LabelledPhotos) -> Iterator[tuple[NDArray[np.uint8], Ids]]:
+    for index, pair in enumerate(labelled.pairs):
+        yield labelled.rows(labelled.read_mask(*pair)), step(index, pair[0])
+
+
+def step_scores(step: Step, labelled: LabelledPhotos) -> dict[str, float]:
+    """Of object masks: number of ids, Hungarian mIoU and mean foreground Jaccard."""
+    scores = score_maps(_maps(step, labelled), len(labelled.classes), labelled.background)
+    return {
+        "ids": scores.clusters - 1,
+        "hungarian miou": scores.matching.miou,
+        "foreground jaccard": scores.jaccard,
+    }
+
+
+def part_scores(step: Step, labelled: LabelledPhotos) -> dict[str, float]:
+    """Of part masks: many-to-one mIoU over the labelled parts, background left out."""
+    classes, background = len(labelled.classes), labelled.background
+    maps = list(_maps(step, labelled))
+    clusters = 1 + max(int(ids.max()) for _, ids in maps)
+    everywhere, inside = Confusion(classes, clusters, IGNORE), Confusion(classes, clusters, IGNORE)
+    for labels, ids in maps:
+        everywhere.update(labels, ids)
+        inside.update(np.where(ids > 0, labels, IGNORE).astype(np.uint8), ids)
+    found = [many_to_one(counts.matrix, "precision", background) for counts in (everywhere, inside)]
+    counted = [row for row in range(classes) if row != background]
+    whole, within = (float(one.iou[counted].mean()) for one in found)
+    return {"part miou": whole, "part miou inside the foreground": within}
+
+
+def _write(arguments: argparse.Namespace, labelled: LabelledPhotos, rows: Rows, labels: str) -> None:
     content = {
         "command": f"python -m benchmarks.unsupervised DATA/{arguments.data.name} --masks {arguments.masks}",
         "backbone": Path(arguments.backbone).name,
@@ -107,30 +152,10 @@ def _write(
         "commit": commit(),
         "photos": len(labelled.pairs),
         "classes": len(labelled.classes),
-        "seeds": max(map(len, rows.values())),
-        "rows": {name: _row(scores) for name, scores in rows.items()},
+        "seeds": max(len(values) for row in rows.values() for values in row.values()),
+        "rows": rows,
     }
     arguments.out.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def _row(scores: list[MaskScores]) -> dict[str, Any]:
-    miou, jaccard = (
-        [round(value, 4) for value in values] for values in zip(*map(_both, scores), strict=True)
-    )
-    return {
-        "ids": [one.clusters - 1 for one in scores],
-        "hungarian miou": miou,
-        "foreground jaccard": jaccard,
-    }
-
-
-def _both(scores: MaskScores) -> tuple[float, float]:
-    return scores.matching.miou, scores.jaccard
-
-
-def _percent(scores: MaskScores) -> str:
-    miou, jaccard = _both(scores)
-    return f"{scores.clusters - 1} ids, Hungarian mIoU {100 * miou:.1f}, Jaccard {100 * jaccard:.1f}"
 
 
 def _draw(path: Path, steps: dict[str, Step], labelled: LabelledPhotos, with_photos: bool) -> None:
@@ -154,13 +179,12 @@ def _draw(path: Path, steps: dict[str, Step], labelled: LabelledPhotos, with_pho
 
 
 def _tile(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    tile = np.full((_SIDE * 3 // 4, _SIDE, 3), _WHITE)
     height, width = picture.shape[:2]
-    scale = (_SIDE - 4) / max(height, width)
+    scale = min((_SIDE - 4) / width, (len(tile) - 4) / height)
     size = (round(width * scale), round(height * scale))
     small = cv2.resize(np.ascontiguousarray(picture), size, interpolation=cv2.INTER_NEAREST)
-    tile = np.full((_SIDE * 3 // 4, _SIDE, 3), _WHITE)
-    small = small[: len(tile)]
-    tile[: small.shape[0], : small.shape[1]] = small
+    tile[: size[1], : size[0]] = small
     return tile
 
 
