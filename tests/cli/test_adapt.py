@@ -149,10 +149,11 @@ def test_a_run_without_it_leaves_no_network_of_an_earlier_one_behind(run, photos
 
 
 def test_the_network_inside_can_be_used_again_in_the_same_place(
-    run, photos, copied, quick, tmp_path, masks_of
+    run, photos, copied, quick, tmp_path, masks_of, tiny_weights
 ):
     before = masks_of(copied)
     again = ("segment", photos, "--out", copied, *quick, "--backbone", copied / "segmenter", "--no-adapt")
+    again = (*again, "--attention-backbone", tiny_weights)  # as it was before
     assert run(*again).status == 0
     assert masks_of(copied) == before
     assert run("predict", copied, photos, "--out", tmp_path / "more").status == 0

@@ -55,8 +55,8 @@ class FitConfig(RunConfig):
     network that Leopart has trained, give its start: training on parts spoils the attention."""
     adapt: Annotated[bool | float | Auto, tyro.conf.arg(metavar="[MINUTES]")] = False
     """First fine-tune the network on these very photos, without labels, for at most so many minutes; without
-    a number, 10 on the CPU and 5 on CUDA. auto does so from 50 photos on. Off by default: clusters get much
-    better, but not yet the objects that are made of them."""
+    a number, 10 on the CPU and 5 on CUDA. auto does so from 50 photos on. Off by default, since it takes so
+    long: clusters get much better, objects somewhat."""
     size: int = 448
     """Side in pixels of the network's input. Larger finds smaller things and takes longer."""
     keep_aspect: bool = False
