@@ -107,8 +107,8 @@ def test_a_configuration_cannot_be_changed(config):
 
 OPTIONS = {
     RunConfig: "out overlays device batch_size config quiet",
-    FitConfig: "out overlays device batch_size config quiet backbone adapt size keep_aspect parts objects "
-    "foreground communities contexts precision features seed",
+    FitConfig: "out overlays device batch_size config quiet backbone attention_backbone adapt size "
+    "keep_aspect parts objects foreground communities contexts refine precision features seed",
 }
 OPTIONS[DemoConfig] = OPTIONS[FitConfig]
 OPTIONS[SegmentConfig] = f"{OPTIONS[FitConfig]} images"
