@@ -175,3 +175,9 @@ def test_the_size_of_the_masks_is_asked_for_and_the_photo_may_come_smaller():
 def test_everything_stays_foreground_where_everything_is():
     everything = replace(MODEL, is_foreground=torch.ones(3, dtype=torch.bool), margin=None)
     assert (refine(everything, scene(), picture(64), 64, 64)[1] > 0).all()
+
+
+def test_a_token_of_zeros_spoils_no_other():
+    grid = scene()
+    grid[0, 0] = 0
+    assert (refine(MODEL, grid, picture(160), 160, 160)[1][60:100, 60:100] > 0).all()

@@ -228,8 +228,8 @@ def _objects_curves(found: Communities) -> list[Curve]:
 _STABLE = """Each point is a fineness of the communities; stability is how alike the objects come out when
 other photos are drawn (adjusted Rand index). The coarsest of the most stable ones is taken."""
 _FORETELLS = """Each point is a fineness of the communities; prediction is how well the objects in one half of
-a photo foretell the parts in its other half (log-probability of a part in nats, in photos that nothing was
-learned from). The coarsest of those that foretell best is taken."""
+a photo foretell the parts in its other half (log-probability of a part in nats; how much of each part objects
+have was learned from other photos). The coarsest of those that foretell best is taken."""
 #: What the curve of the number of objects shows, and how to read it, by what decided.
 _GOOD = {
     "stability": ("stability", " ".join(_STABLE.split())),

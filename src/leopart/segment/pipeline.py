@@ -80,7 +80,7 @@ def segment_photos(
         store, failures = _extract(config, segmenter, photos, track)
     with watch.stage("parts and objects"):
         fit = segmenter.fit_features(store, track=track).fit_
-    _remove_earlier(config.out, started_from.source)
+    _remove_earlier(config.out, started_from.source, config.attention_backbone)
     with watch.stage("masks"):
         written, patches = _write_masks(config, photos, segmenter, store, failures, track)
     _require_some(photos, failures)
@@ -207,10 +207,12 @@ def _results(segmenter: Segmenter, adapted: Adapted | None) -> dict[str, Any]:
     return {**results, **more, **fit_results(segmenter.fit_)}
 
 
-def _remove_earlier(out: Path, backbone: str) -> None:
-    """Of an earlier run, remove what would not fit the new masks; the backbone in use stays."""
+def _remove_earlier(out: Path, backbone: str, attention_of: str | None) -> None:
+    """Of an earlier run, remove what would not fit the new masks; backbones in use stay."""
     inside = (out / "segmenter" / TUNED).resolve()
-    own = [] if backbone == str(inside) else [card_path(inside), inside]
+    used = {backbone} | ({str(Path(attention_of).resolve())} if attention_of else set())
+    in_use = bool(used & {str(inside), str(inside.parent)})
+    own = [] if in_use else [card_path(inside), inside]
     names = ("report.html", "summary.json", "segmenter/segmenter.json")
     for path in (*(out / name for name in names), *own):
         path.unlink(missing_ok=True)

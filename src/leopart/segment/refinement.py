@@ -107,7 +107,7 @@ def smoothed(margin: Margin, tokens: NDArray[np.float16]) -> Margin:
         maps = F.adaptive_avg_pool2d(maps.permute(2, 0, 1)[None], grid)[0].permute(1, 2, 0)
     own, looks = maps[..., 0].flatten(), F.normalize(maps[..., 1:].flatten(0, 1), dim=-1)
     weights = (looks @ looks.T).clamp(0) ** _LIKENESS * _near(*grid)
-    weights /= weights.sum(1, keepdim=True)
+    weights /= weights.sum(1, keepdim=True).clamp_min(1e-12)  # a token of zeros has no likes
     heard = own
     for _ in range(_STEPS):
         heard = (1 - _LISTEN) * own + _LISTEN * (weights @ heard)

@@ -136,7 +136,7 @@ class Segmenter:
         if looks is None and hasattr(self, "backbone_"):
             looks = self.backbone
         if looks is not None:
-            looks = self._loaded(looks)
+            looks = self._loaded(looks).to(next(backbone.parameters()).device)
         if looks is not None and looks.fingerprint == backbone.fingerprint:
             looks = None
         self.labels_ = _labels_of(backbone, looks)
