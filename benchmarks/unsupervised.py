@@ -2,8 +2,9 @@
 
 What every step is worth, over several seeds, with the settings that `leopart segment` finds from the photos:
 as many clusters of all tokens as classes; of the foreground's (CBFE); communities of parts (CD); a part's
-object by its context; refined at photo resolution. Labels only score. Writes FILE (`--out`), and with
-`--pictures` the masks of 24 photos, chosen by a seed, at each step.
+object by its context, with as many objects; with the number that foretells best; refined in the photo. Labels
+only score. Writes FILE (`--out`), and with `--pictures` the masks of 24 photos, chosen by a seed, at each
+step.
 
 With `--parts 20 50`, parts instead: so many of them, each named after the labelled part that most of it is
 (many to one), over the whole photo and inside the foreground that was found.
@@ -15,6 +16,8 @@ import argparse
 import json
 import tempfile
 from collections.abc import Callable, Iterator
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +63,9 @@ def main() -> None:
     photos = [photo for photo, _ in labelled.pairs]
     with tempfile.TemporaryDirectory() as folder:
         first = _segmenter(arguments)
-        store, _ = first.extract(photos, arguments.features or Path(folder))
+        store, failures = first.extract(photos, arguments.features or Path(folder))
+        if failures:  # tokens would be another photo's
+            parser.error(f"{failures[0].name} cannot be used: {failures[0].reason}")
         rows: Rows = {}
         for seed in range(arguments.seeds):
             if arguments.parts:
@@ -88,19 +93,31 @@ def _steps(
 ) -> Iterator[tuple[str, Step]]:
     """Name and masks of each step, fitted on the same features."""
 
-    def step(take: Callable[[Segmentation], Ids], **settings: Any) -> Step:
-        segmenter = _segmenter(arguments, seed=seed, **settings).fit_features(store)
+    def fitted(**settings: Any) -> Segmenter:
+        return _segmenter(arguments, seed=seed, **settings).fit_features(store)
 
-        def ids_of(index: int, photo: Photo) -> Ids:
-            return take(segmenter.masks(photo.path, store.tokens_of(index)))
+    def step(segmenter: Segmenter, take: Callable[[Segmentation], Ids]) -> Step:
+        return lambda index, photo: take(segmenter.masks(photo.path, store.tokens_of(index)))
 
-        return ids_of
+    yield "all tokens", step(fitted(n_parts=classes, foreground="none"), _parts_of)
+    yield "+ CBFE", step(fitted(n_parts=classes - 1), _parts_of)
+    communities = fitted(contexts=False)
+    yield "+ CD", step(communities, _objects_of)
+    alike = fitted(n_objects=communities.model_.n_objects)
+    yield "+ contexts", step(alike, _objects_of)
+    predicted = fitted()
+    yield "+ prediction", step(predicted, _objects_of)
+    refined = copy(predicted)
+    refined.settings = replace(predicted.settings, refine=True)
+    yield "+ refine", step(refined, _objects_of)
 
-    yield "all tokens", step(lambda found: found.parts, n_parts=classes, foreground="none")
-    yield "+ CBFE", step(lambda found: found.parts, n_parts=classes - 1)
-    yield "+ CD", step(lambda found: found.objects, contexts=False)
-    yield "+ contexts", step(lambda found: found.objects)
-    yield "+ refine", step(lambda found: found.objects, refine=True)
+
+def _parts_of(found: Segmentation) -> Ids:
+    return found.parts
+
+
+def _objects_of(found: Segmentation) -> Ids:
+    return found.objects
 
 
 def _parts(arguments: argparse.Namespace, store: FeatureStore, seed: int) -> Iterator[tuple[str, Step]]:
@@ -119,12 +136,22 @@ def _maps(step: Step, labelled: LabelledPhotos) -> Iterator[tuple[NDArray[np.uin
 
 
 def step_scores(step: Step, labelled: LabelledPhotos) -> dict[str, float]:
-    """Of object masks: number of ids, Hungarian mIoU and mean foreground Jaccard."""
-    scores = score_maps(_maps(step, labelled), len(labelled.classes), labelled.background)
+    """Of object masks: number of ids, Hungarian mIoU, foreground Jaccard; empty masks where nothing is."""
+    without: list[bool] = []
+
+    def maps() -> Iterator[tuple[NDArray[np.uint8], Ids]]:
+        for labels, ids in _maps(step, labelled):
+            if not ((labels != labelled.background) & (labels != IGNORE)).any():
+                without.append(not ids.any())
+            yield labels, ids
+
+    scores = score_maps(maps(), len(labelled.classes), labelled.background)
     return {
         "ids": scores.clusters - 1,
         "hungarian miou": scores.matching.miou,
         "foreground jaccard": scores.jaccard,
+        "photos without an object": len(without),
+        "empty masks of these": sum(without),
     }
 
 
@@ -145,7 +172,7 @@ def part_scores(step: Step, labelled: LabelledPhotos) -> dict[str, float]:
 
 def _write(arguments: argparse.Namespace, labelled: LabelledPhotos, rows: Rows, labels: str) -> None:
     content = {
-        "command": f"python -m benchmarks.unsupervised DATA/{arguments.data.name} --masks {arguments.masks}",
+        "command": _command(arguments),
         "backbone": Path(arguments.backbone).name,
         "attention": Path(arguments.attention_backbone or arguments.backbone).name,
         "labels used": f"{labels} for the masks; all for these scores",
@@ -158,9 +185,24 @@ def _write(arguments: argparse.Namespace, labelled: LabelledPhotos, rows: Rows, 
     arguments.out.write_text(json.dumps(content, indent=2) + "\n")
 
 
+def _command(arguments: argparse.Namespace) -> str:
+    """What to type, without the folders of this machine."""
+    options = {
+        "masks": arguments.masks,
+        "backbone": Path(arguments.backbone).name,
+        "attention-backbone": arguments.attention_backbone and Path(arguments.attention_backbone).name,
+        "seeds": arguments.seeds,
+        "parts": " ".join(map(str, arguments.parts)),
+    }
+    given = " ".join(f"--{name} {value}" for name, value in options.items() if value)
+    return f"python -m benchmarks.unsupervised DATA/{arguments.data.name} {given}"
+
+
 def _draw(path: Path, steps: dict[str, Step], labelled: LabelledPhotos, with_photos: bool) -> None:
     """Masks of 24 photos in two columns, a row of steps each; colours stand for ids."""
-    chosen = np.sort(np.random.default_rng(0).choice(len(labelled.pairs), 24, replace=False))
+    chosen = np.sort(
+        np.random.default_rng(0).choice(len(labelled.pairs), min(24, len(labelled.pairs)), replace=False)
+    )
     tables = palette.colours(256)
     tiles = []
     for index in chosen:

@@ -117,6 +117,24 @@ def test_the_attention_is_that_of_the_network_before_it_was_adapted(
         segmenter.extractor.extract(photos, tmp_path / "both")
 
 
+@pytest.mark.usefixtures("short_adaptation")
+def test_a_saved_segmenter_knows_whose_attention_it_was(
+    tiny_weights: Path, photo_folder: Path, tmp_path: Path
+):
+    photos = find_photos([photo_folder])
+    segmenter = make(tiny_weights, adapt=1).fit(photo_folder)
+    segmenter.save(tmp_path / "first")
+    loaded = Segmenter.load(tmp_path / "first", device="cpu")
+    loaded.save(tmp_path / "second")
+    store, _ = segmenter.extract(photos, tmp_path / "before")
+    for number, folder in enumerate(("first", "second")):
+        again = Segmenter.load(tmp_path / folder, device="cpu")
+        found, _ = again.extract(photos, tmp_path / f"after{number}")
+        assert found.recipe == store.recipe
+        assert np.array_equal(found.attention, store.attention)
+    assert Segmenter.load(tmp_path / "second", device="cpu").predict(photos[0].path).parts.any()
+
+
 def test_the_attention_can_be_another_networks_whose_labels_are_told(
     tiny_backbone: Backbone, photo_folder: Path, tmp_path: Path
 ):

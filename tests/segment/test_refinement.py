@@ -89,6 +89,14 @@ def test_a_grid_of_many_tokens_is_smoothed_on_a_smaller_one():
     assert (np.sign(large) == np.sign(margin)).mean() > 0.99
 
 
+def test_a_long_grid_is_made_smaller_in_its_own_angles():
+    tall = np.zeros((64, 256, 2), np.float16)
+    tall[:32], tall[32:] = BACK, FRONT
+    margin = np.where(tall[..., 1] > 0, 0.5, -0.4).astype(np.float32)
+    small = smoothed(margin[::4, ::4].copy(), tall[::4, ::4].copy())
+    np.testing.assert_allclose(smoothed(margin, tall)[2::4, 2::4], small, atol=0.15)
+
+
 def naive_guided(values: np.ndarray, photo: np.ndarray, radius: int, contrast: float) -> np.ndarray:
     """The guided filter, one window and one pixel after the other, borders reflected."""
     pad = 2 * radius

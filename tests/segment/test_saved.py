@@ -93,7 +93,7 @@ def test_scene_groups_are_kept_and_drawn_as_a_tree(folder: Path, model: PartMode
 
 
 def test_a_segmenter_without_scene_groups_is_read_and_written_without(model: PartModel, tmp_path: Path):
-    """As versions before them wrote it."""
+    """The groups are optional, as contexts are."""
     saved.write(tmp_path / "old", replace(model, scene_of_object=None), CARD)
     assert "scene_of_object" not in safetensors.torch.load_file(tmp_path / "old" / "arrays.safetensors")
     read = saved.read(tmp_path / "old")[1]

@@ -65,7 +65,7 @@ class FitConfig(RunConfig):
     """Number of parts; auto takes 100, fewer where there are few photos."""
     objects: int | Auto = "auto"
     """Number of objects; auto takes the number with which one half of a photo foretells the other best, or,
-    with few photos, that is most stable when other photos are drawn."""
+    without contexts, the one that is most stable when other photos are drawn."""
     foreground: float | Literal["auto", "none"] = "auto"
     """Least precision of a foreground cluster: the share of it, 0 to 1, that the network's attention covers.
     auto takes the cut that agrees best with the attention; none makes everything foreground."""

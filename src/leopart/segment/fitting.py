@@ -59,7 +59,8 @@ class FitSettings:
 
     Attributes:
         n_parts: K; None = the paper's 100, fewer where there are few foreground tokens.
-        n_objects: None = the number whose partition is most stable, see `find_objects`.
+        n_objects: None = the number that foretells best where parts have contexts (see `predictions`), else
+            the one whose partition is most stable (see `find_objects`).
         foreground: least precision of a foreground cluster, in [0, 1]; `auto` = the cut that agrees best with
             the attention, see `agreeing_cut`; `none` = everything is foreground.
         communities: `auto`, `map-equation`, `infomap` or `louvain`.

@@ -35,7 +35,7 @@ class PartModel:
         margin: [C] float32, foreground precision of each cluster less the threshold, which tells more than
             `is_foreground`; None = not known.
         scene_of_object: [M] int64, scene group 1.. of objects 1..M, see `scene_groups`; no id depends on it.
-            None = saved by a version that had none.
+            None = not known.
     """
 
     reduction: Reduction

@@ -71,8 +71,9 @@ def refine(
     guide = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
     radius = max(1, round(_RADIUS * max(guide.shape[:2]) / max(margin.shape)))
     followed = guided(_resized(margin, *guide.shape[:2]), guide, radius, _CONTRAST)
-    inside = _resized(followed, height, width) >= 0
-    return coarse, np.where(inside, upsample_labels(nearest, height, width), 0).astype(np.int32)
+    parts = upsample_labels(nearest, height, width)
+    parts[_resized(followed, height, width) < 0] = 0
+    return coarse, parts
 
 
 @torch.inference_mode()
@@ -95,13 +96,15 @@ def smoothed(margin: Margin, tokens: NDArray[np.float16]) -> Margin:
 
     Args:
         margin: [h, w].
-        tokens: [h, w, D]. More than 64 along a side are averaged to that many first.
+        tokens: [h, w, D]. Where a side has more than 64, both are averaged down
+            until it has that many.
 
     Returns:
         float32 [h, w].
     """
     height, width = margin.shape
-    grid = min(height, _MOST_TOKENS), min(width, _MOST_TOKENS)
+    share = min(1.0, _MOST_TOKENS / max(height, width))
+    grid = max(1, round(height * share)), max(1, round(width * share))
     maps = torch.cat([torch.from_numpy(margin)[..., None], torch.from_numpy(tokens).float()], 2)
     if grid != (height, width):
         maps = F.adaptive_avg_pool2d(maps.permute(2, 0, 1)[None], grid)[0].permute(1, 2, 0)

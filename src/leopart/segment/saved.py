@@ -48,7 +48,9 @@ class Card:
         precision: number format of the forward pass.
         batch_size: photos in a forward pass; another one may change the last bit of a token.
         settings: see `FitSettings`.
-        labels: labels that the backbone learned from, see `BackboneSpec.labels`.
+        attention_backbone: name or path of the backbone whose attention told foreground, wanted for another
+            fit; None = the backbone itself.
+        labels: labels that the two learned from, see `BackboneSpec.labels`.
     """
 
     backbone: str
@@ -57,6 +59,7 @@ class Card:
     precision: str
     batch_size: int
     settings: FitSettings
+    attention_backbone: str | None = None
     labels: str = "none"
 
 
@@ -123,6 +126,7 @@ def read(folder: Path) -> tuple[Card, PartModel]:
             precision=content["precision"],
             batch_size=content["batch_size"],
             settings=FitSettings(**content["settings"]),
+            attention_backbone=content["attention_backbone"],
             labels=content["labels used"],
         )
         with safe_open(arrays, "pt") as file:
@@ -174,9 +178,9 @@ def _read_json(folder: Path) -> dict[str, Any]:
 
 
 def _seal(card: Card) -> str:
-    """What the arrays file remembers of the card: all but where the backbone lies, which may move."""
+    """What the arrays file remembers of the card: all but where the backbones lie, which may move."""
     return json.dumps(
-        {key: value for key, value in asdict(card).items() if key != "backbone"}, sort_keys=True
+        {key: value for key, value in asdict(card).items() if not key.endswith("backbone")}, sort_keys=True
     )
 
 

@@ -81,6 +81,7 @@ class Segmenter:
         extractor_: the backbone at its settings, after `fit`, `extractor` or `load`.
         labels_: labels that the backbone, and the one whose attention was taken, learned from; `none` for
             none.
+        start_: the backbone before it was adapted, whose attention tells foreground.
         backbone_: the adapted backbone, after `fit` with `adapt`, or `load` of what that has saved; `save`
             keeps it inside.
     """
@@ -89,6 +90,7 @@ class Segmenter:
     fit_: Fit
     failures_: list[Failure]
     backbone_: Backbone
+    start_: Backbone
     labels_: str
 
     def __init__(  # noqa: PLR0913 - options, by name
@@ -133,8 +135,8 @@ class Segmenter:
             LeopartError: see there, or the two backbones do not go together.
         """
         backbone, looks = self.extractor.backbone, self.attention_backbone
-        if looks is None and hasattr(self, "backbone_"):
-            looks = self.backbone
+        if looks is None:
+            looks = getattr(self, "start_", None)
         if looks is not None:
             looks = self._loaded(looks).to(next(backbone.parameters()).device)
         if looks is not None and looks.fingerprint == backbone.fingerprint:
@@ -204,8 +206,9 @@ class Segmenter:
         """
         if hasattr(self, "backbone_"):  # of an earlier fit
             del self.backbone_, self.extractor_
+        self.start_ = self.extractor.backbone
         adapted = adapt_backbone(
-            self.extractor.backbone,
+            self.start_,
             photos,
             folder,
             minutes=minutes,
@@ -263,9 +266,14 @@ class Segmenter:
             precision=extractor.precision,
             batch_size=extractor.batch_size,
             settings=self.settings,
+            attention_backbone=self._attention_source(),
             labels=getattr(self, "labels_", backbone.spec.labels),
         )
         saved.write(Path(folder), model, card, backbone if inside else None)
+
+    def _attention_source(self) -> str | None:
+        looks = self.attention_backbone or getattr(self, "start_", None)
+        return looks.source if isinstance(looks, Backbone) else looks and str(looks)
 
     def _fitted(self) -> PartModel:
         if not hasattr(self, "model_"):
@@ -296,6 +304,7 @@ class Segmenter:
         chosen = card.settings
         segmenter = cls(
             backbone or saved.backbone_of(Path(folder), card),
+            attention_backbone=card.attention_backbone,
             n_parts=chosen.n_parts,
             n_objects=chosen.n_objects,
             foreground=chosen.foreground,
