@@ -1,7 +1,37 @@
 """`python -m leopart` is `leopart`."""
 
+from __future__ import annotations
+
+import atexit
+import os
 import sys
 
 from leopart.cli.main import main
 
-sys.exit(main())
+
+def command() -> None:
+    """Run the command line, and end the process with its exit status.
+
+    One of several processes ends without taking its interpreter apart: threads of torch.distributed may
+    still hold tensors then, and letting go of one aborts a process whose work is done and written
+    (https://github.com/pytorch/pytorch/issues/190489). A launcher would take that for a failure.
+    """
+    status = 1
+
+    def leave() -> None:
+        if os.environ.get("WORLD_SIZE", "1") != "1" or "SLURM_STEP_ID" in os.environ:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+
+    atexit.register(leave)  # before all others, so that it runs after them
+    try:
+        status = main()
+    except SystemExit as asked:
+        status = asked.code if isinstance(asked.code, int) else int(asked.code is not None)
+        raise
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    command()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -118,3 +119,28 @@ def test_a_bug_is_not_hidden(run, monkeypatch):
     monkeypatch.setattr(cli, "import_module", fail)
     with pytest.raises(ZeroDivisionError):
         run("segment", "photos")
+
+
+#: A process that aborts when its interpreter is taken apart, as threads of torch.distributed may make it.
+_FRAGILE = """
+import os, sys
+class Last:
+    def __del__(self, abort=os.abort):
+        abort()
+os.last = Last()
+sys.argv = ["leopart", *{words}]
+from leopart.__main__ import command
+command()
+"""
+
+
+@pytest.mark.parametrize(("words", "status"), [(["--version"], 0), (["nothing"], 2), (["segment", "-h"], 0)])
+def test_one_of_several_processes_ends_with_its_status_whatever_its_threads_do(monkeypatch, words, status):
+    code = _FRAGILE.format(words=words)
+    monkeypatch.delenv("SLURM_STEP_ID", raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert python("-c", code).returncode == -signal.SIGABRT  # alone, it is taken apart
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    ran = python("-c", code)
+    assert ran.returncode == status
+    assert ran.stdout + ran.stderr
