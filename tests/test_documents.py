@@ -34,6 +34,7 @@ from leopart.config import (
     FitConfig,
     HeadConfig,
     PredictConfig,
+    ReproduceConfig,
     RunConfig,
     SegmentConfig,
     TrainConfig,
@@ -48,11 +49,12 @@ from leopart.segment.pipeline import segment_photos
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
-CONFIGS: dict[str, type[RunConfig | ExportConfig | FigureConfig | TrainConfig]] = {
+CONFIGS: dict[str, type[RunConfig | ExportConfig | FigureConfig | ReproduceConfig | TrainConfig]] = {
     "demo": DemoConfig,
     "segment": SegmentConfig,
     "predict": PredictConfig,
     "train": TrainConfig,
+    "reproduce": ReproduceConfig,
     "figure": FigureConfig,
     "export": ExportConfig,
 }
@@ -268,6 +270,7 @@ def test_every_option_is_documented_with_its_default() -> None:
         bases = (HeadConfig, TrainedConfig, ClassesConfig, EvaluateConfig)
         base = next(base for base in bases if issubclass(config, base))
         assert found.get(f"evaluate {name}", {}) == expected(config, without=base), name
+    assert found["leopart reproduce"] == expected(ReproduceConfig, positional=("name",))
     assert found["leopart figure"] == expected(FigureConfig, positional=("name", "run"))
     assert found["leopart export"] == expected(ExportConfig, positional=("model",))
 

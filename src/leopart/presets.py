@@ -238,12 +238,22 @@ def adaptation(photos: int, device: str, patch: int) -> Recipe:
         device: `cpu`, `cuda` or `mps`.
         patch: side of the backbone's patch in pixels; crops are made to fit it.
     """
-    recipe = quick() if device == "cpu" else single_gpu()
+    recipe = fitting(quick() if device == "cpu" else single_gpu(), patch)
     batch = min(recipe.batch_size, max(1, photos))
+    return replace(recipe, steps=40 * max(1, photos // batch))
+
+
+def fitting(recipe: Recipe, patch: int) -> Recipe:
+    """The recipe with crops of whole patches.
+
+    Args:
+        recipe: any.
+        patch: side of the backbone's patch in pixels.
+    """
     sizes = {
         name: max(1, round(getattr(recipe, name) / patch)) * patch for name in ("global_size", "local_size")
     }
-    return replace(recipe, steps=40 * max(1, photos // batch), **sizes)
+    return replace(recipe, **sizes)
 
 
 PRESETS: dict[str, Callable[[], Recipe]] = {

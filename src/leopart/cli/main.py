@@ -20,6 +20,7 @@ COMMANDS = {
     "predict": "more photos -> masks with the ids of a saved segmenter",
     "train": "photos -> a backbone fine-tuned to them, without labels; resumable",
     "evaluate": "a backbone and labelled photos -> scores",
+    "reproduce": "a table of the paper, row by row, published number beside ours",
     "figure": "pictures and curves of a training run",
     "export": "a backbone or a segmenter for other programs: timm, safetensors, ONNX",
     "data": "data sets: list those known, check a folder on disk",

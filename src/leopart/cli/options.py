@@ -12,12 +12,26 @@ from typing import Any, TypeVar, get_type_hints
 
 import tyro
 
-from leopart.config import CompareConfig, EvaluateConfig, ExportConfig, FigureConfig, RunConfig, TrainConfig
+from leopart.config import (
+    CompareConfig,
+    EvaluateConfig,
+    ExportConfig,
+    FigureConfig,
+    ReproduceConfig,
+    RunConfig,
+    TrainConfig,
+)
 from leopart.errors import LeopartError
 
 Config = TypeVar(
     "Config",
-    bound=RunConfig | ExportConfig | EvaluateConfig | CompareConfig | FigureConfig | TrainConfig,
+    bound=RunConfig
+    | ExportConfig
+    | EvaluateConfig
+    | CompareConfig
+    | FigureConfig
+    | ReproduceConfig
+    | TrainConfig,
 )
 
 

@@ -22,11 +22,13 @@ from leopart.config.evaluate import (
 )
 from leopart.config.export import ExportConfig
 from leopart.config.figure import FIGURES, FigureConfig
+from leopart.config.reproduce import REPRODUCED, ReproduceConfig
 from leopart.config.segment import DemoConfig, FitConfig, PredictConfig, RunConfig, SegmentConfig
 from leopart.config.train import TrainConfig
 
 __all__ = [
     "FIGURES",
+    "REPRODUCED",
     "TASKS",
     "AttentionConfig",
     "BoundaryConfig",
@@ -44,6 +46,7 @@ __all__ = [
     "LinearConfig",
     "OverclusteringConfig",
     "PredictConfig",
+    "ReproduceConfig",
     "RunConfig",
     "SegmentConfig",
     "TrainConfig",

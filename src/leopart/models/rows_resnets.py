@@ -98,4 +98,16 @@ ROWS = (
         "ICCV 2021",
         FileSource("VOCSegmentation_unsupervised_saliency_model.pth.tar", url=_MASKCONTRAST, direct=False),
     ),
+    replace(
+        _SUPERVISED,
+        name="random_resnet50",
+        weights="random_resnet50",
+        summary="ResNet-50, random weights",
+        licence="MIT",
+        origin="Drawn at random from a seed; nobody trained it.",
+        citation="none",
+        family="random",
+        files=(),
+        labels="none",
+    ),
 )

@@ -1,0 +1,137 @@
+"""`leopart reproduce`: a table of the paper, row by row, published number beside ours."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from leopart.cli.display import printable, say, tracker, training_watcher
+from leopart.cli.options import parse
+from leopart.config import ReproduceConfig
+from leopart.errors import LeopartError
+
+if TYPE_CHECKING:
+    from rich.table import Table as Drawn
+
+    from leopart.reproduction.pipeline import Filled
+    from leopart.reproduction.rows import Table
+    from leopart.reproduction.setting import Setting
+    from leopart.reproduction.stages import Machine
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; exit status 1 when some numbers could not be had."""
+    config = parse(ReproduceConfig, "reproduce", argv)
+    from leopart.reproduction.stages import Machine
+
+    tables, setting = chosen_tables(config), _setting(config)
+    with training_watcher(config.quiet) as watcher:
+        machine = Machine(config.out, config.device, tracker(config.quiet), watcher)
+        if config.dry_run:
+            return _tell_plan(tables, setting, machine)
+        return _run(config, tables, setting, machine)
+
+
+def chosen_tables(config: ReproduceConfig) -> list[Table]:
+    """The tables that are asked for, with the rows that are.
+
+    Raises:
+        LeopartError: no row has the name.
+    """
+    from dataclasses import replace
+
+    from leopart.reproduction.tables import TABLES
+
+    tables = list(TABLES.values()) if config.name == "all" else [TABLES[config.name]]
+    if config.row is None:
+        return tables
+    wanted = config.row.casefold()
+    kept = [replace(t, rows=tuple(r for r in t.rows if wanted in r.name.casefold())) for t in tables]
+    if not any(table.rows for table in kept):
+        names = ", ".join(dict.fromkeys(row.name for table in tables for row in table.rows))
+        raise LeopartError(f"no row of {config.name} is called {config.row!r}; there is: {names}")
+    return [table for table in kept if table.rows]
+
+
+def _setting(config: ReproduceConfig) -> Setting:
+    from leopart.reproduction.miniature import Miniature
+    from leopart.reproduction.places import Places
+    from leopart.reproduction.setting import FullSize
+
+    if not config.mini:
+        return FullSize(Places(config.data_root, config.data), config.released_weights)
+    return Miniature(
+        config.data[0],
+        config.masks,
+        config.out,
+        backbone=config.backbone,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        photos=config.photos,
+        size=config.size,
+        seeds=config.seeds,
+    )
+
+
+def _run(config: ReproduceConfig, tables: Sequence[Table], setting: Setting, machine: Machine) -> int:
+    from leopart.reproduction.page import write_tables
+    from leopart.reproduction.pipeline import reproduce
+    from leopart.run_record import settings_of
+
+    filled = reproduce(tables, setting, machine, lambda text: say(text, quiet=config.quiet))
+    page = write_tables(config.out, filled, settings_of(config), mini=config.mini)
+    missing = list(dict.fromkeys(reason for one in filled for reason in one.missing))
+    if not config.quiet:
+        for one in filled:
+            _show(one)
+    for reason in missing:
+        say(f"leopart: missing: {reason}")
+    say(f"page: {page.resolve()}", quiet=config.quiet)
+    return 1 if missing else 0
+
+
+def _show(filled: Filled) -> None:
+    from leopart.reproduction.page import described, numbers
+
+    table = _table("", "", "published", "ours", "difference", "")
+    for row in described(filled):
+        for number, cell in enumerate(row["cells"]):
+            table.add_row(row["row"] if number == 0 else "", cell["column"], *numbers(cell))
+    sys.stdout.write(f"\n{filled.table.title}, percent\n")
+    _print(table)
+
+
+def _tell_plan(tables: Sequence[Table], setting: Setting, machine: Machine) -> int:
+    """What would be done, then what is missing."""
+    from leopart.reproduction.dry_run import lacks_of, remedy, steps_of
+
+    steps = list(steps_of(tables, setting, machine))
+    for step in steps:
+        about = f"    {step.about}" if step.about else ""
+        sys.stdout.write(printable(f"{step.state:<8} {step.what}{about}") + "\n")
+    counts = {state: sum(step.state == state for step in steps) for state in ("done", "to do", "missing")}
+    sys.stdout.write("\n" + ", ".join(f"{count} {state}" for state, count in counts.items()) + "\n")
+    for cost in dict.fromkeys(row.cost for one in tables for row in one.rows):
+        sys.stdout.write(f"a row at full size: {cost}\n")
+    lacks = lacks_of(tables, setting)
+    for lack in lacks:
+        sys.stdout.write(f"\n{lack.kind} {lack.name} is not here\n")
+        for line in remedy(lack):
+            sys.stdout.write(f"  {printable(line)}\n")
+    return 0
+
+
+def _table(*columns: str) -> Drawn:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in ("published", "ours", "difference") else "left")
+    return table
+
+
+def _print(table: Drawn) -> None:
+    from rich.console import Console
+
+    Console(file=sys.stdout, highlight=False, markup=False).print(table)

@@ -1,0 +1,88 @@
+"""Options of `reproduce`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from leopart.config.checks import Device, OptionalPath, require_folder, require_known, require_least
+from leopart.errors import LeopartError
+
+REPRODUCED = (
+    "table1",
+    "table2a",
+    "table2b",
+    "table2c",
+    "table3",
+    "table4",
+    "table5",
+    "densecl",
+    "ablations",
+    "all",
+)
+"""What `leopart reproduce` takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceConfig:
+    """Fill a table of the paper: train what must be trained, score it, put the published number beside it.
+
+    table1: thresholds of the foreground; table2a: overclustering of PASCAL VOC and COCO; table2b: fully
+    unsupervised segmentation; table2c: foreground; table3: other initialisations; table4: queue; table5:
+    parts of ADE20K; densecl: DenseCL's loss from the same start; ablations: queue, prototypes, crops,
+    teacher, mask; all.
+
+    What is finished is not done again: an interrupted run goes on where it was.
+    """
+
+    name: tyro.conf.Positional[str]
+    """Which table, or all."""
+    out: Path
+    """Folder for networks, scores, a JSON file of each table, and the page README.md."""
+    data_root: OptionalPath = None
+    """Folder that holds the data sets, each in a folder of its own; `leopart data list` names them."""
+    data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME:PATH")] = ()
+    """Data sets that lie elsewhere; with --mini the labelled folder that stands for all."""
+    row: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Only rows whose name has these words."""
+    dry_run: bool = False
+    """Say what would run, and what data and weights are missing and where to get them; run nothing."""
+    released_weights: bool = False
+    """Score the weights that the paper's authors published, in place of training, where there are some."""
+    mini: bool = False
+    """Every row in miniature: on a labelled folder, with stand-ins for the networks and few steps."""
+    masks: str = "masks"
+    """With --mini: which masks of the folder; NAME takes masks_NAME/. They need a class called background."""
+    backbone: str = "imgfocus_vits14"
+    """With --mini: what takes the place of DINO."""
+    steps: int = 60
+    """With --mini: steps of a training."""
+    batch_size: int = 8
+    """With --mini: photos of a training step."""
+    photos: int = 300
+    """With --mini: photos to score, at most."""
+    size: int = 224
+    """With --mini: side in pixels of the network's input where scores are taken."""
+    seeds: int = 2
+    """With --mini: seeds of an evaluation."""
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+    config: OptionalPath = None
+    """Read options from this YAML file. The command line wins."""
+    quiet: bool = False
+    """No progress and no table; errors are still told."""
+
+    def check(self) -> None:
+        """See `RunConfig.check`."""
+        require_known("table", self.name, REPRODUCED)
+        require_folder(self.out)
+        for name in ("steps", "batch_size", "photos", "size", "seeds"):
+            require_least(name, getattr(self, name), 1)
+        if self.mini and len(self.data) != 1:
+            raise LeopartError("--mini takes one labelled folder: --data folder:PATH")
+        if not self.mini and self.data_root is None and not self.data:
+            message = "say where the data sets are: --data-root DIR, or --data NAME:PATH; or try --mini"
+            raise LeopartError(message)

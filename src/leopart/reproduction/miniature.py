@@ -1,0 +1,195 @@
+"""Every row on a laptop: one labelled folder for all data sets, stand-ins for the networks, few steps.
+
+What it shows is that the whole machinery runs, and which way numbers move; never the paper's numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from leopart.data.datasets.folder import splits_of
+from leopart.data.datasets.labelled import labelled_photos, parse_data
+from leopart.data.labelled import LabelledPhotos
+from leopart.errors import LeopartError
+from leopart.files import write_text
+from leopart.models.opening import open_weights
+from leopart.models.registry import BACKBONES, DEFAULT_BACKBONE, BackboneSpec
+from leopart.presets import fitting, in100k, preset, quick
+from leopart.recipe import Recipe
+from leopart.reproduction.rows import Cell, Network, Protocol
+from leopart.reproduction.setting import Job, Lack, weights_are_here
+
+#: Networks that take the place of others, besides the one that takes the place of DINO's.
+_RANDOM = {
+    "random_vits16": "random_vits16",
+    "mocov3_vits16": "random_vits16:1",
+    "mae_vitb16": "random_vits16:2",
+    "supervised_resnet50": "random_resnet50",
+    "mocov2_resnet50": "random_resnet50:1",
+    "densecl_resnet50": "random_resnet50:2",
+}
+_SUPERVISED = {DEFAULT_BACKBONE: f"{DEFAULT_BACKBONE}_full"}
+"""Stand-in of a supervised network: the twelve blocks, of which labels have seen the last two."""
+#: Numbers that are made smaller: clusters of evaluations, prototypes, small crops.
+_CLUSTERS, _PROTOTYPES, _CROPS = 5, 3, 2
+#: Last blocks that are trained, as in `quick`.
+_BLOCKS = 3
+#: Settings of a training that follow from its size, not from what a row is about.
+_SIZE = {"backbone", "epochs", "steps", "batch_size", "lr", "lr_head", "prototypes", "local_crops", "queue"}
+_SEED = 0
+_SHARE_TO_LEARN = 2 / 3
+
+
+@dataclass
+class Miniature:
+    """All rows on one labelled folder.
+
+    Attributes:
+        data: `folder:PATH`.
+        masks: which masks, with a class `background`.
+        out: lists of photos are written here.
+        backbone: takes the place of DINO.
+        steps: of a training.
+        size: side of the network's input in pixels where scores are taken.
+        seeds: of an evaluation.
+        photos: at most so many, drawn by a seed.
+        batch_size: photos of a training step.
+
+    Raises:
+        LeopartError: the folder is no labelled one, or is too small.
+    """
+
+    data: str
+    masks: str
+    out: Path
+    backbone: str = DEFAULT_BACKBONE
+    steps: int = 60
+    size: int = 224
+    seeds: int = 2
+    photos: int = 300
+    batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        name, path = parse_data(self.data)
+        if name != "folder":
+            raise LeopartError(f"--mini takes a labelled folder: --data folder:PATH, not {name}")
+        self.path = path
+        labelled = labelled_photos(self.data, self.masks)
+        self.all = self._list("all", _drawn(labelled, self.photos))
+        self.train, self.val = self._halves(labelled)
+
+    def job(self, network: Network) -> Job:
+        """See `Setting`."""
+        start = self.stand_in(network.backbone)
+        if network.preset is None:
+            return Job(start)
+        return Job(start, self._recipe(network.preset, start), f"folder:{self.path}")
+
+    def options(self, protocol: Protocol) -> dict[str, Any]:
+        """See `Setting`."""
+        given = dict(protocol.options)
+        options = {
+            "task": protocol.task,
+            "data": f"folder:{self.path}",
+            "masks": self.masks,
+            "size": self.size,
+        }
+        options["split"] = self.all
+        if protocol.task == "linear":
+            return options | {"split": self.val, "train_split": self.train, "eval_size": self.size}
+        if "k" in given:
+            options["k"] = tuple(map(_fewer, given["k"]))
+        for name in ("preset", "tune_on_labels", "noisy_foreground"):
+            if name in given:
+                options[name] = given[name]
+        if "attention_backbone" in given:
+            options["attention_backbone"] = self.backbone
+        if protocol.task != "foreground":
+            options["seeds"] = self.seeds
+        return options
+
+    def here(self, cell: Cell) -> Cell:
+        """See `Setting`: with fewer clusters, which its name tells, and nothing to compare with."""
+        *above, name, metric = ("", *cell.path)
+        column = cell.column
+        if name.isdecimal():
+            name = str(_fewer(int(name)))
+            column = f"K={name}" if column.startswith("K=") else f"{column}, K={name}"
+        return replace(cell, column=column, path=(*above[1:], name, metric), published=None, source="")
+
+    def lacks(self, network: Network) -> list[Lack]:
+        """See `Setting`."""
+        backbone = self.stand_in(network.backbone)
+        return [] if weights_are_here(backbone) else [Lack("weights", backbone)]
+
+    def lacks_to_score(self, protocol: Protocol) -> list[Lack]:
+        """See `Setting`."""
+        del protocol
+        return []
+
+    def stands_for(self, network: Network) -> str:
+        """See `Setting`."""
+        return self.stand_in(network.backbone)
+
+    def stand_in(self, backbone: str) -> str:
+        """What takes the place of a row of `leopart weights list`."""
+        if backbone.startswith("supervised_vit"):
+            return _SUPERVISED.get(self.backbone, self.backbone)
+        return _RANDOM.get(backbone, self.backbone)
+
+    def _recipe(self, name: str, start: str) -> Recipe:
+        """The settings `quick`, with what tells the preset from the paper's base."""
+        wanted, base, small = preset(name), in100k(), quick()
+        own = {f.name for f in fields(Recipe) if getattr(wanted, f.name) != getattr(base, f.name)} - _SIZE
+        recipe = replace(
+            small,
+            **{name: getattr(wanted, name) for name in own},
+            backbone=start,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            prototypes=max(2, wanted.prototypes // _PROTOTYPES),
+            local_crops=wanted.local_crops // _CROPS,
+            queue=small.queue if wanted.queue else 0,
+        )
+        spec = _spec(start)
+        return fitting(replace(recipe, train_blocks=min(_BLOCKS, spec.depth)), spec.patch_size)
+
+    def _halves(self, labelled: LabelledPhotos) -> tuple[str, str]:
+        """Lists to learn from and to score: the folder's own, or drawn."""
+        if {"train", "val"} <= set(splits_of(labelled.path)):
+            return "train", "val"
+        names = _drawn(labelled, self.photos)
+        count = round(_SHARE_TO_LEARN * len(names))
+        if not 0 < count < len(names):
+            raise LeopartError(f"{self.data} has {len(names)} labelled photo; --mini needs two or more")
+        order = np.random.default_rng(_SEED).permutation(len(names))
+        learned = [names[i] for i in sorted(order[:count])]
+        scored = [names[i] for i in sorted(order[count:])]
+        return self._list("train", learned), self._list("val", scored)
+
+    def _list(self, name: str, names: Sequence[str]) -> str:
+        file = self.out / "lists" / f"{name}.txt"
+        write_text(file, "".join(f"{one}\n" for one in names))
+        return str(file.resolve())
+
+
+def _fewer(clusters: int) -> int:
+    return max(2, clusters // _CLUSTERS)
+
+
+def _drawn(labelled: LabelledPhotos, most: int) -> list[str]:
+    """Stems of at most so many photos, in their order."""
+    names = [Path(photo.name).with_suffix("").as_posix() for photo, _ in labelled.pairs]
+    if len(names) <= most:
+        return names
+    chosen = np.random.default_rng(_SEED).choice(len(names), most, replace=False)
+    return [names[i] for i in sorted(chosen)]
+
+
+def _spec(backbone: str) -> BackboneSpec:
+    return BACKBONES.get(backbone.partition(":")[0]) or open_weights(backbone).spec

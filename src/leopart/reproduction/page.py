@@ -1,0 +1,139 @@
+"""What is written of filled tables: a JSON file each, and one page of all for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from leopart.errors import LeopartError
+from leopart.files import write_text
+from leopart.reproduction.pipeline import Filled, Found
+from leopart.reproduction.tables import TABLES
+from leopart.run_record import git_commit, versions
+
+_TITLE = "# The paper's tables, and ours\n"
+_MINIATURE = """\
+**In miniature.** One small folder stands for all data sets, the networks named below stand for those of the
+paper, and trainings have few steps. This shows that every row runs, and which way numbers move. They cannot
+be compared with the paper's.
+"""
+_FULL = """\
+In percent. *Equal* is within the tolerance of the row, which its JSON file tells with the evaluation that
+measured it.
+"""
+
+
+def write_tables(out: Path, filled: Sequence[Filled], settings: dict[str, Any], *, mini: bool) -> Path:
+    """Write OUT/NAME.json for each table, and OUT/README.md of all that have such a file.
+
+    Args:
+        out: folder.
+        filled: tables.
+        settings: options of the run.
+        mini: whether it was in miniature; the page then leaves out what was not.
+
+    Returns:
+        The page.
+
+    Raises:
+        LeopartError: a file cannot be written, or one that lies there is none of ours.
+    """
+    facts = {"settings": settings, "miniature": mini, "versions": versions(), "git commit": git_commit()}
+    for one in filled:
+        content = {"table": one.table.name, "title": one.table.title, **facts, "rows": described(one, out)}
+        write_text(out / f"{one.table.name}.json", json.dumps(content, indent=2, default=str) + "\n")
+    there = [_read(out / f"{name}.json") for name in TABLES if (out / f"{name}.json").is_file()]
+    parts = [markdown(content) for content in there if content["miniature"] is mini]
+    page = out / "README.md"
+    write_text(page, "\n".join([_TITLE, _MINIATURE if mini else _FULL, *parts]))
+    return page
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text("utf-8"))
+        if {"title", "miniature", "rows"} <= set(content):
+            return dict(content)
+    except (OSError, ValueError, TypeError) as error:
+        raise LeopartError(f"{file} cannot be read ({error}): delete it, or choose another --out") from error
+    raise LeopartError(f"{file} holds no table of `leopart reproduce`: choose another --out")
+
+
+def described(filled: Filled, out: Path = Path()) -> list[dict[str, Any]]:
+    """Rows as the JSON file has them; evaluations are named from the folder `out` on."""
+    return [
+        {
+            "row": row.name,
+            "network": row.network.name,
+            "stands for it": stand_in or None,
+            "cost at full size": row.cost,
+            "cells": [_cell(found, out) for found in cells],
+        }
+        for row, stand_in, cells in filled.rows
+    ]
+
+
+def _cell(found: Found, out: Path) -> dict[str, Any]:
+    return {
+        "column": found.cell.column,
+        "published": found.cell.published,
+        "source": found.cell.source or None,
+        "ours": _rounded(found.mean),
+        "std": _rounded(found.std),
+        "difference": _rounded(found.difference),
+        "tolerance": found.cell.tolerance,
+        "status": found.status,
+        "reason": found.reason or None,
+        "scores": found.file and found.file.as_posix().removeprefix(f"{out.as_posix()}/"),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
+
+
+def markdown(table: dict[str, Any]) -> str:
+    """A table of the page from the content of its JSON file: a line each row, or each number.
+
+    Where nothing is compared, columns stand side by side as in the paper.
+    """
+    lines = [f"## {table['title']}", ""]
+    compared = any(cell["published"] is not None for row in table["rows"] for cell in row["cells"])
+    lines += _lines(table["rows"]) if compared else _side_by_side(table["rows"])
+    reasons = [cell["reason"] for row in table["rows"] for cell in row["cells"] if cell["reason"]]
+    if reasons:
+        lines += ["", "Missing:", "", *(f"- {reason}" for reason in dict.fromkeys(reasons))]
+    return "\n".join(lines) + "\n"
+
+
+def _lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    heads = ("row", "column", "published", "ours", "difference", "status")
+    cells = ((row["row"], cell["column"], *numbers(cell)) for row in rows for cell in row["cells"])
+    return [_line(heads), _line(["---"] * len(heads)), *map(_line, cells)]
+
+
+def _side_by_side(rows: Sequence[dict[str, Any]]) -> list[str]:
+    columns = list(dict.fromkeys(cell["column"] for row in rows for cell in row["cells"]))
+    heads = ["row", "network here", *columns]
+    lines = [_line(heads), _line(["---"] * len(heads))]
+    for row in rows:
+        ours = {cell["column"]: numbers(cell)[1] for cell in row["cells"]}
+        stand_in = f"`{row['stands for it'] or row['network']}`"
+        lines.append(_line([row["row"], stand_in, *(ours.get(column, "-") for column in columns)]))
+    return lines
+
+
+def numbers(cell: dict[str, Any]) -> tuple[str, str, str, str]:
+    """Published, ours, difference and status in words."""
+    ours = "-" if cell["ours"] is None else f"{cell['ours']:.1f}"
+    if cell["std"] is not None:
+        ours += f" ± {cell['std']:.1f}"
+    published = "-" if cell["published"] is None else f"{cell['published']:.1f}"
+    difference = "-" if cell["difference"] is None else f"{cell['difference']:+.1f}"
+    return published, ours, difference, str(cell["status"])
+
+
+def _line(words: Sequence[str]) -> str:
+    return f"| {' | '.join(words)} |"

@@ -1,0 +1,248 @@
+"""`leopart reproduce`: what would run, what runs, and what is not run twice."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import small_sets
+from leopart.errors import LeopartError
+from leopart.models.registry import BACKBONES
+from leopart.reproduction import stages
+from leopart.reproduction.tables import TABLES
+
+SMALL = ("--steps", "2", "--batch-size", "2", "--size", "80", "--seeds", "1", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, draw: Callable[..., Image.Image]) -> Path:
+    """Twelve labelled photos of a red ball on a blue box before a wall."""
+    folder = tmp_path_factory.mktemp("reproduce")
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    for seed in range(12):
+        photo = draw(seed)
+        photo.save(folder / "images" / f"{seed}.png")
+        red, _, blue = np.moveaxis(np.asarray(photo, int), 2, 0)
+        ids = np.select([red > 180, blue > 180], [1, 2], 0).astype(np.uint8)
+        Image.fromarray(ids).save(folder / "masks" / f"{seed}.png")
+    (folder / "classes.txt").write_text("0\tbackground\n1\tball\n2\tblue box\n")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _small_networks(monkeypatch: pytest.MonkeyPatch):
+    """Networks without training are small here."""
+    vit = replace(
+        BACKBONES["random_vits16"], dim=24, heads=3, image_size=32, blocks=2, depth=2, feature_block=1
+    )
+    monkeypatch.setitem(BACKBONES, "random_vits16", vit)
+    monkeypatch.setitem(BACKBONES, "random_resnet50", replace(BACKBONES["random_resnet50"], dim=64))
+
+
+@pytest.fixture
+def mini(run, folder: Path, tiny_weights: Path, tmp_path: Path):
+    """`leopart reproduce TABLE --mini` into `tmp_path / "out"`."""
+
+    def go(*words: object):
+        where = ("--data", f"folder:{folder}", "--out", tmp_path / "out", "--backbone", tiny_weights)
+        return run("reproduce", words[0], "--mini", *where, *SMALL, *words[1:])
+
+    return go
+
+
+def table(out: Path, name: str) -> dict[str, Any]:
+    return json.loads((out / f"{name}.json").read_text())
+
+
+def test_every_row_of_every_table_has_a_number_in_miniature(mini, tmp_path: Path):
+    ran = mini("all")
+    assert ran.status == 0, ran.err
+    out = tmp_path / "out"
+    for name, wanted in TABLES.items():
+        rows = table(out, name)["rows"]
+        assert [row["row"] for row in rows] == [row.name for row in wanted.rows]
+        for row in rows:
+            for cell in row["cells"]:
+                assert cell["status"] == "measured", (name, row["row"], cell)
+                assert 0 <= cell["ours"] <= 100
+                assert cell["published"] is None  # nothing to compare with
+                scores = json.loads((out / cell["scores"]).read_text())
+                assert scores["dataset"].startswith("folder:")
+    page = (out / "README.md").read_text()
+    assert all(f"## {wanted.title}\n" in page for wanted in TABLES.values())
+    assert "In miniature" in page
+    assert not (out / "features").exists()
+
+
+def test_what_is_finished_is_not_done_again_and_other_settings_are(mini, monkeypatch, tmp_path: Path):
+    calls: list[str] = []
+    for module, name in ((stages, "train"), (stages, "evaluate")):
+        original = getattr(module, name)
+        monkeypatch.setattr(
+            module,
+            name,
+            lambda *a, original=original, name=name, **o: (calls.append(name), original(*a, **o))[1],
+        )
+    assert mini("table4").status == 0
+    first = table(tmp_path / "out", "table4")["rows"]
+    assert calls.count("train") == 2
+    assert calls.count("evaluate") == 4
+    calls.clear()
+    ran = mini("table4")
+    assert (ran.status, calls) == (0, [])
+    assert "trained before" in ran.err
+    assert table(tmp_path / "out", "table4")["rows"] == first
+    mini("ablations", "--row", "without queue")  # the same network, in another table
+    assert calls == []
+    mini("table4", "--row", "with queue", "--steps", "3")
+    assert (calls.count("train"), calls.count("evaluate")) == (1, 2)
+    calls.clear()
+    shutil.rmtree(tmp_path / "out" / "scores")
+    mini("table4")
+    assert (calls.count("train"), calls.count("evaluate")) == (0, 4)
+
+
+def test_an_interrupted_training_goes_on(mini, monkeypatch, tmp_path: Path):
+    original, limits = stages.train, [1, None]
+    begun: list[bool] = []
+
+    def stopped(config, **options):
+        begun.append(config.resume)
+        return original(replace(config, stop_at=limits.pop(0)), **options)
+
+    monkeypatch.setattr(stages, "train", stopped)
+    ran = mini("table4", "--row", "with queue")
+    assert ran.status == 130
+    assert "run the same command again" in ran.err
+    ran = mini("table4", "--row", "with queue")
+    assert (ran.status, begun) == (0, [False, True])
+
+
+def test_a_row_that_cannot_be_had_costs_only_itself(mini, monkeypatch, tmp_path: Path):
+    original = stages.evaluate
+
+    def evaluate(config, **options):
+        if config.task == "linear":
+            raise LeopartError("there is no head; buy one")
+        return original(config, **options)
+
+    monkeypatch.setattr(stages, "evaluate", evaluate)
+    ran = mini("table3", "--row", "supervised ViT")
+    assert ran.status == 1
+    assert ran.err.count("leopart: missing: there is no head; buy one") == 1
+    (row,) = table(tmp_path / "out", "table3")["rows"]
+    assert [cell["status"] for cell in row["cells"]] == ["missing", "measured"]
+    assert "- there is no head; buy one" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_the_number_of_a_cell_is_that_of_its_evaluation(mini, tmp_path: Path):
+    mini("table5", "--row", "DINO")
+    (row,) = table(tmp_path / "out", "table5")["rows"]
+    for cell, k in zip(row["cells"], ("100", "200"), strict=True):
+        scores = json.loads((tmp_path / "out" / cell["scores"]).read_text())
+        assert cell["column"] == f"K={k}"
+        assert cell["ours"] == pytest.approx(100 * scores["scores"][k]["miou"]["mean"], abs=0.006)
+
+
+@pytest.fixture
+def data_root(tmp_path: Path) -> Path:
+    """All data sets of the paper as they are published, with a handful of photos each."""
+    root = tmp_path / "data"
+    small_sets.voc(root / "VOC2012")
+    small_sets.coco(root / "coco")
+    small_sets.ade20k(root / "ade")
+    small_sets.photo(root / "ILSVRC" / "train" / "n02869837" / "a.JPEG")
+    (root / "ILSVRC" / "imagenet100.txt").write_text("n02869837\n")
+    return root
+
+
+def test_a_dry_run_tells_what_is_there_and_what_is_not(run, data_root: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("LEOPART_CACHE", str(tmp_path / "cache"))
+    words = ("reproduce", "all", "--data-root", data_root, "--out", tmp_path / "out", "--dry-run")
+    ran = run(*words)
+    assert (ran.status, ran.err) == (0, "")
+    told = ran.out.splitlines()
+    fetches = "fetches dino_vits16"
+    wanted = [
+        f"train dino_vits16 by in100k on imagenet100    1 photo; the paper's set has 126,689; {fetches}",
+        f"train dino_vits16 by coco on coco    21 photos; the paper's set has 118,287; {fetches}",
+        f"overclustering of dino_vits16-coco on coco-thing    3 photos; the paper's set has 5,000; {fetches}",
+        "linear of random_vits16 on voc    1 photo; the paper's set has 1,449",
+        "overclustering of random_vits16 on ade20k-parts    3 photos; the paper's set has 1,983",
+    ]
+    assert {f"to do    {line}" for line in wanted} <= set(told)
+    assert not any(line.startswith("missing") or "data " in line for line in told)
+    assert "weights dino_vits16 is not here" in told
+    assert not (tmp_path / "out").exists()
+
+    shutil.rmtree(data_root / "coco")
+    told = run(*words).out.splitlines()
+    assert "missing  train dino_vits16 by coco on coco    needs coco" in told
+    assert "missing  overclustering of dino_vits16-coco on coco-stuff    needs coco-stuff" in told
+    for name in ("coco", "coco-stuff", "coco-thing"):
+        assert f"data {name} is not here" in told
+    assert "  lay as PATH/images/train2017/" in told
+    assert "to do    linear of random_vits16 on voc    1 photo; the paper's set has 1,449" in told
+
+
+def test_released_weights_take_the_place_of_training(run, data_root: Path, tmp_path: Path):
+    words = ("--data-root", data_root, "--out", tmp_path / "out", "--dry-run", "--released-weights")
+    told = run("reproduce", "table2a", *words).out
+    assert "train" not in told.partition("\n\n")[0]
+    assert "fetches leopart_vits16" in told
+    assert "fetches leopart_vitb8" in told
+
+
+def test_full_size_rows_stand_beside_what_was_published(run, data_root: Path, tmp_path: Path, monkeypatch):
+    """Rows of networks that nobody trained can run here; options of an evaluation are those of the paper."""
+    asked: list[dict[str, Any]] = []
+
+    def evaluate(config, **_):
+        asked.append({"task": config.task, "data": config.data, "k": config.k, "size": config.size})
+        miou = {"std": 0.0, "per seed": [0.0] * 5}
+        scores = {str(k): {"miou": {"mean": 0.015 * k / 500, **miou}} for k in config.k}
+        config.out.parent.mkdir(parents=True, exist_ok=True)
+        config.out.write_text(json.dumps({"scores": scores}))
+
+    monkeypatch.setattr(stages, "evaluate", evaluate)
+    ran = run("reproduce", "table5", "--row", "random", "--data-root", data_root, "--out", tmp_path / "out")
+    assert ran.status == 0, ran.err
+    ade = f"ade20k-parts:{data_root / 'ade'}"
+    assert asked == [{"task": "overclustering", "data": ade, "k": (500, 1000), "size": 448}]
+    (row,) = table(tmp_path / "out", "table5")["rows"]
+    found = [(c["published"], c["ours"], c["difference"], c["status"]) for c in row["cells"]]
+    assert found == [(1.5, 1.5, 0.0, "equal"), (2.0, 3.0, 1.0, "equal")]
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "| Random ViT | K=1000 | 2.0 | 3.0 ± 0.0 | +1.0 | equal |" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("table9", "--data-root", "."), "there is no table 'table9'; there is: table1, "),
+        (("table3",), "say where the data sets are: --data-root DIR, or --data NAME:PATH; or try --mini"),
+        (("table3", "--mini"), "--mini takes one labelled folder: --data folder:PATH"),
+        (
+            ("table3", "--mini", "--data", "voc:."),
+            "--mini takes a labelled folder: --data folder:PATH, not voc",
+        ),
+        (
+            ("table3", "--data-root", ".", "--row", "swav"),
+            "no row of table3 is called 'swav'; there is: supervised",
+        ),
+        (("table3", "--mini", "--data", "folder:.", "--steps", "0"), "--steps must be at least 1, got 0"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_a_sentence(run, tmp_path: Path, words: tuple[str, ...], says: str):
+    ran = run("reproduce", *words, "--out", tmp_path / "out")
+    assert ran.status == 2
+    assert f"leopart: {says}" in ran.err
