@@ -23,6 +23,7 @@ from leopart.cli import data, weights
 from leopart.cli.evaluate import parse_evaluate
 from leopart.cli.main import COMMANDS, main
 from leopart.cli.options import parse
+from leopart.cli.train import parse_train
 from leopart.config import (
     TASKS,
     ClassesConfig,
@@ -160,7 +161,10 @@ def check_leopart(words: list[str]) -> None:
         config = CONFIGS[words[0]]
         if "--config" in words:
             write_config(Path(words[words.index("--config") + 1]), config)
-        parse(config, words[0], words[1:])
+        if words[0] == "train":
+            parse_train(words[1:])  # a preset decides which options go together
+        else:
+            parse(config, words[0], words[1:])
 
 
 def write_config(path: Path, config: type) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from leopart.errors import LeopartError
 from leopart.models.registry import BACKBONES
-from leopart.presets import PRESETS, adaptation, preset
+from leopart.presets import PRESETS, adaptation, for_densecl, preset
 from leopart.recipe import Recipe
 
 PAPER = {
@@ -31,6 +31,7 @@ PAPER = {
     "coco-mocov3": {"backbone": "mocov3_vits16"},
     "coco-supvit": {"backbone": "supervised_vits16"},
     "coco-mocov2-res": {"backbone": "mocov2_resnet50", "loss_mask": "all"},
+    "coco-densecl": {"objective": "densecl", "local_crops": 0, "momentum": 0.999, "momentum_end": 0.999},
     "ablate-protos-100": {"prototypes": 100},
     "ablate-protos-500": {"prototypes": 500},
     "ablate-queue": {"queue": 0},
@@ -78,6 +79,20 @@ def test_an_unknown_preset_is_refused_with_the_nearest_or_all():
     with pytest.raises(LeopartError) as caught:
         preset("???")
     assert str(caught.value) == f"there is no preset '???'; known: {', '.join(PRESETS)}"
+
+
+def test_the_comparison_with_densecl_has_the_numbers_that_densecl_published():
+    recipe = preset("coco-densecl")
+    assert (recipe.contrast_queue, recipe.contrast_temperature, recipe.contrast_dense) == (65536, 0.2, 0.5)
+    assert (recipe.contrast_out, recipe.head_hidden, recipe.contrast_grid) == (128, 2048, 7)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_can_be_switched_to_densecl(name):
+    before, after = preset(name), for_densecl(preset(name))
+    after.check()
+    kept = {"objective": "densecl", "global_crops": 2, "local_crops": 0, "head_init": "random"}
+    assert after == replace(before, **kept)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])

@@ -13,6 +13,8 @@ from leopart.config import TrainConfig
 from leopart.errors import LeopartError
 from leopart.recipe import Recipe, recipe_of
 
+CROPS = "--global-crops 2 --local-crops 0"
+
 
 def test_the_defaults_are_fine_and_those_of_the_paper():
     recipe = Recipe()
@@ -65,6 +67,22 @@ def test_the_defaults_are_fine_and_those_of_the_paper():
             {"head_init": "clusters"},
             "--head-init clusters sets one linear layer: give --head-layers 1 with it",
         ),
+        ({"contrast_dense": 1.1}, "--contrast-dense must be from 0 to 1, got 1.1"),
+        ({"contrast_temperature": 0.0}, "--contrast-temperature must be above 0, got 0.0"),
+        ({"contrast_queue": 0}, "--contrast-queue must be at least 1, got 0"),
+        ({"contrast_grid": 0}, "--contrast-grid must be at least 1, got 0"),
+        (
+            {"objective": "densecl"},
+            f"--objective densecl compares two large crops, not 2 and 4 small: give {CROPS}",
+        ),
+        (
+            {"objective": "densecl", "global_crops": 3, "local_crops": 0},
+            f"--objective densecl compares two large crops, not 3 and 0 small: give {CROPS}",
+        ),
+        (
+            {"objective": "densecl", "local_crops": 0, "head_init": "clusters", "head_layers": 1},
+            "--objective densecl has no clusters to start from: give --head-init random",
+        ),
         (
             {"batch_size": 10, "accumulate": 4},
             "--batch-size 10 does not divide into --accumulate 4 parts: choose numbers that do",
@@ -84,6 +102,7 @@ def test_values_that_make_no_sense_are_refused(changes, message):
         {"queue": 0, "local_crops": 0, "warmup": 0, "head_layers": 1, "drop_path": 0.0, "clip": 1.0},
         {"head_layers": 0, "head_init": "clusters"},
         {"global_crops": 1, "local_crops": 1},
+        {"objective": "densecl", "local_crops": 0, "contrast_dense": 0.0, "contrast_queue": 1},
         {"attention_kept": 1.0, "global_scale": (1.0, 1.0)},
     ],
 )

@@ -105,6 +105,15 @@ def coco_mocov2_res() -> Recipe:
     return replace(coco(), backbone="mocov2_resnet50", loss_mask="all")
 
 
+def coco_densecl() -> Recipe:
+    """The paper's comparison with DenseCL: its loss in place of Leopart's, from the same start.
+
+    The teacher's momentum is DenseCL's constant 0.999; views, optimiser and schedules are the base's.
+    Data: `coco:PATH`. Cost: 92,000 steps of 64 photos. Expected: LC 54, K=500 17.1 (supplement, A.2).
+    """
+    return for_densecl(replace(coco(), momentum=0.999, momentum_end=0.999))
+
+
 def ablate_protos_100() -> Recipe:
     """Base with 100 prototypes. Data: `imagenet100:PATH`. Expected: paper, table 1."""
     return replace(in100k(), prototypes=100)
@@ -190,6 +199,7 @@ def quick() -> Recipe:
         head_layers=1,
         head_init="clusters",
         queue=4096,
+        contrast_queue=256,
         momentum=0.99,
         lr=1e-4,
         lr_head=1e-3,
@@ -225,7 +235,13 @@ def single_gpu() -> Recipe:
         epochs=20,
         lr=5e-5,
         queue=8192,
+        contrast_queue=1024,
     )
+
+
+def for_densecl(recipe: Recipe) -> Recipe:
+    """The recipe with DenseCL's loss: two large crops, and heads that start from chance; the rest stays."""
+    return replace(recipe, objective="densecl", global_crops=2, local_crops=0, head_init="random")
 
 
 def adaptation(photos: int, device: str, patch: int) -> Recipe:
@@ -261,7 +277,7 @@ PRESETS: dict[str, Callable[[], Recipe]] = {
     for function in (
         *(in100k, coco, voc, in_scratch),
         *(coco_vitb16, coco_vitb8, coco_vitb8_reference, coco_mae_base, coco_mae_large),
-        *(coco_mocov3, coco_supvit, coco_mocov2_res),
+        *(coco_mocov3, coco_supvit, coco_mocov2_res, coco_densecl),
         *(ablate_protos_100, ablate_protos_500, ablate_queue, ablate_crops_2, ablate_crops_22),
         *(ablate_teacher, ablate_fg_all, ablate_fg_bg, dev),
         *(quick, small_folder, single_gpu, dinov2, dinov3),

@@ -27,6 +27,9 @@ class Recipe:
     train_blocks: int | Literal["all"] = "all"
     """Train only the last N blocks (and the head); the earlier ones stay as they are, are shared by student
     and teacher, and cost one forward pass. For small GPUs and CPUs."""
+    objective: Literal["leopart", "densecl"] = "leopart"
+    """What is learned: Leopart's dense clustering, or DenseCL's contrast of two large crops, the paper's
+    baseline (the options --contrast-...; no small crops, prototypes or mask)."""
 
     global_crops: int = 2
     """Large crops of each photo; the teacher sees these alone."""
@@ -74,6 +77,18 @@ class Recipe:
     """Share of the attention's mass that makes the foreground."""
     roi_bins: int = 7
     """Cells along a side of the grid on which two crops are compared."""
+
+    contrast_dense: float = 0.5
+    """Weight of DenseCL's dense term, 0 to 1; the term of whole crops has the rest."""
+    contrast_temperature: float = 0.2
+    """Of DenseCL's softmax over one positive and the queue."""
+    contrast_queue: int = 65536
+    """Earlier crops whose keys are DenseCL's negatives. With more than a pass over the photos has, a photo is
+    told from itself."""
+    contrast_out: int = 128
+    """Channels of the space in which DenseCL compares."""
+    contrast_grid: int = 7
+    """Cells along a side of a crop, at most, that DenseCL compares; tokens are averaged to them."""
 
     use_teacher: bool = True
     """Take targets from a moving average of the student; else from the student itself."""
@@ -129,6 +144,7 @@ class Recipe:
                 if getattr(self, name) < smallest:
                     _refuse(name, f"at least {smallest}", getattr(self, name))
         self._check_shares()
+        self._check_contrast()
         if self.head_init == "clusters" and self.head_layers > 1:
             raise LeopartError("--head-init clusters sets one linear layer: give --head-layers 1 with it")
         if self.steps is not None and self.steps < 1:
@@ -147,14 +163,25 @@ class Recipe:
             )
             raise LeopartError(message)
 
+    def _check_contrast(self) -> None:
+        if self.objective == "leopart":
+            return
+        if (self.global_crops, self.local_crops) != (2, 0):
+            compared = f"two large crops, not {self.global_crops} and {self.local_crops} small"
+            advice = "give --global-crops 2 --local-crops 0"
+            raise LeopartError(f"--objective densecl compares {compared}: {advice}")
+        if self.head_init != "random":
+            message = "--objective densecl has no clusters to start from: give --head-init random"
+            raise LeopartError(message)
+
     def _check_shares(self) -> None:
         for name in ("min_overlap", "drop_path"):
             if not 0 <= getattr(self, name) < 1:
                 _refuse(name, "from 0 to below 1", getattr(self, name))
-        for name in ("momentum", "momentum_end"):
+        for name in ("momentum", "momentum_end", "contrast_dense"):
             if not 0 <= getattr(self, name) <= 1:
                 _refuse(name, "from 0 to 1", getattr(self, name))
-        for name in ("temperature", "epsilon"):
+        for name in ("temperature", "epsilon", "contrast_temperature"):
             if not getattr(self, name) > 0:
                 _refuse(name, "above 0", getattr(self, name))
         if not 0 < self.attention_kept <= 1:
@@ -171,6 +198,7 @@ _LEAST = {
     1: (
         *("global_crops", "global_size", "local_size", "head_hidden", "head_out", "roi_bins"),
         *("epochs", "batch_size", "accumulate", "sinkhorn_iterations"),
+        *("contrast_queue", "contrast_out", "contrast_grid"),
     ),
     0: (
         *("local_crops", "queue", "warmup", "seed", "head_layers", "jitter", "blur"),

@@ -16,7 +16,8 @@ import yaml
 
 from leopart.cli.train import parse_train
 from leopart.errors import LeopartError
-from leopart.presets import PRESETS, preset
+from leopart.models.backbone import load_backbone
+from leopart.presets import PRESETS, for_densecl, preset
 from leopart.recipe import Recipe, recipe_of
 from leopart.training.step import Learner
 
@@ -67,6 +68,28 @@ def test_a_preset_gives_what_the_command_line_does_not():
 def test_a_preset_counts_wherever_it_stands():
     config = parse_train(["--data", "voc:/x", "--quiet", "--out", "y", "ablate-queue"])
     assert (config.preset, recipe_of(config)) == ("ablate-queue", recipe_of(preset("ablate-queue")))
+
+
+@pytest.mark.parametrize("given", [("--objective", "densecl"), ("--objective=densecl",)])
+def test_a_preset_is_switched_to_densecl_by_its_option(given):
+    config = parse_train(["quick", "--data", "folder:x", "--out", "y", *given])
+    assert recipe_of(config) == recipe_of(for_densecl(preset("quick")))
+
+
+def test_a_file_can_switch_a_preset_to_densecl(tmp_path):
+    file = tmp_path / "some.yaml"
+    file.write_text(yaml.safe_dump({"objective": "densecl"}))
+    config = parse_train(["quick", "--config", str(file), "--data", "folder:x", "--out", "y"])
+    assert (config.objective, config.local_crops) == ("densecl", 0)
+
+
+def test_what_densecl_cannot_use_is_refused_where_it_is_asked_for(run):
+    ran = run(
+        "train", "quick", "--objective", "densecl", "--data", "folder:x", "--out", "y", "--local-crops", 2
+    )
+    assert ran.status == 2
+    (line,) = ran.lines
+    assert line.startswith("leopart: --objective densecl compares two large crops, not 2 and 2 small: give")
 
 
 def test_file_wins_over_preset_and_command_line_over_file(tmp_path):
@@ -121,6 +144,46 @@ def test_a_run_tells_its_progress_and_where_the_backbone_is(run, words, tmp_path
     assert "prototypes in use" in first
     assert last.startswith("step 4/4  ")
     assert backbone == f"backbone: --backbone {tmp_path / 'run'}"
+
+
+def test_densecl_trains_stops_goes_on_and_leaves_a_backbone(run, tiny_weights, photos, tmp_path):
+    out = tmp_path / "run"
+    options = {
+        **{name: TINY[name] for name in ("global-size", "head-hidden", "batch-size", "steps", "workers")},
+        "local-size": 16,
+        "contrast-queue": 20,
+        "train-blocks": 1,
+        "sheet-photos": 1,
+        "device": "cpu",
+        "data": f"folder:{photos}",
+        "out": out,
+        "backbone": tiny_weights,
+        "stop-at": 2,
+    }
+    words = (
+        "quick",
+        "--objective",
+        "densecl",
+        *(w for n, value in options.items() for w in (f"--{n}", value)),
+    )
+    ran = run("train", *words)
+    assert ran.status == 0, ran.err
+    assert ran.lines[-2].startswith(
+        "stopped at step 2 of 4; go on with: leopart train quick --objective densecl"
+    )
+    ran = run("train", *words, "--resume", "--stop-at", 4)
+    assert ran.status == 0, ran.err
+    assert "told apart" in ran.lines[-2]
+    assert ran.lines[-1] == f"backbone: --backbone {out}"
+    card = json.loads((out / "backbone.json").read_text())["spec"]
+    assert "(preset quick, objective densecl, seed 0)" in card["origin"]
+    assert (out / "sheets" / "step-000004.png").is_file()
+    figures = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+    assert figures["loss"] == pytest.approx((figures["global_loss"] + figures["dense_loss"]) / 2, rel=1e-4)
+    before, after = load_backbone(tiny_weights).model.state_dict(), load_backbone(out).model.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith("blocks.1.") for name in changed)
 
 
 def test_a_quiet_run_says_nothing(run, words):

@@ -18,6 +18,9 @@ from leopart.cli.main import main
 STEPS = 12
 
 
+DENSECL = ("--objective", "densecl", "--local-crops", "0", "--contrast-queue", "30", "--contrast-grid", "3")
+
+
 def words(data: Path, out: Path, weights: Path) -> list[str]:
     options = {
         "global-size": 32,
@@ -79,7 +82,12 @@ def run(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=400)
 
 
-def assert_alike(two: Path, one: Path, state_of: Callable[[Path], dict[str, Any]]) -> None:
+FIGURES = ("loss", "agreement", "foreground", "queue_fill", "lr", "epoch", "assignment_entropy")
+
+
+def assert_alike(
+    two: Path, one: Path, state_of: Callable[[Path], dict[str, Any]], figures: tuple[str, ...] = FIGURES
+) -> None:
     first, second = state_of(two), state_of(one)
     assert first.keys() == second.keys()
     for name, value in second.items():
@@ -92,7 +100,7 @@ def assert_alike(two: Path, one: Path, state_of: Callable[[Path], dict[str, Any]
     ]
     assert [line["step"] for line in lines[0]] == [line["step"] for line in lines[1]] == [1, 11, 12]
     for ours, expected in zip(*lines, strict=True):
-        for name in ("loss", "agreement", "foreground", "queue_fill", "lr", "epoch", "assignment_entropy"):
+        for name in figures:
             assert ours[name] == pytest.approx(expected[name], abs=1e-5), name
 
 
@@ -126,3 +134,13 @@ def test_two_processes_that_torchrun_starts_are_one_process(photos, single, tmp_
     assert "backbone: --backbone" in ran.stderr
     assert_alike(tmp_path / "two", single, state_of)
     assert (tmp_path / "two" / "backbone.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_two_processes_of_densecl_are_one_process(photos, tmp_path, tiny_weights, state_of):
+    assert alone([*words(photos, tmp_path / "single", tiny_weights), *DENSECL]) == 1
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    ran = run([*launcher, "-m", "leopart", *words(photos, tmp_path / "two", tiny_weights), *DENSECL])
+    assert "backbone: --backbone" in ran.stderr
+    figures = ("loss", "global_loss", "dense_loss", "dense_told_apart", "queue_fill", "lr")
+    assert_alike(tmp_path / "two", tmp_path / "single", state_of, figures)

@@ -225,6 +225,20 @@ def test_other_settings_are_refused_and_named(begun):
     )
 
 
+def test_a_run_begun_before_an_option_was_there_had_its_default(begun):
+    config, out = begun
+    file = out / "config.yaml"
+    kept = file.read_text()
+    try:
+        settings = yaml.safe_load(kept)
+        del settings["objective"]
+        file.write_text(yaml.safe_dump(settings))
+        with pytest.raises(LeopartError, match=r"other settings: --seed was 5, now 6; give"):
+            train(replace(config, seed=6))
+    finally:
+        file.write_text(kept)
+
+
 def test_other_photos_are_refused(begun, paint_photos, tmp_path):
     config, _ = begun
     folder = paint_photos(tmp_path / "photos", 6)

@@ -12,6 +12,7 @@ import pytest
 from leopart.data.photos import find_photos
 from leopart.training.checkpoints import FOLDER, LAST, read_checkpoint
 
+DENSECL = {"objective": "densecl", "local_crops": 0, "contrast_queue": 30}
 SETTINGS = {
     "drop path, queue and mask": ({}, 0),
     "a loading process": ({}, 1),
@@ -19,6 +20,11 @@ SETTINGS = {
     "last block only, in bfloat16": ({"train_blocks": 1, "precision": "bf16"}, 0),
     "a head that starts from the photos": ({"head_layers": 1, "head_init": "clusters"}, 0),
     "Adam without a teacher": ({"optimiser": "adam", "use_teacher": False, "queue": 0}, 0),
+    "DenseCL": (DENSECL, 0),
+    "DenseCL on the last block, in two parts": (
+        DENSECL | {"train_blocks": 1, "accumulate": 2, "precision": "bf16"},
+        1,
+    ),
     "warm-up, clipping and the authors' order": (
         {"warmup": 3, "clip": 0.1, "ema_order": "before", "queue_scores": "student"},
         0,

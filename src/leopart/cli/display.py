@@ -99,10 +99,13 @@ def _described(report: Report) -> str:
     words = [f"{duration(report.seconds_left)} left"]  # first: a narrow terminal cuts the rest off
     words += [f"{report.images_per_second:.1f} images/s", f"{report.data_wait:.0%} waiting"]
     words.append(f"loss {figures['loss']:.3f}")
-    words.append(f"{figures['perplexity']:.0f} prototypes in use")
-    words.append(f"{figures['foreground']:.0%} foreground")
-    if "queue_fill" in figures:
-        words.append(f"queue {figures['queue_fill']:.0%}")
+    known = {
+        "perplexity": "{:.0f} prototypes in use",
+        "foreground": "{:.0%} foreground",
+        "dense_told_apart": "{:.0%} of the cells told apart",
+        "queue_fill": "queue {:.0%}",
+    }
+    words += [wording.format(figures[name]) for name, wording in known.items() if name in figures]
     return "  ".join(words)
 
 

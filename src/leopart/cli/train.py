@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import shlex
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from leopart.cli.display import counted, say, training_watcher
-from leopart.cli.options import parse
+from leopart.cli.options import given_in_file, parse
 from leopart.config import TrainConfig
 from leopart.errors import LeopartError
-from leopart.presets import PRESETS, preset
+from leopart.presets import PRESETS, for_densecl, preset
 from leopart.recipe import recipe_of
 
 if TYPE_CHECKING:
@@ -52,7 +53,18 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
         raise LeopartError(message)
     # A preset that does not come first is known only when everything has been read.
     name = parse(TrainConfig, "train", argv).preset if argv[0].startswith("-") else argv[0]
-    return parse(TrainConfig, "train", argv, defaults=recipe_of(preset(name)))
+    recipe = preset(name)
+    if "densecl" in (_given(argv, "--objective"), given_in_file(argv, "objective")):
+        recipe = for_densecl(recipe)
+    return parse(TrainConfig, "train", argv, defaults=recipe_of(recipe))
+
+
+def _given(argv: Sequence[str], option: str) -> str | None:
+    """The word behind an option."""
+    for word, following in pairwise([*argv, ""]):
+        if word == option or word.startswith(f"{option}="):
+            return following if word == option else word.partition("=")[2]
+    return None
 
 
 def finish(config: TrainConfig, result: Trained, argv: Sequence[str]) -> int:

@@ -163,8 +163,22 @@ class Backbone(nn.Module):
 
     def finish_tokens(self, hidden: Hidden) -> Tensor:
         """Tokens of the last kept block alone, [B, h, w, D], from what `begin` left; cheaper to train."""
-        tokens = run_blocks(self.model, hidden.x, hidden.ropes, range(hidden.done, self.spec.depth))
-        return self._patches(tokens, hidden.grid, last_block=True)
+        return self._patches(self._last_block(hidden), hidden.grid, last_block=True)
+
+    def finish_with_summary(self, hidden: Hidden) -> tuple[Tensor, Tensor]:
+        """The same, and a vector for the whole image, [B, D].
+
+        It is the CLS token, normed as the others; their mean where there is none.
+        """
+        tokens = self._last_block(hidden)
+        patches = self._patches(tokens, hidden.grid, last_block=True)
+        if not has_cls(self.model):
+            return patches, patches.mean((1, 2))
+        return patches, self._normed(tokens[:, 0], last_block=True)
+
+    def _last_block(self, hidden: Hidden) -> Tensor:
+        """Prefix and patch tokens after the last kept block, [B, P + h * w, D]; nothing is normed."""
+        return run_blocks(self.model, hidden.x, hidden.ropes, range(hidden.done, self.spec.depth))
 
     def _patches(self, tokens: Tensor, grid: tuple[int, int], *, last_block: bool) -> Tensor:
         """Patch tokens on their grid, normed."""

@@ -23,7 +23,7 @@ from leopart.features.extract import fast_precision
 from leopart.processes import in_srun
 from leopart.recipe import Recipe
 from leopart.training.checkpoints import WholeFileIO
-from leopart.training.networks import StudentTeacher
+from leopart.training.networks import TwoNetworks
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 _SHORT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
@@ -94,7 +94,7 @@ def make_trainer(
         )
 
 
-def compile_blocks(networks: StudentTeacher) -> None:
+def compile_blocks(networks: TwoNetworks) -> None:
     """Compile the transformer's blocks one by one: far quicker than the whole, and it gains as much.
 
     The teacher's last block stays as it is: its attention is read from inside.

@@ -1,4 +1,4 @@
-"""Lightning's view of training: when to do what. What is done stands in `step` and `optimisation`."""
+"""Lightning's view of training: when to do what. What is done stands in `objective` and `optimisation`."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 from leopart.recipe import Recipe
 from leopart.training.data import TrainBatch
+from leopart.training.objective import Objective, StepResult
 from leopart.training.optimisation import ema_update, parameter_groups
 from leopart.training.schedules import cosine
-from leopart.training.step import Learner, StepResult
 
 
 class LeopartModule(pl.LightningModule):
-    """Trains a `Learner`.
+    """Trains an `Objective`.
 
     Args:
-        learner: networks and queue.
+        learner: networks, and what else the loss remembers.
         total_steps: optimiser steps of the whole run, which the schedules span.
         watch_every: health is measured every so many steps.
 
@@ -27,7 +27,7 @@ class LeopartModule(pl.LightningModule):
         last: the latest step's loss and health, for callbacks.
     """
 
-    def __init__(self, learner: Learner, total_steps: int, watch_every: int = 10) -> None:
+    def __init__(self, learner: Objective, total_steps: int, watch_every: int = 10) -> None:
         super().__init__()
         self.learner, self.total_steps, self.watch_every = learner, total_steps, watch_every
         self.last: StepResult | None = None

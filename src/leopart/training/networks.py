@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -38,12 +38,13 @@ class Outputs:
     """Student's tokens of the large crops, [T, B, G, G, D], detached; for health."""
 
 
-class StudentTeacher(nn.Module):
-    """Both networks, each a backbone and a head.
+class TwoNetworks(nn.Module):
+    """Both networks, each a backbone and a head; what a forward pass is, subclasses say.
 
     Args:
         backbone: pretrained; becomes the student.
-        head: of the student.
+        head: of the student. Its parameters have `projection_head` or `prototypes` in their names, see
+            `parameter_groups`.
         teacher_head: of the teacher; None copies the student's.
         train_blocks: number of last blocks to train; None trains everything. What stays frozen is shared.
         drop_path: largest rate of the student's stochastic depth.
@@ -56,9 +57,9 @@ class StudentTeacher(nn.Module):
     def __init__(
         self,
         backbone: Backbone,
-        head: DenseHead,
+        head: nn.Module,
         *,
-        teacher_head: DenseHead | None = None,
+        teacher_head: nn.Module | None = None,
         train_blocks: int | None = None,
         drop_path: float = 0.0,
         use_teacher: bool = True,
@@ -87,6 +88,40 @@ class StudentTeacher(nn.Module):
         """The student's."""
         return self.student["backbone"]  # type: ignore[return-value]  # a ModuleDict forgets the class
 
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for the student alone: the teacher drops no paths."""
+        super().train(mode)
+        if self.teacher is not None:
+            self.teacher.eval()
+        return self
+
+    def averaged(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pairs of a teacher's parameter and the student's that it follows; frozen ones are left out."""
+        if self.teacher is None:
+            return
+        for mine, theirs in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
+            if theirs.requires_grad:
+                yield mine, theirs
+
+    def _trunk(self, pixels: list[Tensor]) -> list[Hidden | None]:
+        """What the shared blocks make of each resolution; nothing is shared when everything is trained."""
+        if not self.shares_trunk:
+            return [None] * len(pixels)
+        with torch.no_grad():
+            return [self.backbone.begin(part, self.frozen_blocks) for part in pixels]
+
+    def _is_trained(self, name: str) -> bool:
+        """Whether the backbone's parameter of this name learns."""
+        if not self.shares_trunk:
+            return True
+        if name.startswith("blocks."):
+            return int(name.split(".")[1]) >= self.frozen_blocks
+        return name.startswith("norm.")
+
+
+class StudentTeacher(TwoNetworks):
+    """The two of Leopart, with a `DenseHead` each: scores of all crops, and targets of the large ones."""
+
     @property
     def head(self) -> DenseHead:
         """The student's."""
@@ -96,13 +131,6 @@ class StudentTeacher(nn.Module):
     def target_head(self) -> DenseHead:
         """The head that scores targets: the teacher's, or the student's where there is no teacher."""
         return self.head if self.teacher is None else self.teacher["head"]  # type: ignore[return-value]
-
-    def train(self, mode: bool = True) -> StudentTeacher:
-        """Training mode for the student alone: the teacher drops no paths."""
-        super().train(mode)
-        if self.teacher is not None:
-            self.teacher.eval()
-        return self
 
     def forward(self, global_crops: Tensor, local_crops: Tensor | None, attention_kept: float) -> Outputs:
         """Scores of all crops by the student, and of the large ones by the teacher.
@@ -141,21 +169,6 @@ class StudentTeacher(nn.Module):
             tokens=tokens[0].detach().reshape(*outer, *grid, -1),
         )
 
-    def averaged(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pairs of a teacher's parameter and the student's that it follows; frozen ones are left out."""
-        if self.teacher is None:
-            return
-        for mine, theirs in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
-            if theirs.requires_grad:
-                yield mine, theirs
-
-    def _trunk(self, pixels: list[Tensor]) -> list[Hidden | None]:
-        """What the shared blocks make of each resolution; nothing is shared when everything is trained."""
-        if not self.shares_trunk:
-            return [None] * len(pixels)
-        with torch.no_grad():
-            return [self.backbone.begin(part, self.frozen_blocks) for part in pixels]
-
     def _student_hidden(self, pixels: Tensor, trunk: Hidden | None) -> Hidden:
         return self.backbone.begin(pixels) if trunk is None else trunk
 
@@ -166,14 +179,6 @@ class StudentTeacher(nn.Module):
         features = backbone.finish(hidden, block=backbone.spec.depth - 1)
         embeddings, scores = self.target_head(features.tokens.flatten(0, 2))
         return features, embeddings, scores
-
-    def _is_trained(self, name: str) -> bool:
-        """Whether the backbone's parameter of this name learns."""
-        if not self.shares_trunk:
-            return True
-        if name.startswith("blocks."):
-            return int(name.split(".")[1]) >= self.frozen_blocks
-        return name.startswith("norm.")
 
     @torch.no_grad()
     def _normalise_prototypes(self) -> None:
@@ -186,7 +191,7 @@ def check_blocks(backbone: Backbone, train_blocks: int | None) -> int:
     """Number of blocks of a network that can be trained so.
 
     Raises:
-        LeopartError: see `StudentTeacher`.
+        LeopartError: see `TwoNetworks`.
     """
     if backbone.spec.convolutional:
         message = (

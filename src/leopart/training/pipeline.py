@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -188,6 +189,8 @@ def _refuse_other_settings(config: TrainConfig, record: dict[str, Any]) -> None:
         )
         raise LeopartError(message) from error
     now = settings_of(config)
+    # A run that was begun before there was an option did what its default does.
+    before = settings_of(replace(config, **recipe_of(Recipe()))) | before
     changed = [key for key in recipe_of(config) if before.get(key) != now[key]]
     if changed:
         shown = ", ".join(
@@ -212,5 +215,6 @@ def _names_hash(photos: Sequence[Photo]) -> str:
 
 
 def _how(config: TrainConfig, photos: int) -> str:
-    made = f"preset {config.preset}, seed {config.seed}"
+    other = "" if config.objective == "leopart" else f"objective {config.objective}, "
+    made = f"preset {config.preset}, {other}seed {config.seed}"
     return f"Fine-tuned by Leopart without labels on {photos} photos ({made})."

@@ -27,10 +27,12 @@ from leopart.parallel import workers
 from leopart.recipe import Recipe
 from leopart.training.checkpoints import FOLDER, LAST, Checkpoints, NonFinite
 from leopart.training.data import PhotoFailure, Stream, StreamData
+from leopart.training.densecl import DenseContrast
 from leopart.training.hardware import Hardware, compile_blocks, explained, make_trainer
 from leopart.training.head_start import sample_tokens
 from leopart.training.module import LeopartModule
 from leopart.training.networks import check_blocks
+from leopart.training.objective import Objective
 from leopart.training.reporting import Loggers, Reporting, Watcher, nobody
 from leopart.training.step import Learner
 from leopart.training.stopping import Stop
@@ -153,7 +155,7 @@ def fit(
     length = length_of(recipe, len(photos), hardware.world)
     resume = str(keeping.run / FOLDER / LAST) if keeping is not None and keeping.resume else None
     tokens = _start(backbone, photos, recipe, hardware) if resume is None else None
-    learner = Learner(backbone, recipe, tokens)
+    learner = objective_of(recipe, backbone, tokens)
     if hardware.compile:
         compile_blocks(learner.networks)
     module = LeopartModule(learner, length.steps)
@@ -170,6 +172,19 @@ def fit(
     return Trained(student, trainer.global_step, module.total_steps, failures, interrupted)
 
 
+def objective_of(recipe: Recipe, backbone: Backbone, tokens: Tensor | None = None) -> Objective:
+    """What the recipe wants learned.
+
+    Args:
+        recipe: see `Recipe`.
+        backbone: becomes the student, in place.
+        tokens: what Leopart's head starts from, see `start_from_clusters`.
+    """
+    if recipe.objective == "densecl":
+        return DenseContrast(backbone, recipe)
+    return Learner(backbone, recipe, tokens)
+
+
 def _start(backbone: Backbone, photos: Sequence[Photo], recipe: Recipe, hardware: Hardware) -> Tensor | None:
     """Tokens that the head starts from, if the recipe wants it so."""
     if recipe.head_init == "random":
@@ -180,7 +195,7 @@ def _start(backbone: Backbone, photos: Sequence[Photo], recipe: Recipe, hardware
 
 
 def _saving(
-    keeping: Keeping, learner: Learner, export: Callable[[Backbone], None] | None
+    keeping: Keeping, learner: Objective, export: Callable[[Backbone], None] | None
 ) -> list[pl.Callback]:
     to_export = None if export is None else (lambda: export(learner.networks.backbone))
     return [

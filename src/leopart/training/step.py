@@ -1,46 +1,26 @@
-"""One step of training as a function of its batch and number: losses, and what a person wants to watch."""
+"""One step of Leopart's training as a function of its batch and number: loss, and what a person watches."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from leopart.data.views import ViewBatch
 from leopart.models.backbone import Backbone
 from leopart.models.heads import DenseHead
-from leopart.processes import rank, world_size
+from leopart.processes import world_size
 from leopart.recipe import Recipe
 from leopart.training.head_start import start_from_clusters
-from leopart.training.health import agreement, assignment_entropy, feature_rank, prototype_perplexity
+from leopart.training.health import agreement, assignment_entropy, prototype_perplexity
 from leopart.training.loss import LossSettings, dense_loss
 from leopart.training.networks import Outputs, StudentTeacher
+from leopart.training.objective import Objective, StepResult, network_options, rank_of_some, two_heads
 from leopart.training.queue import TokenQueue
 
-#: Tokens whose effective rank is taken: a decomposition of more would cost more than it tells.
-_RANK_TOKENS = 1024
 
-
-@dataclass(frozen=True)
-class StepResult:
-    """The loss, and the label-free health of the batch; nothing here has waited for the device.
-
-    Attributes:
-        loss: to minimise, with gradient.
-        health: names and scalar tensors, see `leopart.training.health`.
-    """
-
-    loss: Tensor
-    health: dict[str, Tensor]
-
-
-class Learner(nn.Module):
-    """Networks and queue, with the recipe that says how they learn.
-
-    Its state (student, teacher, prototypes, queue) and the step's number decide the next step completely:
-    random numbers are drawn from the seed and the step, never from what happened before.
+class Learner(Objective):
+    """Leopart's networks and queue, with the recipe that says how they learn.
 
     Args:
         backbone: pretrained; becomes the student, in place.
@@ -48,36 +28,23 @@ class Learner(nn.Module):
         tokens: what the heads start from, see `start_from_clusters`; None leaves them random.
     """
 
+    networks: StudentTeacher
+
     def __init__(self, backbone: Backbone, recipe: Recipe, tokens: Tensor | None = None) -> None:
         super().__init__()
         self.recipe = recipe
-        generator = torch.Generator().manual_seed(recipe.seed)
-        head = _head(backbone.dim, recipe, generator)
-        other = _head(backbone.dim, recipe, generator) if recipe.teacher_init == "independent" else None
+        head, other = two_heads(recipe, lambda generator: _head(backbone.dim, recipe, generator))
         if tokens is not None:
             for started in (head, other):
                 if started is not None:
                     start_from_clusters(started, tokens, recipe.seed)
-        self.networks = StudentTeacher(
-            backbone,
-            head,
-            teacher_head=other,
-            train_blocks=None if recipe.train_blocks == "all" else recipe.train_blocks,
-            drop_path=recipe.drop_path,
-            use_teacher=recipe.use_teacher,
-        )
+        self.networks = StudentTeacher(backbone, head, teacher_head=other, **network_options(recipe))
         self.queue = TokenQueue(recipe.global_crops, recipe.queue, recipe.head_out)
 
     def forward(self, views: ViewBatch, step: int, *, watch: bool = True) -> StepResult:
-        """Loss of one batch; pushes the teacher's embeddings into the queue.
-
-        Args:
-            views: on the networks' device.
-            step: number of the batch in the run, from 0; decides every random draw.
-            watch: whether to measure health too.
-        """
+        """See `Objective`; pushes the teacher's embeddings into the queue."""
         recipe = self.recipe
-        torch.manual_seed(_mixed(recipe.seed, step, rank()))  # stochastic depth
+        self.seed_step(step)
         local = views.local_crops if len(views.local_crops) else None
         outputs = self.networks(views.global_crops, local, recipe.attention_kept)
         mask = _mask(outputs.foreground, recipe.loss_mask)
@@ -122,12 +89,10 @@ class Learner(nn.Module):
         assignments = (student / self.recipe.temperature).softmax(-1)
         # Of the best prototypes: soft assignments of a balanced teacher use all of them, collapsed or not.
         chosen = F.one_hot(student.argmax(-1), student.shape[-1])
-        tokens = outputs.tokens.flatten(0, 3)
-        stride = max(1, len(tokens) // _RANK_TOKENS)
         health = {
             "perplexity": prototype_perplexity(chosen),
             "assignment_entropy": assignment_entropy(assignments),
-            "feature_rank": feature_rank(tokens[::stride][:_RANK_TOKENS]),
+            "feature_rank": rank_of_some(outputs.tokens.flatten(0, 3)),
             "agreement": agreement(teacher, student),
             "foreground": outputs.foreground.float().mean(),
         }
@@ -151,11 +116,3 @@ def _mask(foreground: Tensor, which: str) -> Tensor | None:
     if which == "all":
         return None
     return foreground if which == "fg" else ~foreground
-
-
-def _mixed(*numbers: int) -> int:
-    """One seed from several numbers, spread over 63 bits."""
-    mixed = 0
-    for number in numbers:
-        mixed = (mixed * 6364136223846793005 + number + 1442695040888963407) % 2**63
-    return mixed
