@@ -18,7 +18,7 @@ from leopart.data.datasets.folder import open_folder
 from leopart.data.images import load_photo
 from leopart.evaluation import label_search
 from leopart.evaluation.foreground_extraction import cluster_tokens, list_precisions
-from leopart.evaluation.labels import LabelMaps
+from leopart.evaluation.labels import LabelMaps, squeezed
 from leopart.evaluation.overclustering import overcluster
 from leopart.evaluation.published import PRESETS
 from leopart.features.extract import Extractor, Preprocessing
@@ -311,6 +311,50 @@ def test_a_search_without_optuna_is_refused_before_the_work(evaluate, monkeypatc
     ran, found = evaluate("unsupervised", "--tune-on-labels", "5")
     assert (ran.status, found) == (2, None)
     assert "Optuna is not installed" in ran.err
+
+
+def test_masks_of_a_folder_take_the_place_of_attention(
+    evaluate, tiny_backbone, labelled, labels, tmp_path, monkeypatch
+):
+    """Clusters are judged by them, and they are scored by themselves."""
+    masks = []
+    for stem in VAL:
+        ids = np.asarray(Image.open(labelled / "masks" / f"{stem}.png"))
+        masks.append(np.where(ids == 255, 0, ids == 5))  # the boxes alone
+        Image.fromarray((255 * masks[-1]).astype(np.uint8)).save(tmp_path / f"{stem}.png")
+    ran, found = evaluate(
+        "foreground", "--split", "val", "--noisy-foreground", tmp_path, "--threshold", "0.3"
+    )
+    assert ran.status == 0, ran.err
+    tokens, _ = features(tiny_backbone, labelled, VAL)
+    clusters = cluster_tokens(tokens)
+    noisy = [squeezed(mask, 100, 64) for mask in masks]
+    precision = list_precisions(clusters.ids, noisy, np.zeros(2, int), clusters.n_clusters)[0]
+    cbfe = f"CBFE [saliency: {tmp_path.name}]"
+    assert list(found["scores"]) == [cbfe, "saliency", "attention", "attention by Otsu", "everything"]
+    expected = {cbfe: [precision[ids] >= 0.3 for ids in clusters.ids], "saliency": noisy}
+    for name, of_photos in expected.items():
+        score = found["scores"][name]["jaccard"]["mean"]
+        assert score == pytest.approx(naive_jaccard(of_photos, labels), abs=1e-6), name
+    assert found["labels used"]["saliency"] == "not known to Leopart"
+    assert found["labels used"]["CBFE"].endswith("noisy foreground: not known to Leopart")
+    assert found["foreground"]["noisy foreground"]["from"] == str(tmp_path)
+
+
+def test_with_masks_a_network_needs_no_attention(evaluate, labelled, monkeypatch):
+    spec = small_spec("mocov2_resnet50")
+    resnet = build_backbone(spec, source_model(spec).state_dict())
+    monkeypatch.setattr("leopart.evaluation.case.load_backbone", lambda *_, **__: resnet)
+    words = ("--noisy-foreground", labelled / "masks_two", "--threshold", "0.1")
+    ran, found = evaluate("foreground", *words)
+    assert ran.status == 0, ran.err
+    assert list(found["scores"]) == ["CBFE [saliency: masks_two]", "saliency", "everything"]
+    assert "attention" not in found["labels used"]
+    assert "attention" not in found["foreground"]
+    ran, found = evaluate("unsupervised", *words, "--seeds", "1", "--clusters", "4", name="all")
+    assert ran.status == 0, ran.err
+    assert "+ CD [saliency: masks_two]" in found["scores"]
+    assert found["labels used"]["saliency"] == "not known to Leopart"
 
 
 def test_a_network_without_attention_is_refused(evaluate, monkeypatch):

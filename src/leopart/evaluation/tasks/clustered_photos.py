@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from leopart.errors import LeopartError
 from leopart.evaluation.attention import merged_mask
 from leopart.evaluation.case import Case
 from leopart.evaluation.foreground_extraction import (
+    SIDE,
     Floats,
     Foreground,
+    Mask,
     TokenClusters,
     cluster_tokens,
     list_precisions,
@@ -25,6 +28,7 @@ from leopart.evaluation.foreground_extraction import (
 from leopart.evaluation.label_search import ThresholdSearch, search_threshold
 from leopart.evaluation.labels import LabelMap
 from leopart.evaluation.published import CHOSEN_WITH, Published, published
+from leopart.evaluation.saliency import saliency_of
 from leopart.features.store import FeatureStore
 from leopart.models.transformer import has_cls
 
@@ -38,16 +42,21 @@ class Clusters:
     Attributes:
         lists: by what they are for, `scored`, then `searched` and `clustered` where they are others.
         tokens: of each photo, views [h, w, D] into the stores.
-        attention: of each photo, mean over the heads, [h, w] of the attention's network.
+        attention: of each photo, mean over the heads, [h, w] of the attention's network; nothing where it has
+            none, and saliency takes its place.
+        noisy: foreground masks of each photo that clusters are judged by.
+        saliency: facts of what else than attention gave them; empty for attention.
         clusters: of the tokens.
         list_of: list of each photo.
         precision: of each cluster in each list, [lists, K].
-        backbone: facts of the network whose attention it is.
+        backbone: facts of the network whose attention it is; empty where it has none.
     """
 
     lists: Mapping[str, LabelledPhotos]
     tokens: Sequence[npt.NDArray[np.float16]]
     attention: Sequence[npt.NDArray[np.float32]]
+    noisy: Sequence[Mask]
+    saliency: Mapping[str, str]
     clusters: TokenClusters
     list_of: npt.NDArray[np.int64]
     precision: Floats
@@ -82,7 +91,8 @@ class Clusters:
             "settings from": recipe.about,
             "threshold": recipe.threshold,
             "clusters": self.clusters.n_clusters,
-            "attention": dict(self.backbone),
+            **({"attention": dict(self.backbone)} if self.backbone else {}),
+            **({"noisy foreground": dict(self.saliency)} if self.saliency else {}),
             "lists": [
                 {"photos": len(photos.pairs), "for": name, "foreground clusters": int(of_list.sum())}
                 for (name, photos), of_list in zip(self.lists.items(), chosen, strict=True)
@@ -127,27 +137,43 @@ def given_settings(config: ForegroundConfig) -> dict[str, Any]:
 
 def labels_of_settings(config: ForegroundConfig, clusters: Clusters) -> str:
     """What labels have decided on the settings, in words."""
-    if config.tune_on_labels:
-        return f"those of {clusters.searched_name}: the settings were searched with them"
+    seen = f"; noisy foreground: {clusters.saliency['labels used']}" if clusters.saliency else ""
     given = ", ".join(f"--{name.replace('_', '-')}" for name in given_settings(config))
-    return f"{CHOSEN_WITH}; {given}: unknown, given by hand" if given else CHOSEN_WITH
+    by_hand = f"; {given}: unknown, given by hand" if given else ""
+    if config.tune_on_labels:
+        return f"those of {clusters.searched_name}: the settings were searched with them{seen}"
+    return f"{CHOSEN_WITH}{by_hand}{seen}"
+
+
+def labels_of_noisy(clusters: Clusters) -> dict[str, str]:
+    """What labels attention and saliency have seen, by the names of their rows."""
+    seen = {}
+    if clusters.backbone:
+        seen["attention"] = f"by its network's training: {clusters.backbone['labels used']}"
+    if clusters.saliency:
+        seen["saliency"] = clusters.saliency["labels used"]
+    return seen
 
 
 def tuned_suffix(config: ForegroundConfig, clusters: Clusters) -> str:
-    """What the name of a row says where labels were used to search."""
-    return f" [tuned on labels of {clusters.searched_name}]" if config.tune_on_labels else ""
+    """What the name of a row says where saliency took attention's place, or labels were used to search."""
+    saliency = f" [saliency: {Path(clusters.saliency['from']).name}]" if clusters.saliency else ""
+    return saliency + (f" [tuned on labels of {clusters.searched_name}]" if config.tune_on_labels else "")
 
 
 def cluster_photos(case: Case[Any], lists: Mapping[str, LabelledPhotos]) -> Clusters:
-    """Features of all photos, clusters of their tokens, and how well each agrees with the attention.
+    """Features of all photos, clusters of their tokens, and how well each agrees with noisy foreground.
 
     Raises:
-        LeopartError: a photo cannot be used, or the network whose attention is needed has none.
+        LeopartError: a photo cannot be used, the network whose attention is needed has none, or what stands
+            in its place cannot be used.
     """
     config: ForegroundConfig = case.config
+    saliency = saliency_of(config.noisy_foreground, config.size)
     attending = attending_case(case)
     network = attending.extractor.backbone
-    if not has_cls(network.model):  # the stand-in of other networks is no attention
+    attends = has_cls(network.model)  # the stand-in of other networks is no attention
+    if saliency is None and not attends:
         raise LeopartError(
             f"{network.name} has no CLS attention; name a vision transformer with --attention-backbone"
         )
@@ -155,16 +181,30 @@ def cluster_photos(case: Case[Any], lists: Mapping[str, LabelledPhotos]) -> Clus
     theirs = stores
     if attending is not case:
         theirs = [attending.features(photos, _TITLES[name]) for name, photos in lists.items()]
-    attention = [store.attention_of(i).mean(0) for store in theirs for i in range(len(store))]
+    attention = [store.attention_of(i).mean(0) for store in theirs for i in range(len(store)) if attends]
     tokens = [photo for store in stores for photo in token_views(store)]
     list_of = np.repeat(np.arange(len(lists)), [len(store) for store in stores])
+    with case.watch.stage("noisy foreground"):
+        noisy = [merged_mask(one[None], config.keep) for one in attention]
+        if saliency is not None:
+            photos = [photo for labelled in lists.values() for photo, _ in labelled.pairs]
+            noisy = saliency.masks(photos, SIDE, config.size, case.track)
     with case.watch.stage("clusters"):
         clusters = cluster_tokens(tokens, device=case.device, track=case.track)
-        noisy = [merged_mask(one[None], config.keep) for one in attention]
         precision = list_precisions(clusters.ids, noisy, list_of, clusters.n_clusters, pooled=config.pooled)
     facts = {"backbone": network.name, "source": network.source, "fingerprint": network.fingerprint}
     facts["labels used"] = network.spec.labels
-    return Clusters(lists, tokens, attention, clusters, list_of, precision, facts)
+    return Clusters(
+        lists,
+        tokens,
+        attention,
+        noisy,
+        {} if saliency is None else saliency.about,
+        clusters,
+        list_of,
+        precision,
+        facts if attends else {},
+    )
 
 
 def attending_case(case: Case[Any]) -> Case[Any]:

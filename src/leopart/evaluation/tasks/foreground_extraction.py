@@ -18,6 +18,7 @@ from leopart.evaluation.tasks.clustered_photos import (
     Clusters,
     chosen_settings,
     cluster_photos,
+    labels_of_noisy,
     labels_of_settings,
     photo_lists,
     search_labels,
@@ -25,7 +26,12 @@ from leopart.evaluation.tasks.clustered_photos import (
 )
 from leopart.evaluation.tasks.foreground import background_of
 
-_FOLDERS = {"attention": "attention", "attention by Otsu": "otsu", "everything": "everything"}
+_FOLDERS = {
+    "attention": "attention",
+    "attention by Otsu": "otsu",
+    "saliency": "saliency",
+    "everything": "everything",
+}
 """Of maps, by the name of a row; CBFE's says where it was tuned on labels."""
 
 
@@ -54,12 +60,12 @@ def run(case: Case[ForegroundConfig]) -> Outcome:
                 mask = nearest(nearest(mask, SIDE), (truth.shape[0], truth.shape[1]))
                 found[name].append(foreground_jaccard(truth, mask, background))
     rows = [Score(name, {"jaccard": np.array([np.mean(values)])}) for name, values in found.items()]
-    seen = f"by its network's training: {clusters.backbone['labels used']}"
+    seen = labels_of_noisy(clusters)
     used = {
         "clusters": "none",
         "CBFE": labels_of_settings(config, clusters),
-        "attention": seen,
-        "attention by Otsu": seen,
+        **seen,
+        **({"attention by Otsu": seen["attention"]} if "attention" in seen else {}),
         "everything": "none",
         "scores": "those of the photos scored",
     }
@@ -71,9 +77,12 @@ def _ways(
 ) -> dict[str, Callable[[int], Mask]]:
     """Foreground of a photo by the name of the row, bool [h, w] of any size."""
     keep = case.config.keep
-    return {
-        f"CBFE{tuned_suffix(case.config, clusters)}": clusters.foreground(threshold).mask,
-        "attention": lambda index: merged_mask(clusters.attention[index][None], keep),
-        "attention by Otsu": lambda index: otsu_mask(clusters.attention[index]),
-        "everything": lambda _: np.ones((SIDE, SIDE), bool),
+    ways: dict[str, Callable[[int], Mask]] = {
+        f"CBFE{tuned_suffix(case.config, clusters)}": clusters.foreground(threshold).mask
     }
+    if clusters.saliency:
+        ways["saliency"] = lambda index: clusters.noisy[index]
+    if clusters.attention:
+        ways["attention"] = lambda index: merged_mask(clusters.attention[index][None], keep)
+        ways["attention by Otsu"] = lambda index: otsu_mask(clusters.attention[index])
+    return ways | {"everything": lambda _: np.ones((SIDE, SIDE), bool)}

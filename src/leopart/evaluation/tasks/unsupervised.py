@@ -26,6 +26,7 @@ from leopart.evaluation.tasks.clustered_photos import (
     chosen_settings,
     cluster_photos,
     labels_of,
+    labels_of_noisy,
     labels_of_settings,
     photo_lists,
     search_labels,
@@ -191,7 +192,7 @@ def _labels_used(case: Case[UnsupervisedConfig], clusters: Clusters) -> dict[str
     settings = labels_of_settings(case.config, clusters)
     return {
         "clusters": "none",
-        "attention": f"by its network's training: {clusters.backbone['labels used']}",
+        **labels_of_noisy(clusters),
         "all tokens": "none, but for their number: as many clusters as the labels have classes",
         "+ CBFE": f"{settings}; as many clusters as there are classes",
         "+ CD": f"{settings}; as many communities preferred as there are classes",
