@@ -21,10 +21,12 @@ from PIL import Image
 import leopart
 from leopart.cli import data, weights
 from leopart.cli.evaluate import parse_evaluate
+from leopart.cli.figure import parse_figure
 from leopart.cli.main import COMMANDS, main
 from leopart.cli.options import parse
 from leopart.cli.train import parse_train
 from leopart.config import (
+    FIGURES,
     TASKS,
     ClassesConfig,
     CompareConfig,
@@ -34,10 +36,14 @@ from leopart.config import (
     FigureConfig,
     FitConfig,
     HeadConfig,
+    MosaicConfig,
+    OverlayConfig,
+    PageConfig,
     PredictConfig,
     ReproduceConfig,
     RunConfig,
     SegmentConfig,
+    SegmentedConfig,
     TrainConfig,
     TrainedConfig,
 )
@@ -50,13 +56,12 @@ from leopart.segment.pipeline import segment_photos
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
-CONFIGS: dict[str, type[RunConfig | ExportConfig | FigureConfig | ReproduceConfig | TrainConfig]] = {
+CONFIGS: dict[str, type[RunConfig | ExportConfig | ReproduceConfig | TrainConfig]] = {
     "demo": DemoConfig,
     "segment": SegmentConfig,
     "predict": PredictConfig,
     "train": TrainConfig,
     "reproduce": ReproduceConfig,
-    "figure": FigureConfig,
     "export": ExportConfig,
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -155,6 +160,8 @@ def check_leopart(words: list[str]) -> None:
         assert main(words) == 0
     elif words[0] == "evaluate":
         parse(CompareConfig, "evaluate", words[1:]) if "--compare" in words else parse_evaluate(words[1:])
+    elif words[0] == "figure":
+        parse_figure(words[1:])
     elif words[0] in ("data", "weights"):
         tyro.cli({"data": data, "weights": weights}[words[0]].Command, args=words[1:])
     else:
@@ -275,7 +282,17 @@ def test_every_option_is_documented_with_its_default() -> None:
         base = next(base for base in bases if issubclass(config, base))
         assert found.get(f"evaluate {name}", {}) == expected(config, without=base), name
     assert found["leopart reproduce"] == expected(ReproduceConfig, positional=("name",))
-    assert found["leopart figure"] == expected(FigureConfig, positional=("name", "run"))
+    assert found["leopart figure"] == expected(FigureConfig, positional=("name",))
+    assert found["Options of the figures with photos"] == expected(PageConfig, without=FigureConfig)
+    masks = expected(MosaicConfig, without=PageConfig) | expected(OverlayConfig, without=MosaicConfig)
+    assert found["Options of the figures with masks"] == masks
+    of_segmenter = expected(SegmentedConfig, without=OverlayConfig, positional=images)
+    assert found["Options of the figures of a segmenter"] == of_segmenter
+    for name, figure in FIGURES.items():
+        parents = (SegmentedConfig, OverlayConfig, MosaicConfig, PageConfig, FigureConfig)
+        parent = next(parent for parent in parents if issubclass(figure, parent))
+        options = expected(figure, without=parent, positional=(*images, "run"))
+        assert found.get(f"figure {name}", {}) == options, name
     assert found["leopart export"] == expected(ExportConfig, positional=("model",))
 
 

@@ -34,7 +34,7 @@ def test_quiet_prints_nothing(run, trained: Path, tmp_path: Path):
 
 
 MISTAKES = {
-    "another figure": (["schedule", "{run}"], "there is no figure 'schedule'; there is: training"),
+    "another figure": (["schedule", "{run}"], "there is no figure 'schedule'; there is: crops, "),
     "no run": (["training", "{run}/gone"], "there is no folder"),
     "a folder of something else": (["training", "{run}/sheets"], "has no sheets/ and no metrics.jsonl"),
     "too quick": (["training", "{run}", "--milliseconds", "5"], "--milliseconds must be at least 20, got 5"),
@@ -55,5 +55,10 @@ def test_nothing_given(run):
     ran = run("figure")
     assert (ran.status, ran.lines) == (
         2,
-        ["leopart: nothing to do: `leopart figure NAME RUN --out OUT`; --help tells about the options"],
+        [
+            (
+                "leopart: nothing to do: `leopart figure NAME … --out OUT`; the figures are crops, cbfe, parts, "
+                "communities, overclustering, ade-parts, training, --help tells about them"
+            )
+        ],
     )

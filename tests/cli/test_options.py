@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from leopart.cli.options import parse
-from leopart.config import DemoConfig, FigureConfig, OverclusteringConfig, PredictConfig, SegmentConfig
+from leopart.config import (
+    DemoConfig,
+    OverclusteringConfig,
+    PredictConfig,
+    SegmentConfig,
+    TrainingFigureConfig,
+)
 from leopart.errors import LeopartError
 
 
@@ -89,9 +95,11 @@ def test_every_option_of_evaluate_reaches_the_configuration():
 
 
 def test_figure_takes_its_name_and_the_run_first():
-    config = parse(FigureConfig, "figure", ["training", "run", "--out", "o", "--milliseconds", "90"])
+    config = parse(
+        TrainingFigureConfig, "figure training", ["training", "run", "--out", "o", "--milliseconds", "90"]
+    )
 
-    assert config == FigureConfig(name="training", run=Path("run"), out=Path("o"), milliseconds=90)
+    assert config == TrainingFigureConfig(name="training", run=Path("run"), out=Path("o"), milliseconds=90)
 
 
 def test_demo_needs_no_word_at_all():
@@ -147,7 +155,7 @@ def test_minutes_that_make_no_sense_are_refused_in_one_sentence(words):
         (SegmentConfig, "segment", "`leopart segment IMAGES --out OUT`"),
         (PredictConfig, "predict", "`leopart predict SEGMENTER IMAGES --out OUT`"),
         (OverclusteringConfig, "evaluate", "`leopart evaluate TASK --data DATA --out OUT`"),
-        (FigureConfig, "figure", "`leopart figure NAME RUN --out OUT`"),
+        (TrainingFigureConfig, "figure", "`leopart figure NAME RUN --out OUT`"),
     ],
 )
 def test_without_any_word_the_command_says_what_to_give(config, command, says):

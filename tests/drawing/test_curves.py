@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from leopart.drawing.curves import draw_curves, read_metrics, save_curves
+from leopart.drawing.curves import draw_curves, read_metrics
+from leopart.drawing.page import save_figure
 from leopart.errors import LeopartError
 
 
@@ -82,8 +83,8 @@ def test_what_is_not_there_has_no_panel():
 
 def test_files_are_what_they_are_called_and_repeat_to_the_byte(tmp_path: Path):
     names = ("a.png", "a.pdf", "b.png", "b.pdf")
-    save_curves(draw_curves(METRICS), [tmp_path / name for name in names[:2]])
-    save_curves(draw_curves(METRICS), [tmp_path / name for name in names[2:]])
+    save_figure(draw_curves(METRICS), [tmp_path / name for name in names[:2]])
+    save_figure(draw_curves(METRICS), [tmp_path / name for name in names[2:]])
     first, second, *again = ((tmp_path / name).read_bytes() for name in names)
     assert first.startswith(b"\x89PNG")
     assert second.startswith(b"%PDF")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from leopart.cli.display import say, tracker
-from leopart.cli.options import given_in_file, parse
+from leopart.cli.options import named_first, parse
 from leopart.config import TASKS, CompareConfig, EvaluateConfig
-from leopart.errors import LeopartError
 
 _HELP = """\
 usage: leopart evaluate TASK --data NAME:PATH --out FILE [--backbone B] …
@@ -54,17 +52,8 @@ def parse_evaluate(argv: Sequence[str]) -> EvaluateConfig:
         LeopartError: there is no such task, or a value makes no sense.
         SystemExit: see `parse`.
     """
-    if not argv:
-        form = "`leopart evaluate TASK --data DATA --out OUT`"
-        raise LeopartError(
-            f"nothing to do: {form}; the tasks are {', '.join(TASKS)}, --help tells about them"
-        )
-    task = given_in_file(argv, "task") if argv[0].startswith("-") else argv[0]
-    if task not in TASKS:
-        near = difflib.get_close_matches(str(task), TASKS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there is: {', '.join(TASKS)}"
-        what = f"there is no task {task!r}" if task is not None else f"{argv[0]} comes before the task"
-        raise LeopartError(f"{what}; {hint}")
+    form = "`leopart evaluate TASK --data DATA --out OUT`"
+    task = named_first(argv, "task", "task", form, TASKS)
     return parse(TASKS[task], f"evaluate {task}", argv)
 
 

@@ -21,7 +21,7 @@ COMMANDS = {
     "train": "photos -> a backbone fine-tuned to them, without labels; resumable",
     "evaluate": "a backbone and labelled photos -> scores",
     "reproduce": "a table of the paper, row by row, published number beside ours",
-    "figure": "pictures and curves of a training run",
+    "figure": "photos with what the methods make of them, for print; a training run",
     "export": "a backbone or a segmenter for other programs: timm, safetensors, ONNX",
     "data": "data sets: list those known, check a folder on disk",
     "weights": "pretrained backbones: list, fetch, info, convert",

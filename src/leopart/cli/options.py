@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, Field, fields
 from itertools import zip_longest
@@ -81,6 +81,31 @@ def given_in_file(argv: Sequence[str], name: str) -> Any:
     """
     path = _config_path(argv)
     return None if path is None else _yaml_content(path).get(name)
+
+
+def named_first(argv: Sequence[str], option: str, kind: str, form: str, known: Collection[str]) -> str:
+    """The first word, which says what the others are about; or what the file behind `--config` says.
+
+    Args:
+        argv: the words after the command.
+        option: its name in the file.
+        kind: what it is, in messages.
+        form: how the command is written.
+        known: what it may be.
+
+    Raises:
+        LeopartError: there is no word, or it is none of those known.
+    """
+    if not argv:
+        known_ones = f"the {kind}s are {', '.join(known)}, --help tells about them"
+        raise LeopartError(f"nothing to do: {form}; {known_ones}")
+    name = given_in_file(argv, option) if argv[0].startswith("-") else argv[0]
+    if name in known:
+        return str(name)
+    near = difflib.get_close_matches(str(name), known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there is: {', '.join(known)}"
+    what = f"there is no {kind} {name!r}" if name is not None else f"{argv[0]} comes before the {kind}"
+    raise LeopartError(f"{what}; {hint}")
 
 
 def _spelt_out(argv: Sequence[str]) -> list[str]:

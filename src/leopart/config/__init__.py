@@ -21,7 +21,21 @@ from leopart.config.evaluate import (
     UnsupervisedConfig,
 )
 from leopart.config.export import ExportConfig
-from leopart.config.figure import FIGURES, FigureConfig
+from leopart.config.figure import (
+    FIGURES,
+    CBFEFigureConfig,
+    CommunitiesFigureConfig,
+    CropsFigureConfig,
+    FigureConfig,
+    LabelsFigureConfig,
+    MosaicConfig,
+    OverclusteringFigureConfig,
+    OverlayConfig,
+    PageConfig,
+    PartsFigureConfig,
+    SegmentedConfig,
+    TrainingFigureConfig,
+)
 from leopart.config.reproduce import REPRODUCED, ReproduceConfig
 from leopart.config.segment import DemoConfig, FitConfig, PredictConfig, RunConfig, SegmentConfig
 from leopart.config.train import TrainConfig
@@ -32,8 +46,11 @@ __all__ = [
     "TASKS",
     "AttentionConfig",
     "BoundaryConfig",
+    "CBFEFigureConfig",
     "ClassesConfig",
+    "CommunitiesFigureConfig",
     "CompareConfig",
+    "CropsFigureConfig",
     "DemoConfig",
     "EvaluateConfig",
     "ExportConfig",
@@ -43,13 +60,21 @@ __all__ = [
     "ForegroundConfig",
     "HeadConfig",
     "InContextConfig",
+    "LabelsFigureConfig",
     "LinearConfig",
+    "MosaicConfig",
     "OverclusteringConfig",
+    "OverclusteringFigureConfig",
+    "OverlayConfig",
+    "PageConfig",
+    "PartsFigureConfig",
     "PredictConfig",
     "ReproduceConfig",
     "RunConfig",
     "SegmentConfig",
+    "SegmentedConfig",
     "TrainConfig",
     "TrainedConfig",
+    "TrainingFigureConfig",
     "UnsupervisedConfig",
 ]

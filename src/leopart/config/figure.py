@@ -1,35 +1,33 @@
-"""Options of `figure`."""
+"""Options of `figure`: those of every figure, and those of each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, ClassVar
 
 import tyro
 
-from leopart.config.checks import OptionalPath, require_folder, require_known
+from leopart.config.checks import Auto, Device, OptionalPath, require_folder, require_images, require_least
 from leopart.errors import LeopartError
 
-FIGURES = ("training",)
-"""What `leopart figure` draws."""
+Words = tuple[str, ...]
+OptionalData = Annotated[str | None, tyro.conf.arg(metavar="NAME:PATH")]
+OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
+#: Smallest values of options that are numbers, of every figure that has them.
+_LEAST = {"width": 1, "dpi": 36, "number": 1, "seed": 0, "columns": 1, "k": 1, "size": 1, "milliseconds": 20}
 
 
 @dataclass(frozen=True, kw_only=True)
 class FigureConfig:
-    """Pictures and curves from what a run has left.
+    """Options of every figure."""
 
-    training: an animation of the contact sheets, a strip of the first, middle and last of them, and curves
-    of loss, prototypes in use and validation scores.
-    """
-
+    ABOUT: ClassVar[str] = ""
+    """The figure in half a line."""
     name: tyro.conf.Positional[str]
-    """Which figure: training."""
-    run: tyro.conf.Positional[Path]
-    """Folder that `leopart train` wrote."""
+    """Which figure; `leopart figure --help` lists them."""
     out: Path
     """Folder for the figures; made if need be."""
-    milliseconds: int = 600
-    """How long the animation shows each sheet; the last one stays three times as long."""
     config: OptionalPath = None
     """Read options from this YAML file. The command line wins."""
     quiet: bool = False
@@ -37,7 +35,211 @@ class FigureConfig:
 
     def check(self) -> None:
         """See `RunConfig.check`."""
-        require_known("figure", self.name, FIGURES)
-        if self.milliseconds < 20:
-            raise LeopartError(f"--milliseconds must be at least 20, got {self.milliseconds}")
+        if FIGURES.get(self.name) is not type(self):
+            raise LeopartError(
+                f"there is no figure {self.name!r} here; write one of {', '.join(FIGURES)} first"
+            )
+        for name, least in _LEAST.items():
+            if (value := getattr(self, name, None)) is not None:
+                require_least(name, value, least)
         require_folder(self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingFigureConfig(FigureConfig):
+    """Pictures and curves from what a training run has left.
+
+    An animation of the contact sheets, a strip of the first, middle and last of them, and curves of loss,
+    prototypes in use and validation scores.
+    """
+
+    ABOUT: ClassVar[str] = "contact sheets and curves of a training run"
+    run: tyro.conf.Positional[Path]
+    """Folder that `leopart train` wrote."""
+    milliseconds: int = 600
+    """How long the animation shows each sheet; the last one stays three times as long."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageConfig(FigureConfig):
+    """Options of the figures that show photos on a page."""
+
+    number: int = 24
+    """Photos to show, drawn by --seed; all where there are fewer."""
+    seed: int = 0
+    """Of the draw: the same seed draws the same photos for every figure."""
+    width: float = 7.0
+    """Width of the page in inches; 7 is the text of a two-column paper."""
+    dpi: int = 300
+    """Pixels of an inch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropsFigureConfig(PageConfig):
+    """Views of photos as training cuts them, with the boxes on which pairs of views are compared.
+
+    Each view has a colour, and each box the colour of the view that it is shared with. The photos, the crops
+    and the boxes are those of the first steps of `leopart train` with the same photos and seed, before their
+    colours are changed.
+    """
+
+    ABOUT: ClassVar[str] = "views of photos as training cuts them, and the boxes they share"
+    images: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders (searched at any depth) and photos."""
+    number: int = 2
+    """Photos to show, drawn by --seed; all where there are fewer."""
+    preset: str = "in100k"
+    """Training preset that says how many crops there are, and how large; `leopart train --presets` lists
+    them. in100k is the paper's: two global and four local ones."""
+
+    def check(self) -> None:
+        """See `RunConfig.check`."""
+        require_images(self.images)
+        super().check()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MosaicConfig(PageConfig):
+    """Options of the figures that show many photos with masks."""
+
+    photos: Words = ()
+    """Show these photos, by name, in place of drawn ones."""
+    columns: int = 6
+    """Photos in a row, about: rows are equally wide, whatever the photos' shapes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverlayConfig(MosaicConfig):
+    """Options of the figures that draw masks over photos."""
+
+    opacity: float = 0.6
+    """Weight of the colours, from 0 (the photo) to 1 (flat colours)."""
+    originals: bool = False
+    """Show each photo without masks too, above."""
+    labels: bool = False
+    """Show the labels of --data too, below."""
+
+    def check(self) -> None:
+        """See `RunConfig.check`."""
+        super().check()
+        if not 0 <= self.opacity <= 1:
+            raise LeopartError(f"--opacity must be from 0 to 1, got {self.opacity:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentedConfig(OverlayConfig):
+    """Options of the figures that show what a segmenter finds."""
+
+    segmenter: tyro.conf.Positional[Path]
+    """Folder that `leopart segment` wrote: OUT or OUT/segmenter."""
+    images: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Folders (searched at any depth) and photos; or give --data."""
+    data: OptionalData = None
+    """Labelled photos instead, such as folder:PATH; `leopart data list` tells about them."""
+    masks: str = "masks"
+    """Which masks of a folder: NAME takes masks_NAME/ and classes_NAME.txt."""
+    split: OptionalName = None
+    """Photos of the labelled set: a list of it, such as val, or a text file of names."""
+    backbone: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
+    """Where the segmenter's network is now, if it was a file that has moved; other weights are refused."""
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+
+    def check(self) -> None:
+        """See `RunConfig.check`."""
+        super().check()
+        if not self.images and self.data is None:
+            raise LeopartError("no photos are given: name their folder after the segmenter, or --data")
+        if self.images and self.data is not None:
+            raise LeopartError("photos are given twice: name their folder, or --data, not both")
+        if self.labels and self.data is None:
+            raise LeopartError("--labels shows the labels of a labelled set: give it with --data folder:PATH")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CBFEFigureConfig(SegmentedConfig):
+    """Photos with the foreground that was found without labels (CBFE)."""
+
+    ABOUT: ClassVar[str] = "foreground found without labels (CBFE), over photos"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartsFigureConfig(SegmentedConfig):
+    """Photos with the part clusters of their foreground, unmerged; background has no colour.
+
+    A part has one colour in all photos; related parts have related colours.
+    """
+
+    ABOUT: ClassVar[str] = "clusters of the foreground, unmerged, over photos"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommunitiesFigureConfig(SegmentedConfig):
+    """Photos with the objects that communities of parts form.
+
+    With a labelled set, an object has the colour of the class that it is matched to, one to one over all of
+    the set's photos, and there is a legend; labels are used for nothing else.
+    """
+
+    ABOUT: ClassVar[str] = "objects as communities of parts, over photos; with labels, by class"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverclusteringFigureConfig(OverlayConfig):
+    """Photos with many clusters of their tokens, each named after a class by labels.
+
+    Does what `leopart evaluate overclustering --seeds 1` does, on all photos of the set, and leaves its
+    scores beside the figure, as overclustering.json.
+    """
+
+    ABOUT: ClassVar[str] = "many clusters, each named after a class by labels, over photos"
+    data: Annotated[str, tyro.conf.arg(metavar="NAME:PATH")]
+    """Labelled photos: folder:PATH, voc:PATH, coco-stuff:PATH, coco-thing:PATH or ade20k-parts:PATH."""
+    masks: str = "masks"
+    """Which masks of a folder: NAME takes masks_NAME/ and classes_NAME.txt."""
+    split: OptionalName = None
+    """Photos of the set: a list of it, such as val, or a text file of names."""
+    ignore: Words = ()
+    """Classes to leave out: their pixels count nowhere, as those without a label."""
+    backbone: str = "imgfocus_vits14"
+    """Whose tokens: a name from `leopart weights list`, a file, or the folder of a training run."""
+    k: int = 500
+    """Number of clusters; each stands for the class that most of its pixels have."""
+    size: int = 448
+    """Side in pixels of the network's input; photos are squeezed into a square."""
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+    batch_size: int | Auto = "auto"
+    """Photos in one forward pass."""
+    cache: OptionalPath = None
+    """Keep the photos' features in this folder, for other figures and evaluations with the same backbone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelsFigureConfig(MosaicConfig):
+    """Photos of a labelled set (a), and their part masks (b); pixels that do not count are dark green.
+
+    Those are pixels without a label, and those of a class called background.
+    """
+
+    ABOUT: ClassVar[str] = "photos of ADE20K, or another labelled set, and their part masks"
+    data: Annotated[str, tyro.conf.arg(metavar="NAME:PATH")]
+    """Labelled photos: ade20k-parts:PATH, folder:PATH, voc:PATH, coco-stuff:PATH or coco-thing:PATH."""
+    masks: str = "masks"
+    """Which masks of a folder: NAME takes masks_NAME/ and classes_NAME.txt."""
+    split: OptionalName = None
+    """Photos of the set: a list of it, such as val, or a text file of names."""
+    number: int = 12
+    """Photos to show, drawn by --seed; all where there are fewer."""
+
+
+FIGURES: dict[str, type[FigureConfig]] = {
+    "crops": CropsFigureConfig,
+    "cbfe": CBFEFigureConfig,
+    "parts": PartsFigureConfig,
+    "communities": CommunitiesFigureConfig,
+    "overclustering": OverclusteringFigureConfig,
+    "ade-parts": LabelsFigureConfig,
+    "training": TrainingFigureConfig,
+}
+"""What `leopart figure` draws."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from leopart.drawing.page import require_matplotlib
 from leopart.errors import LeopartError
-from leopart.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,32 +83,6 @@ def draw_curves(metrics: Mapping[str, Series]) -> Figure:
     for axis, (title, curves) in zip(axes, panels.items(), strict=True):
         _draw(axis, title, curves)
     return figure
-
-
-def require_matplotlib() -> None:
-    """See that matplotlib is there.
-
-    Raises:
-        LeopartError: it is not; says how to get it.
-    """
-    try:
-        import matplotlib  # noqa: F401 - only to see whether it is there
-    except ImportError as error:
-        message = "curves need matplotlib, which is not installed: pip install 'leopart[demo]'"
-        raise LeopartError(message) from error
-
-
-def save_curves(figure: Figure, paths: Sequence[Path]) -> None:
-    """Write a figure to files whose suffixes say how, `.png` or `.pdf`; the same curves give the same bytes.
-
-    Raises:
-        LeopartError: a file cannot be written.
-    """
-    for path in paths:
-        form = path.suffix.removeprefix(".")
-        metadata: dict[str, Any] = {"CreationDate": None} if form == "pdf" else {}
-        with whole_file(path) as file:
-            figure.savefig(file, format=form, dpi=150, metadata=metadata)
 
 
 def _score_name(name: str) -> str:

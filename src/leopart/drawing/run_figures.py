@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from leopart.drawing.animation import save_animation, strip
-from leopart.drawing.curves import draw_curves, read_metrics, require_matplotlib, save_curves
+from leopart.drawing.curves import draw_curves, read_metrics
+from leopart.drawing.page import require_matplotlib, save_figure
 from leopart.errors import LeopartError
 from leopart.files import whole_file
 
@@ -43,7 +44,7 @@ def training_figures(run: Path, out: Path, milliseconds: int = 600) -> list[Path
     if metrics.is_file():  # before anything is written: matplotlib may be missing
         require_matplotlib()
         written += [out / "training-curves.png", out / "training-curves.pdf"]
-        save_curves(draw_curves(read_metrics(metrics)), written)
+        save_figure(draw_curves(read_metrics(metrics)), written)
     if sheets:
         still, moving = out / "training-sheets.png", out / "training-sheets.gif"
         with whole_file(still) as file:

@@ -12,6 +12,7 @@ import yaml
 from leopart.config import EvaluateConfig, HeadConfig
 from leopart.errors import LeopartError
 from leopart.evaluation.case import Case
+from leopart.evaluation.maps import MapWriter
 from leopart.evaluation.report import Evaluation, Outcome, write_report
 from leopart.evaluation.splits import scored_photos, scored_split
 from leopart.evaluation.tasks import (
@@ -42,12 +43,17 @@ RUNNERS: dict[str, Callable[[Case[Any]], Outcome]] = {
 """What does the work of each task."""
 
 
-def evaluate(config: EvaluateConfig, *, track: Track = silent) -> Evaluation:
+def evaluate(config: EvaluateConfig, *, track: Track = silent, maps: MapWriter | None = None) -> Evaluation:
     """Score a backbone and write the JSON file, and the options beside it.
 
     A photo that cannot be read ends the evaluation: the score of the rest would be that of another set. What
     an evaluation that was interrupted has left is taken up again. Heads can be trained by several processes
     (`torchrun -m leopart evaluate linear ...`); the first one tells and writes.
+
+    Args:
+        config: options.
+        track: progress.
+        maps: takes what is found in each photo, in place of what `save_maps` says.
 
     Raises:
         LeopartError: data, backbone or options do not fit, or a file cannot be written.
@@ -57,6 +63,8 @@ def evaluate(config: EvaluateConfig, *, track: Track = silent) -> Evaluation:
             raise LeopartError(f"{config.task} runs in one process; start it without torchrun")
         first = rank() == 0
         case = Case(config, scored_photos(config), device, track if first else silent)
+        if maps is not None:
+            case.maps = maps
         wait_for_all()  # all have seen that the folder for features is free
         if first:  # before the work: a folder that cannot be written to must not be noticed after it
             options = yaml.safe_dump(settings_of(config), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,77 @@
+"""Pictures of any shape in rows that are all equally wide: nothing is cut, squeezed or left white."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Where one picture lies, in pixels.
+
+    Attributes:
+        row: counted from 0.
+        left: distance from the left edge.
+        width: of the picture.
+        height: of the picture; the same in all of a row.
+    """
+
+    row: int
+    left: int
+    width: int
+    height: int
+
+
+def justified(aspects: Sequence[float], columns: int, width: int, gap: int) -> list[Cell]:
+    """Places of pictures, in their order, so that every row is exactly as wide as the page.
+
+    As many rows as if each held `columns` pictures; they are broken where their heights differ least (sum of
+    squared logarithms of height over the mean height, by dynamic programming). Pictures of one shape, a
+    multiple of `columns`, come out as a plain grid.
+
+    Args:
+        aspects: width over height of each picture, at least one.
+        columns: pictures in a row, about.
+        width: of the page in pixels; a row needs at least a pixel for each of its pictures.
+        gap: pixels between two pictures of a row.
+
+    Returns:
+        A cell for each picture.
+    """
+    ends = _breaks(aspects, -(-len(aspects) // columns))
+    cells: list[Cell] = []
+    for row, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+        shares = np.cumsum([0.0, *aspects[start:end]])
+        free = width - gap * (end - start - 1)
+        edges = np.rint(shares / shares[-1] * free).astype(int).tolist()
+        height = max(1, round(free / float(shares[-1])))
+        for index, (left, right) in enumerate(pairwise(edges)):
+            cells.append(Cell(row, left + index * gap, max(1, right - left), height))
+    return cells
+
+
+def _breaks(aspects: Sequence[float], rows: int) -> list[int]:
+    """Where each row ends: number of pictures up to it, inclusive."""
+    total = np.cumsum([0.0, *aspects])
+    usual = total[-1] / rows
+
+    def cost(start: int, end: int) -> float:
+        return math.log(float(total[end] - total[start]) / usual) ** 2
+
+    n = len(aspects)
+    best = [[math.inf] * (n + 1) for _ in range(rows + 1)]
+    came = [[0] * (n + 1) for _ in range(rows + 1)]
+    best[0][0] = 0.0
+    for row in range(1, rows + 1):
+        for end in range(row, n - (rows - row) + 1):
+            options = [(best[row - 1][start] + cost(start, end), start) for start in range(row - 1, end)]
+            best[row][end], came[row][end] = min(options)
+    ends = [n]
+    for row in range(rows, 1, -1):
+        ends.append(came[row][ends[-1]])
+    return ends[::-1]

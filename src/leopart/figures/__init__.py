@@ -1,0 +1,1 @@
+"""What `leopart figure` draws: photos with what the methods make of them, on pages for print."""

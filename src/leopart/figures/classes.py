@@ -1,0 +1,78 @@
+"""Classes of labelled photos in the palette: the same class has the same colour in every figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leopart.data.labelled import LabelledPhotos
+from leopart.data.masks import IGNORE
+from leopart.data.photos import Photo
+from leopart.drawing.page import Entry
+from leopart.drawing.palette import colours
+
+Ids = NDArray[np.int32]
+
+NO_CLASS = np.array((150, 150, 150), np.uint8)
+"""Grey: found, but matched to no class."""
+
+
+class ClassColours:
+    """Numbers and colours in which class rows are drawn.
+
+    0 is background or nothing and has no colour; row r of the classes is r + 1; what was found and matched
+    to no class is C + 1, grey. Colours go by the class's id, as in the maps of `leopart evaluate`: leaving
+    classes out moves none. Sets whose id 0 is no background shift by one, since colour 0 is black.
+
+    Args:
+        labelled: gives the classes.
+
+    Attributes:
+        table: sRGB of each number, uint8 [C + 2, 3].
+    """
+
+    def __init__(self, labelled: LabelledPhotos) -> None:
+        self.names, self.background = (
+            [name.replace("_", " ") for name in labelled.classes.values()],
+            labelled.background,
+        )
+        ids = np.array(list(labelled.classes))
+        shift = 0 if labelled.classes.get(0) is None or self.background == 0 else 1
+        palette = colours(int(ids.max()) + 2)
+        self.table = np.concatenate([np.zeros((1, 3), np.uint8), palette[ids + shift], NO_CLASS[None]])
+
+    @property
+    def unmatched(self) -> int:
+        """Number of what was found and matched to no class."""
+        return len(self.names) + 1
+
+    def numbers(self, rows: NDArray[np.integer]) -> Ids:
+        """Class rows 0 .. C-1 (255 or -1: nothing) as numbers to draw, int32 of the same shape."""
+        rows = rows.astype(np.int32)
+        nothing = (rows == IGNORE) | (rows < 0)
+        if self.background is not None:
+            nothing |= rows == self.background
+        return np.where(nothing, 0, rows + 1)
+
+    def legend(self, shown: Iterable[NDArray[np.integer[Any]]], most: int = 40) -> list[Entry]:
+        """Names of the numbers that photos show, in the order of the classes; the largest where many."""
+        area = np.zeros(len(self.table), np.int64)
+        for ids in shown:
+            area += np.bincount(ids.ravel(), minlength=len(area))
+        area[0] = 0
+        largest = np.argsort(-area, kind="stable")[:most]
+        names = ["", *self.names, "no class"]
+        return [Entry(names[i], self.table[i]) for i in sorted(largest.tolist()) if area[i]]
+
+
+def labels_of(labelled: LabelledPhotos, photo: Photo) -> NDArray[np.uint8]:
+    """Class rows of one photo of the set, [H, W] uint8, 255 where there is no label.
+
+    Raises:
+        LeopartError: the mask cannot be used.
+    """
+    masks = {other.path: mask for other, mask in labelled.pairs}
+    return labelled.rows(labelled.read_mask(photo, masks[photo.path]))

@@ -1,0 +1,148 @@
+"""What a segmenter finds in photos: foreground, parts, and objects as communities of parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leopart.config import (
+    CBFEFigureConfig,
+    CommunitiesFigureConfig,
+    PartsFigureConfig,
+    SegmentedConfig,
+)
+from leopart.data.datasets.labelled import labelled_photos
+from leopart.data.labelled import LabelledPhotos
+from leopart.data.photos import Photo, find_photos, output_stems
+from leopart.drawing.page import Entry, Page
+from leopart.drawing.palette import colours, part_colours
+from leopart.evaluation.matching import Matching
+from leopart.evaluation.unsupervised import score_maps, score_masks
+from leopart.figures.choice import chosen
+from leopart.figures.classes import ClassColours, labels_of
+from leopart.figures.overlays import Layer, overlay_page
+from leopart.progress import Track
+from leopart.segment.segmenter import Segmentation, Segmenter
+
+Drawn = tuple[Layer, Sequence[Entry]]
+"""Masks of the photos shown, and the legend."""
+
+#: Object ids that a legend names, at most.
+_MOST = 40
+
+
+@dataclass(frozen=True)
+class Found:
+    """A segmenter and what it finds in the photos of a figure.
+
+    Attributes:
+        segmenter: fitted.
+        photos: those shown.
+        masks: of each, at its own size.
+        labelled: all photos of the labelled set that they are from, if it is one.
+    """
+
+    segmenter: Segmenter
+    photos: Sequence[Photo]
+    masks: Sequence[Segmentation]
+    labelled: LabelledPhotos | None
+
+
+def draw(config: SegmentedConfig, track: Track) -> Page:
+    """The page of the figure that `config` is for."""
+    found = _find(config, track)
+    layer, legend = _LAYERS[type(config)](config, found, track)
+    layers = [layer]
+    if config.labels and found.labelled is not None:
+        classes = ClassColours(found.labelled)
+        ids = [classes.numbers(labels_of(found.labelled, photo)) for photo in found.photos]
+        layers.append(Layer("labels", ids, classes.table))
+        by_class = isinstance(config, CommunitiesFigureConfig)
+        legend = classes.legend([*layer.ids, *ids] if by_class else ids)
+    return overlay_page(found.photos, layers, legend, config)
+
+
+def _foreground(_config: SegmentedConfig, found: Found, _track: Track) -> Drawn:
+    """Foreground (CBFE) in one colour."""
+    ids = [(masks.parts > 0).astype(np.int32) for masks in found.masks]
+    return Layer("foreground", ids, colours(2)), []
+
+
+def _parts(_config: SegmentedConfig, found: Found, _track: Track) -> Drawn:
+    """Part ids in the colours that `leopart segment` gives them."""
+    table = part_colours(found.segmenter.model_.object_of_part)
+    return Layer("parts", [masks.parts for masks in found.masks], table), []
+
+
+def _communities(config: SegmentedConfig, found: Found, track: Track) -> Drawn:
+    """Object ids in their colours, or in those of the classes that they are matched to."""
+    if found.labelled is None:
+        ids = [masks.objects for masks in found.masks]
+        table = colours(found.segmenter.model_.n_objects + 1)
+        present = sorted({int(i) for one in ids for i in np.unique(one) if i})
+        return Layer("objects", ids, table), [Entry(f"object {i}", table[i]) for i in present[:_MOST]]
+    classes = ClassColours(found.labelled)
+    number_of = class_numbers(match_objects(config, found, found.labelled, track), classes)
+    ids = [number_of[masks.objects] for masks in found.masks]
+    return Layer("objects", ids, classes.table), classes.legend(ids)
+
+
+_LAYERS: dict[type[SegmentedConfig], Callable[[Any, Found, Track], Drawn]] = {
+    CBFEFigureConfig: _foreground,
+    PartsFigureConfig: _parts,
+    CommunitiesFigureConfig: _communities,
+}
+
+
+def match_objects(config: SegmentedConfig, found: Found, labelled: LabelledPhotos, track: Track) -> Matching:
+    """Match object ids to classes one to one, over all photos of a labelled set at their own size.
+
+    The masks are those that `leopart segment` has left of these photos, or are found anew.
+
+    Raises:
+        LeopartError: a mask cannot be used.
+    """
+    folder = config.segmenter / "objects"
+    photos = [photo for photo, _ in labelled.pairs]
+    if all((folder / f"{stem}.png").is_file() for stem in output_stems(photos)):
+        return score_masks(folder, labelled).matching
+
+    def maps() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32]]]:
+        for photo, mask in track(labelled.pairs, len(photos), "matching"):
+            rows = labelled.rows(labelled.read_mask(photo, mask))
+            yield rows, found.segmenter.predict(photo.path).objects
+
+    return score_maps(maps(), len(labelled.classes), labelled.background).matching
+
+
+def class_numbers(matching: Matching, classes: ClassColours) -> NDArray[np.int32]:
+    """Number in which each object id is drawn, see `ClassColours`: that of its class, or that of none.
+
+    An object that went to background, or to nothing, was found all the same: it is grey. Id 0 has no colour.
+    """
+    numbers = classes.numbers(matching.assignment)
+    numbers[1:][numbers[1:] == 0] = classes.unmatched
+    numbers[0] = 0
+    return numbers
+
+
+def _find(config: SegmentedConfig, track: Track) -> Found:
+    """Load the segmenter, choose photos, and find masks in them.
+
+    Raises:
+        LeopartError: the segmenter is not whole, or a photo cannot be used.
+    """
+    labelled = None
+    if config.data is not None:
+        labelled = labelled_photos(config.data, config.masks, config.split)
+    photos = find_photos(config.images) if labelled is None else [photo for photo, _ in labelled.pairs]
+    shown = [photos[index] for index in chosen(photos, config)]
+    inside = config.segmenter / "segmenter"
+    folder = inside if inside.is_dir() else config.segmenter
+    segmenter = Segmenter.load(folder, backbone=config.backbone, device=config.device)
+    masks = [segmenter.predict(photo.path) for photo in track(shown, len(shown), "masks")]
+    return Found(segmenter, shown, masks, labelled)
