@@ -16,7 +16,7 @@ from leopart.drawing.palette import colours
 
 Ids = NDArray[np.int32]
 
-NO_CLASS = np.array((150, 150, 150), np.uint8)
+NO_CLASS = np.array((216, 216, 216), np.uint8)
 """Grey: found, but matched to no class."""
 
 
