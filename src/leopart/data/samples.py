@@ -178,13 +178,14 @@ def write_samples(folder: Path) -> list[Sample]:
             shutil.copyfileobj(source, file)
         with Image.open(sample.path) as image:
             for crop, box in sample.crops:
-                view = image.crop(_pixels(box, image.size))
+                view = image.crop(pixel_box(box, image.size))
                 with whole_file(folder / f"{sample.path.stem}-{crop}.png") as file:
                     view.save(file, format="PNG")
     return samples
 
 
-def _pixels(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+def pixel_box(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """A box in fractions of a photo of `size` (width, height), as left, top, right, bottom in pixels."""
     width, height = size
     left, top, right, bottom = box
     return round(left * width), round(top * height), round(right * width), round(bottom * height)
