@@ -6,7 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from leopart.config import DemoConfig, FitConfig, PredictConfig, RunConfig, SegmentConfig
+from leopart.config import (
+    CBFEFigureConfig,
+    CommunitiesFigureConfig,
+    CropsFigureConfig,
+    DemoConfig,
+    FitConfig,
+    LabelsFigureConfig,
+    OverclusteringFigureConfig,
+    PartsFigureConfig,
+    PredictConfig,
+    RunConfig,
+    SegmentConfig,
+    TrainingFigureConfig,
+)
 from leopart.errors import LeopartError
 
 
@@ -112,6 +125,17 @@ OPTIONS = {
 }
 OPTIONS[DemoConfig] = OPTIONS[FitConfig]
 OPTIONS[SegmentConfig] = f"{OPTIONS[FitConfig]} images"
+FIGURE = "name out config quiet"
+PAGE = f"{FIGURE} number seed width dpi"
+MASKS = f"{PAGE} photos columns opacity originals labels"
+OPTIONS[TrainingFigureConfig] = f"{FIGURE} run milliseconds"
+OPTIONS[CropsFigureConfig] = f"{PAGE} images preset"
+for found in (CBFEFigureConfig, PartsFigureConfig, CommunitiesFigureConfig):
+    OPTIONS[found] = f"{MASKS} segmenter images data masks split backbone device"
+OPTIONS[OverclusteringFigureConfig] = (
+    f"{MASKS} data masks split ignore backbone k size device batch_size cache"
+)
+OPTIONS[LabelsFigureConfig] = f"{PAGE} photos columns data masks split"
 OPTIONS[PredictConfig] = f"{OPTIONS[RunConfig]} segmenter images backbone"
 
 

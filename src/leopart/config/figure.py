@@ -79,8 +79,8 @@ class CropsFigureConfig(PageConfig):
     """Views of photos as training cuts them, with the boxes on which pairs of views are compared.
 
     Each view has a colour, and each box the colour of the view that it is shared with. The photos, the crops
-    and the boxes are those of the first steps of `leopart train` with the same photos and seed, before their
-    colours are changed.
+    and the boxes are the first of `leopart train` with the same photos, preset and seed, before colours are
+    changed.
     """
 
     ABOUT: ClassVar[str] = "views of photos as training cuts them, and the boxes they share"

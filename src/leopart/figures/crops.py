@@ -21,7 +21,7 @@ from leopart.drawing.page import FONT, Page
 from leopart.drawing.palette import colours
 from leopart.errors import LeopartError
 from leopart.presets import preset
-from leopart.progress import Track
+from leopart.progress import Track, silent
 from leopart.training.data import Stream, Unreadable, ViewDataset
 from leopart.training.run import view_maker
 
@@ -53,11 +53,10 @@ class View:
 
 def draw(config: CropsFigureConfig, track: Track) -> Page:
     """Global views in a column, local ones in a column beside it, photo by photo."""
-    blocks = list(track(views_of(config), config.number, "views"))
-    return _page(blocks, config)
+    return _page(list(views_of(config, track)), config)
 
 
-def views_of(config: CropsFigureConfig) -> Iterator[list[View]]:
+def views_of(config: CropsFigureConfig, track: Track = silent) -> Iterator[list[View]]:
     """Views of each photo, as a training with the same photos and seed sees them first.
 
     Raises:
@@ -67,7 +66,8 @@ def views_of(config: CropsFigureConfig) -> Iterator[list[View]]:
     photos = find_photos(config.images)
     maker = replace(view_maker(recipe), augment=UNCHANGED)
     dataset = ViewDataset(photos, Stream(len(photos), 1, config.seed), maker)
-    for position in range(min(config.number, len(photos))):
+    count = min(config.number, len(photos))
+    for position in track(range(count), count, "views"):
         sample = dataset[position]
         if isinstance(sample, Unreadable):
             raise LeopartError(sample.message)
