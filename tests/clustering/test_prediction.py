@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from leopart.clustering.contexts import fit_mixture
-from leopart.clustering.prediction import Prediction, best_prediction, foretold, predictions
+from leopart.clustering.prediction import (
+    Prediction,
+    best_prediction,
+    by_frequency,
+    foretold,
+    most_telling,
+    predictions,
+)
 
 KINDS, PARTS = 4, 3
 """Planted objects, and parts of each."""
@@ -98,7 +105,7 @@ def test_no_candidate_has_more_objects_than_allowed_and_none_is_fine():
 def test_the_coarsest_within_one_standard_error_is_taken():
     def candidate(fineness: float, scores: list[float]) -> Prediction:
         values = np.array(scores)
-        return Prediction(fineness, np.ones(3, np.int64), float(np.nanmean(values)), values)
+        return Prediction(fineness, np.ones(3, np.int64), float(np.nanmean(values)), values, values + 1)
 
     worse = candidate(0.3, [-2.0, -2.1, -1.9, -2.0])
     near = candidate(0.5, [-1.2, -0.9, -1.1, math.nan])
@@ -107,3 +114,63 @@ def test_the_coarsest_within_one_standard_error_is_taken():
     assert best_prediction([worse, near, best]) is near
     steady = candidate(0.5, [-1.07, -1.06, -1.07, math.nan])  # as far off on average, but always
     assert best_prediction([worse, steady, best]) is best
+
+
+def test_frequencies_foretell_as_a_loop_says():
+    halves, groups = planted_photos()[:15], np.arange(15) % 3
+    halves[4, 1] = 0
+    found = by_frequency(halves, groups)
+    for photo, (left, right) in enumerate(halves):
+        others = [halves[i].sum(0) for i in range(15) if groups[i] != groups[photo]]
+        counts = 1 + np.sum(others, axis=0)
+        logs = [math.log(count / counts.sum()) for count in counts]
+        halves_logs = [
+            [log for part, log in enumerate(logs) for _ in range(half[part])] for half in (left, right)
+        ]
+        if photo == 4:
+            assert math.isnan(found[photo])
+        else:
+            assert found[photo] == pytest.approx(sum(map(np.mean, halves_logs)) / 2, rel=1e-9)
+
+
+def gain_of(halves: np.ndarray, object_of_part: np.ndarray) -> float:
+    groups = np.arange(len(halves)) % 5
+    return float(np.nanmean(foretold(halves, object_of_part, groups) - by_frequency(halves, groups)))
+
+
+def test_parts_split_at_random_gain_nothing_and_parts_joined_lose():
+    """What makes numbers of parts comparable: scores fall with finer parts, gains only with what is lost."""
+    halves, right = planted_photos(), np.repeat(np.arange(1, KINDS + 1), PARTS)
+    heads = np.random.default_rng(5).binomial(halves, 0.5)
+    split = np.stack([heads, halves - heads], -1).reshape(len(halves), 2, -1)
+    joined = halves.reshape(len(halves), 2, KINDS, PARTS).transpose(
+        0, 1, 3, 2
+    )  # one of each kind: no objects
+    joined = joined.reshape(len(halves), 2, PARTS, 2, KINDS // 2).sum(3).reshape(len(halves), 2, -1)
+    groups = np.arange(len(halves)) % 5
+
+    gain = gain_of(halves, right)
+    assert gain_of(split, np.repeat(right, 2)) == pytest.approx(gain, abs=0.05)
+    assert (
+        np.nanmean(foretold(split, np.repeat(right, 2), groups))
+        < np.nanmean(foretold(halves, right, groups)) - 0.5
+    )
+    assert gain_of(joined, np.tile(np.arange(1, KINDS // 2 + 1), PARTS)) < gain - 0.3
+
+
+def test_the_fewest_parts_within_one_standard_error_are_taken():
+    def candidate(gains: list[float]) -> Prediction:
+        values = np.array(gains)
+        return Prediction(1.0, np.ones(3, np.int64), -3.0, values - 9, values)
+
+    few, near, best = (
+        candidate([0.5, 0.4, 0.6, 0.5]),
+        candidate([1.2, 1.4, 1.3, math.nan]),
+        candidate([1.4, 1.3, 1.4, 1.5]),
+    )
+    # Differences of near to the best: 0.2, -0.1, 0.1; mean 0.067, standard error 0.072.
+    assert most_telling({100: best, 25: few, 50: near}) == 50
+    assert most_telling({25: few, 100: best}) == 100
+    assert most_telling({25: best, 100: best}) == 25
+    with pytest.raises(ValueError, match="empty"):
+        most_telling({})

@@ -65,6 +65,22 @@ def test_numbers_of_parts_and_objects_are_found_without_being_given(
     assert fit.communities.curve
 
 
+def test_the_number_of_parts_is_the_one_that_tells_most(planted_store: FeatureStore, monkeypatch):
+    """Four parts are planted: two would mix the animals, and one half could not tell about the other."""
+    monkeypatch.setattr("leopart.segment.fitting._PARTS", (2, 4, 8))
+    free = replace(SETTINGS, n_parts=None, n_objects=None, contexts=True)
+    fit = fit_parts(planted_store, free)
+    curve = dict(fit.parts_curve)
+
+    assert fit.survey.n_parts in curve
+    assert {4, 8} <= set(curve)
+    assert curve[fit.survey.n_parts] == pytest.approx(max(curve.values()), abs=0.1)
+    assert curve.get(2, 0.0) < curve[4]
+    assert fit.survey.n_parts <= max(curve, key=curve.__getitem__)
+    assert fit_parts(planted_store, replace(free, n_parts=4)).parts_curve == ()
+    assert fit_parts(planted_store, replace(free, contexts=False)).parts_curve == ()
+
+
 def test_the_survey_counts_what_the_model_labels(planted_store: FeatureStore):
     fit = fit_parts(planted_store, SETTINGS)
     labels = np.stack([fit.model.label(planted_store.tokens_of(photo)) for photo in range(12)])

@@ -1,15 +1,18 @@
-"""How many objects, where parts have contexts: the number that foretells best what photos show.
+"""How many objects and parts, where parts have contexts: numbers that foretell best what photos show.
 
 One half of a photo says which objects it shows, and these say which parts the other half shows. With too few
 objects, parts are foretold that do not go together; with too many, objects are learned from too few photos
 and the halves of one object are two. So the prediction has its best point in between, and no label is needed.
+
+Finer parts are harder to foretell, so numbers of parts are compared by what the prediction gains over how
+frequent the parts are: by what one half of a photo tells about the other.
 
 Legend: D photos, K parts, M objects.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,17 +42,24 @@ class Prediction:
         object_of_part: [K] int64; 0 = none, 1..M.
         score: mean over photos of the log-probability of a cell's part, in nats; nearer to 0 is better.
         scores: of each photo, [D]; NaN where only one half shows a part.
+        gains: how much better than by how frequent parts are, in nats, [D]; likewise.
     """
 
     fineness: float
     object_of_part: NDArray[np.int64]
     score: float
     scores: NDArray[np.float64]
+    gains: NDArray[np.float64]
 
     @property
     def n_objects(self) -> int:
         """M."""
         return int(self.object_of_part.max(initial=0))
+
+    @property
+    def gain(self) -> float:
+        """Mean of the gains."""
+        return float(np.nanmean(self.gains))
 
 
 def predictions(
@@ -70,6 +80,7 @@ def predictions(
         seed: of the engine, and of the groups of photos.
     """
     groups = np.random.default_rng(seed).permutation(len(halves)) % _GROUPS
+    usual = by_frequency(halves, groups)
     found: list[Prediction] = []
     for fineness in LOUVAIN_CANDIDATES if engine == "louvain" else CANDIDATES:
         objects = detect_communities(
@@ -79,7 +90,8 @@ def predictions(
         if 2 <= objects.max(initial=0) <= most_objects and not known:
             scores = foretold(halves, objects, groups)
             if not np.isnan(scores).all():
-                found.append(Prediction(fineness, objects, float(np.nanmean(scores)), scores))
+                mean = float(np.nanmean(scores))
+                found.append(Prediction(fineness, objects, mean, scores, scores - usual))
     return found
 
 
@@ -90,13 +102,26 @@ def best_prediction(found: Sequence[Prediction]) -> Prediction:
         ValueError: there is none.
     """
     best = max(found, key=lambda candidate: candidate.score)
+    return next(candidate for candidate in found if _as_good(candidate.scores, best.scores))
 
-    def as_good(candidate: Prediction) -> bool:
-        difference = best.scores - candidate.scores
-        difference = difference[~np.isnan(difference)]
-        return bool(difference.mean() <= difference.std() / len(difference) ** 0.5)
 
-    return next(candidate for candidate in found if as_good(candidate))
+def most_telling(found: Mapping[int, Prediction]) -> int:
+    """The fewest parts whose gain is no less than the best by more than one standard error of the difference.
+
+    Args:
+        found: the best prediction of each number of parts, from the same photos.
+
+    Raises:
+        ValueError: there is none.
+    """
+    best = max(found.values(), key=lambda candidate: candidate.gain)
+    return min(number for number, candidate in found.items() if _as_good(candidate.gains, best.gains))
+
+
+def _as_good(scores: NDArray[np.float64], best: NDArray[np.float64]) -> bool:
+    difference = best - scores
+    difference = difference[~np.isnan(difference)]
+    return bool(difference.mean() <= difference.std() / len(difference) ** 0.5)
 
 
 def foretold(
@@ -126,11 +151,29 @@ def foretold(
         if not here.any() or not others.any():
             continue
         mixture = fit_mixture(others, object_of_part, steps=_STEPS)
-        frequent = (others.sum(0) + 1) / (others.sum() + others.shape[1])
+        frequent = _frequent(others)
         left, right = halves[here, 0], halves[here, 1]
         there = _log_likelihood(mixture, frequent, left, right)
         scores[here] = (there + _log_likelihood(mixture, frequent, right, left)) / 2
     return scores
+
+
+def by_frequency(halves: NDArray[np.integer], groups: NDArray[np.integer]) -> NDArray[np.float64]:
+    """As `foretold`, but by how frequent parts are in the other groups alone, whatever a half shows."""
+    scores = np.full(len(halves), np.nan)
+    both = (halves.sum(2) > 0).all(1)
+    for group in np.unique(groups):
+        others = halves[groups != group].sum(1)
+        here = (groups == group) & both
+        if here.any() and others.any():
+            logs = np.log(_frequent(others))
+            scores[here] = ((halves[here] * logs).sum(2) / halves[here].sum(2)).mean(1)
+    return scores
+
+
+def _frequent(counts: NDArray[np.integer]) -> Probabilities:
+    """P(part), with one cell more of each, so that none is impossible."""
+    return np.asarray((counts.sum(0) + 1) / (counts.sum() + counts.shape[1]))
 
 
 def _log_likelihood(

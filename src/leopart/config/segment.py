@@ -62,7 +62,8 @@ class FitConfig(RunConfig):
     keep_aspect: bool = False
     """Keep the photos' aspect ratio (same number of pixels) instead of squeezing them into a square."""
     parts: int | Auto = "auto"
-    """Number of parts; auto takes 100, fewer where there are few photos."""
+    """Number of parts; auto takes the number with which one half of a photo tells most about the other, or
+    100 where photos are too few to tell, fewer where they are very few."""
     objects: int | Auto = "auto"
     """Number of objects; auto takes the number with which one half of a photo foretells the other best, or,
     without contexts, the one that is most stable when other photos are drawn."""

@@ -44,6 +44,8 @@ def fit_results(fit: Fit) -> dict[str, Any]:
         ]
     if fit.membership is not None:
         results["shared parts"] = shared_parts(fit.membership)
+    if fit.parts_curve:
+        results["parts curve"] = [[number, round(gain, 4)] for number, gain in fit.parts_curve]
     if found.curve:
         results["objects criterion"] = found.criterion
         results["objects curve"] = [[round(value, 4) for value in point] for point in found.curve]
@@ -203,6 +205,13 @@ def _curves(fit: Fit) -> list[Curve]:
                 "with where the network looks.",
             )
         )
+    if fit.parts_curve:
+        numbers, gains = zip(*fit.parts_curve, strict=True)
+        gain = "gain of the prediction, nats"
+        chosen = float(fit.survey.n_parts)
+        curves.append(
+            Curve("Number of parts", "parts", gain, numbers, gains, chosen, " ".join(_TELLS.split()))
+        )
     if fit.communities.curve:
         curves.extend(_objects_curves(fit.communities))
     return curves
@@ -225,6 +234,8 @@ def _objects_curves(found: Communities) -> list[Curve]:
     return [objects, Curve(knob[0].upper() + knob[1:], knob, good, values, scores, chosen, same)]
 
 
+_TELLS = """Each point is a number of parts; the gain is how much better one half of a photo foretells a part
+in its other half than the part's frequency does. The fewest parts that gain as much as the best are taken."""
 _STABLE = """Each point is a fineness of the communities; stability is how alike the objects come out when
 other photos are drawn (adjusted Rand index). The coarsest of the most stable ones is taken."""
 _FORETELLS = """Each point is a fineness of the communities; prediction is how well the objects in one half of

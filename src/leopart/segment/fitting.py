@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -25,7 +26,7 @@ from leopart.clustering.communities import engine_name
 from leopart.clustering.contexts import Membership, fit_mixture, membership
 from leopart.clustering.foreground import ClusterCounts, ForegroundCut, agreeing_cut
 from leopart.clustering.kmeans import KMeans, kmeans
-from leopart.clustering.prediction import best_prediction, predictions
+from leopart.clustering.prediction import Prediction, best_prediction, most_telling, predictions
 from leopart.clustering.scenes import scene_groups
 from leopart.clustering.stability import Communities, find_objects
 from leopart.errors import LeopartError
@@ -49,8 +50,11 @@ _POINTS_PER_CENTROID = 256
 #: Photos an object that contexts are learned from, at least. With one photo an object, every photo would be
 #: an object of its own, and nothing would be found again in another one.
 _PHOTOS_PER_OBJECT = 10
-#: The most parts that `auto` takes: the paper's number for objects.
-_MOST_PARTS = 100
+#: Parts that `auto` takes where photos cannot tell: the paper's number for objects.
+_USUAL_PARTS = 100
+#: Numbers of parts to choose from where they can, while sqrt(n / 2), the old rule of thumb for the number of
+#: clusters of n tokens, is not fewer. More than the clusters of all tokens would not be parts of them.
+_PARTS = (25, 50, 100, 200)
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,9 @@ class FitSettings:
     """What the user decides about parts and objects.
 
     Attributes:
-        n_parts: K; None = the paper's 100, fewer where there are few foreground tokens.
+        n_parts: K; None = the number with which one half of a photo tells most about the other (see
+            `most_telling`) where parts have contexts, else the paper's 100, fewer where there are few
+            foreground tokens.
         n_objects: None = the number that foretells best where parts have contexts (see `predictions`), else
             the one whose partition is most stable (see `find_objects`).
         foreground: least precision of a foreground cluster, in [0, 1]; `auto` = the cut that agrees best with
@@ -94,6 +100,8 @@ class Fit:
         survey: areas, neighbours and patches of the parts 0..K-1.
         membership: how much of the parts 0..K-1 the objects 1, 2, .. (rows 0, 1, ..) have in the photos; None
             where a part has one object everywhere.
+        parts_curve: numbers of parts that were tried, and what one half of a photo tells about the other with
+            each, in nats a cell; empty where the number was not chosen so.
     """
 
     model: PartModel
@@ -102,6 +110,7 @@ class Fit:
     communities: Communities
     survey: PartSurvey
     membership: Membership | None = None
+    parts_curve: tuple[tuple[int, float], ...] = ()
 
 
 def fit_parts(store: FeatureStore, settings: FitSettings, *, track: Track = silent) -> Fit:
@@ -115,38 +124,79 @@ def fit_parts(store: FeatureStore, settings: FitSettings, *, track: Track = sile
 
     Source: Leopart, CVPR 2022, section on cluster-based foreground extraction and supplement A.1.
     Deviations: attention masks and counts on the token grid instead of 100 x 100; the foreground cut and
-    the number of objects are found without labels; parts that lie beside no other stay objects when the
-    number of objects is free; a part can be one object's in a photo and another's in the next; scene groups.
+    the numbers of parts and objects are found without labels; parts that lie beside no other stay objects
+    when the number of objects is free; a part can be one object's in a photo and another's in the next; scene
+    groups.
     """
-    engine = engine_name(settings.communities)
+    engine_name(settings.communities)  # before the work: Infomap may be missing
     steps = _Steps(store, settings, track)
     sample = steps.sample_tokens()
     reduction = fit_reduction(sample, settings.dimensions)
     foreground = steps.find_foreground(reduction, reduction(sample))
-    n_parts = settings.n_parts or _auto_parts(foreground.n_tokens)
-    points = steps.sample_foreground(reduction, foreground, n_parts * _POINTS_PER_CENTROID)
-    parts = kmeans(
-        points,
-        n_parts,
-        seed=settings.seed,
-        max_points_per_centroid=_POINTS_PER_CENTROID,
-        track=track,
+    candidates = _candidates(steps, reduction, foreground)
+    chosen = candidates[_number_of_parts(candidates)]
+    found = chosen.communities
+    if chosen.predictions:
+        found = _predictive(found, chosen.predictions)
+    telling = {number: candidate.gain for number, candidate in candidates.items() if candidate.predictions}
+    fit = Fit(
+        chosen.model,
+        foreground.cut,
+        foreground.threshold,
+        found,
+        chosen.survey,
+        parts_curve=tuple(sorted(telling.items())) if len(telling) > 1 else (),
     )
-    model = PartModel(
-        reduction,
-        foreground.clusters,
-        foreground.is_foreground,
-        parts,
-        object_of_part=np.zeros(len(parts.centroids) + 1, np.int64),
-        margin=foreground.margin,
-    )
-    survey = steps.survey(model)
-    found = find_objects(survey.folds, engine=engine, n_objects=settings.n_objects, seed=settings.seed)
-    wanted = _wants_contexts(settings, len(steps.photos), int(found.object_of_part.max()))
-    if wanted and settings.n_objects is None:
-        found = _predictive(found, survey, settings)
-    fit = Fit(model, foreground.cut, foreground.threshold, found, survey)
-    return _in_scenes(_in_order(_in_context(fit) if wanted else fit), settings.seed)
+    return _in_scenes(_in_order(_in_context(fit) if chosen.in_context else fit), settings.seed)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """Parts of one number, and what objects they form.
+
+    Attributes:
+        model: parts without objects.
+        survey: of these parts.
+        communities: by stability, or of the number asked for.
+        in_context: whether a part may belong to several objects.
+        predictions: candidates of other numbers of objects; none where the number is given, or parts have no
+            contexts.
+    """
+
+    model: PartModel
+    survey: PartSurvey
+    communities: Communities
+    in_context: bool
+    predictions: Sequence[Prediction] = ()
+
+    @property
+    def gain(self) -> float:
+        """What one half of a photo tells about the other, in nats a cell."""
+        return best_prediction(self.predictions).gain
+
+
+def _candidates(steps: _Steps, reduction: Reduction, foreground: _Foreground) -> dict[int, _Candidate]:
+    """Candidates by their number of parts, the usual one first; others where photos can tell."""
+    settings = steps.settings
+    if settings.n_parts is not None:
+        return {settings.n_parts: steps.candidate(reduction, foreground, settings.n_parts)}
+    rule = max(2, round(math.sqrt(foreground.n_tokens / 2)))
+    usual = min(_USUAL_PARTS, rule)
+    found = {usual: steps.candidate(reduction, foreground, usual)}
+    if found[usual].predictions:
+        others = [number for number in _PARTS if number <= rule and number != usual]
+        found |= {number: steps.candidate(reduction, foreground, number) for number in others}
+    return found
+
+
+def _number_of_parts(candidates: dict[int, _Candidate]) -> int:
+    """The number that tells most, or the usual one where photos cannot tell."""
+    found = {
+        number: best_prediction(candidate.predictions)
+        for number, candidate in candidates.items()
+        if candidate.predictions
+    }
+    return most_telling(found) if found else next(iter(candidates))
 
 
 @dataclass(frozen=True)
@@ -207,6 +257,32 @@ class _Steps:
             raise LeopartError("hardly anything is foreground: lower --foreground, or give none")
         return points
 
+    def candidate(self, reduction: Reduction, foreground: _Foreground, n_parts: int) -> _Candidate:
+        """Cluster the foreground into so many parts, and find objects among them."""
+        settings = self.settings
+        parts = kmeans(
+            self.sample_foreground(reduction, foreground, n_parts * _POINTS_PER_CENTROID),
+            n_parts,
+            seed=settings.seed,
+            max_points_per_centroid=_POINTS_PER_CENTROID,
+            track=self.track,
+        )
+        model = PartModel(
+            reduction,
+            foreground.clusters,
+            foreground.is_foreground,
+            parts,
+            object_of_part=np.zeros(len(parts.centroids) + 1, np.int64),
+            margin=foreground.margin,
+        )
+        survey = self.survey(model)
+        engine = engine_name(settings.communities)
+        found = find_objects(survey.folds, engine=engine, n_objects=settings.n_objects, seed=settings.seed)
+        wanted = _wants_contexts(settings, len(self.photos), int(found.object_of_part.max()))
+        if not wanted or settings.n_objects is not None:
+            return _Candidate(model, survey, found, wanted)
+        return _Candidate(model, survey, found, wanted, _predictions(found, survey, settings))
+
     def survey(self, model: PartModel) -> PartSurvey:
         """Label every photo and count."""
         survey = PartSurvey(len(model.parts.centroids))
@@ -234,11 +310,6 @@ def _decide_foreground(
     return _Foreground(clusters, torch.from_numpy(chosen), n_tokens, cut, threshold, margin)
 
 
-def _auto_parts(n_tokens: int) -> int:
-    """The paper's 100 parts; sqrt(n / 2), the old rule of thumb, while that is fewer."""
-    return max(2, min(_MOST_PARTS, round(math.sqrt(n_tokens / 2))))
-
-
 def _wants_contexts(settings: FitSettings, n_photos: int, n_objects: int) -> bool:
     if n_objects < 2:
         return False
@@ -247,13 +318,15 @@ def _wants_contexts(settings: FitSettings, n_photos: int, n_objects: int) -> boo
     return settings.contexts
 
 
-def _predictive(found: Communities, survey: PartSurvey, settings: FitSettings) -> Communities:
-    """As many objects as foretell best what photos show; as they are where no photo can tell."""
+def _predictions(found: Communities, survey: PartSurvey, settings: FitSettings) -> list[Prediction]:
+    """Communities of other numbers of objects, by how well they foretell what photos show."""
     halves = survey.halves
     most = len(halves) // _PHOTOS_PER_OBJECT if settings.contexts == "auto" else survey.n_parts
-    candidates = predictions(found.edges, halves, engine=found.engine, most_objects=most, seed=settings.seed)
-    if not candidates:
-        return found
+    return predictions(found.edges, halves, engine=found.engine, most_objects=most, seed=settings.seed)
+
+
+def _predictive(found: Communities, candidates: Sequence[Prediction]) -> Communities:
+    """As many objects as foretell best."""
     best = best_prediction(candidates)
     return replace(
         found,

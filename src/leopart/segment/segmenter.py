@@ -58,7 +58,7 @@ class Segmenter:
             has trained, its start is right.
         adapt: minutes for which `fit` first fine-tunes a copy of the backbone on the photos, without labels;
             None = not at all.
-        n_parts: number of parts; None = chosen from the photos, at most the paper's 100.
+        n_parts: number of parts; None = chosen from the photos, at most 200.
         n_objects: number of objects; None = chosen from the photos.
         foreground: least precision of a foreground cluster, the share of it in [0, 1] that the attention
             covers; `auto` = chosen from the photos; `none` = everything is foreground.
