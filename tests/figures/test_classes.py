@@ -12,7 +12,7 @@ from leopart.drawing.palette import colours
 from leopart.errors import LeopartError
 from leopart.evaluation.matching import many_to_one
 from leopart.figures.choice import chosen
-from leopart.figures.classes import NO_CLASS, ClassColours
+from leopart.figures.classes import NO_CLASS, ClassColours, legend_of
 from leopart.figures.segmented import class_numbers
 
 PHOTOS = [Photo(Path(f"{i}.jpg"), f"{folder}/{i}.jpg") for folder in "ab" for i in range(20)]
@@ -46,7 +46,10 @@ def test_the_legend_names_what_is_shown_and_the_largest_where_that_is_much():
     classes = ClassColours(labelled({0: "background", 1: "a_b", 2: "c", 3: "d"}))
     shown = [np.array([[0, 2, 2, 2], [4, 4, 5, 0]])]
     assert [entry.name for entry in classes.legend(shown)] == ["a b", "d", "no class"]
-    assert [entry.name for entry in classes.legend(shown, most=2)] == ["a b", "d"]
+    names = ["", "a b", "c", "d", "e", "f"]
+    less = legend_of([np.array([[0, 2, 2, 2], [4, 4, 5, 3]])], names, colours(6), most=2)
+    assert [entry.name for entry in less] == ["c", "e", "and 2 smaller"]
+    assert [entry.colour.tolist() for entry in less[:2]] == colours(6)[[2, 4]].tolist()
     assert classes.legend(shown)[-1].colour.tolist() == NO_CLASS.tolist()
 
 

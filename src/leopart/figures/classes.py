@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ Ids = NDArray[np.int32]
 
 NO_CLASS = np.array((216, 216, 216), np.uint8)
 """Grey: found, but matched to no class."""
+WHITE = np.array((255, 255, 255), np.uint8)
 
 
 class ClassColours:
@@ -57,15 +58,33 @@ class ClassColours:
             nothing |= rows == self.background
         return np.where(nothing, 0, rows + 1)
 
-    def legend(self, shown: Iterable[NDArray[np.integer[Any]]], most: int = 40) -> list[Entry]:
-        """Names of the numbers that photos show, in the order of the classes; the largest where many."""
-        area = np.zeros(len(self.table), np.int64)
-        for ids in shown:
-            area += np.bincount(ids.ravel(), minlength=len(area))
-        area[0] = 0
-        largest = np.argsort(-area, kind="stable")[:most]
-        names = ["", *self.names, "no class"]
-        return [Entry(names[i], self.table[i]) for i in sorted(largest.tolist()) if area[i]]
+    def legend(self, shown: Iterable[NDArray[np.integer[Any]]]) -> list[Entry]:
+        """Names of the numbers that photos show, see `legend_of`."""
+        return legend_of(shown, ["", *self.names, "no class"], self.table)
+
+
+def legend_of(
+    shown: Iterable[NDArray[np.integer[Any]]],
+    names: Sequence[str],
+    table: NDArray[np.uint8],
+    most: int = 40,
+) -> list[Entry]:
+    """Names and colours of the ids that maps hold, by id; where they are many, of the largest alone.
+
+    Args:
+        shown: ids of each photo, any shape; 0 is not named.
+        names: of each id, n of them.
+        table: sRGB of each id, uint8 [n, 3].
+        most: ids to name; how many more there are is said.
+    """
+    area = np.zeros(len(names), np.int64)
+    for ids in shown:
+        area += np.bincount(ids.ravel(), minlength=len(area))
+    area[0] = 0
+    present = int(np.count_nonzero(area))
+    largest = sorted(np.argsort(-area, kind="stable")[: min(most, present)].tolist())
+    rest = [Entry(f"and {present - most} smaller", WHITE)] if present > most else []
+    return [Entry(names[i], table[i]) for i in largest] + rest
 
 
 def labels_of(labelled: LabelledPhotos, photo: Photo) -> NDArray[np.uint8]:

@@ -23,16 +23,13 @@ from leopart.drawing.palette import colours, part_colours
 from leopart.evaluation.matching import Matching
 from leopart.evaluation.unsupervised import score_maps, score_masks
 from leopart.figures.choice import chosen
-from leopart.figures.classes import ClassColours, labels_of
+from leopart.figures.classes import ClassColours, labels_of, legend_of
 from leopart.figures.overlays import Layer, overlay_page
 from leopart.progress import Track
 from leopart.segment.segmenter import Segmentation, Segmenter
 
 Drawn = tuple[Layer, Sequence[Entry]]
 """Masks of the photos shown, and the legend."""
-
-#: Object ids that a legend names, at most.
-_MOST = 40
 
 
 @dataclass(frozen=True)
@@ -83,8 +80,8 @@ def _communities(config: SegmentedConfig, found: Found, track: Track) -> Drawn:
     if found.labelled is None:
         ids = [masks.objects for masks in found.masks]
         table = colours(found.segmenter.model_.n_objects + 1)
-        present = sorted({int(i) for one in ids for i in np.unique(one) if i})
-        return Layer("objects", ids, table), [Entry(f"object {i}", table[i]) for i in present[:_MOST]]
+        names = [f"object {i}" for i in range(len(table))]
+        return Layer("objects", ids, table), legend_of(ids, names, table)
     classes = ClassColours(found.labelled)
     number_of = class_numbers(match_objects(config, found, found.labelled, track), classes)
     ids = [number_of[masks.objects] for masks in found.masks]
