@@ -172,12 +172,13 @@ def test_a_dry_run_tells_what_is_there_and_what_is_not(run, data_root: Path, tmp
     assert (ran.status, ran.err) == (0, "")
     told = ran.out.splitlines()
     fetches = "fetches dino_vits16"
+    paper = "(the paper's set has"
     wanted = [
-        f"train dino_vits16 by in100k on imagenet100    1 photo; the paper's set has 126,689; {fetches}",
-        f"train dino_vits16 by coco on coco    21 photos; the paper's set has 118,287; {fetches}",
-        f"overclustering of dino_vits16-coco on coco-thing    3 photos; the paper's set has 5,000; {fetches}",
-        "linear of random_vits16 on voc    1 photo; the paper's set has 1,449",
-        "overclustering of random_vits16 on ade20k-parts    3 photos; the paper's set has 1,983",
+        f"train dino_vits16 by in100k on imagenet100    1 photo {paper} 126,689); {fetches}",
+        f"train dino_vits16 by coco on coco    21 photos {paper} 118,287); {fetches}",
+        f"overclustering of dino_vits16-coco on coco-thing    3 photos {paper} 5,000); {fetches}",
+        f"linear of random_vits16 on voc    1 photo {paper} 1,449), learns from 3 photos {paper} 10,582)",
+        f"overclustering of random_vits16 on ade20k-parts    3 photos {paper} 1,983)",
     ]
     assert {f"to do    {line}" for line in wanted} <= set(told)
     assert not any(line.startswith("missing") or "data " in line for line in told)
@@ -191,7 +192,13 @@ def test_a_dry_run_tells_what_is_there_and_what_is_not(run, data_root: Path, tmp
     for name in ("coco", "coco-stuff", "coco-thing"):
         assert f"data {name} is not here" in told
     assert "  lay as PATH/images/train2017/" in told
-    assert "to do    linear of random_vits16 on voc    1 photo; the paper's set has 1,449" in told
+    assert "to do    overclustering of random_vits16 on voc    1 photo (the paper's set has 1,449)" in told
+
+    (data_root / "VOC2012" / "sets" / "trainaug.txt").unlink()
+    told = run(*words).out.splitlines()
+    (line,) = (line for line in told if "linear of random_vits16 on voc" in line)
+    assert line.startswith("missing")
+    assert "trainaug.txt" in line
 
 
 def test_released_weights_take_the_place_of_training(run, data_root: Path, tmp_path: Path):

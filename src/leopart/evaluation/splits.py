@@ -40,6 +40,11 @@ def scored_split(config: EvaluateConfig) -> str | None:
     return "val" if isinstance(config, TrainedConfig) else None
 
 
+def learned_split(config: TrainedConfig) -> str:
+    """The list of the photos that are learned from."""
+    return config.train_split or _TRAIN.get(data_name(config), "train")
+
+
 def learned_photos(config: TrainedConfig, scored: LabelledPhotos) -> LabelledPhotos:
     """The photos that are learned from; none of them is scored.
 
@@ -48,7 +53,7 @@ def learned_photos(config: TrainedConfig, scored: LabelledPhotos) -> LabelledPho
     Raises:
         LeopartError: see `labelled_photos`; or a photo is in both, or the list cannot be written.
     """
-    split = config.train_split or _TRAIN.get(data_name(config), "train")
+    split = learned_split(config)
     learned = labelled_photos(config.data, config.masks, split).without(config.ignore)
     both = {photo.path for photo, _ in scored.pairs} & {photo.path for photo, _ in learned.pairs}
     if both:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from leopart.config import TASKS, EvaluateConfig, TrainedConfig
 from leopart.data.datasets.catalogue import CATALOGUE
 from leopart.data.datasets.labelled import SPLITS, listed_photos
 from leopart.data.datasets.unlabelled import EXPECTED, training_photos
+from leopart.errors import LeopartError
+from leopart.evaluation.splits import data_name, learned_split, scored_split
 from leopart.models.cards import cache_folder
 from leopart.models.downloads import local_folder
 from leopart.models.registry import backbone_spec
@@ -78,7 +83,7 @@ def _steps(
             continue
         options = setting.options(protocol)
         scored = trained and not lacking and job is not None and is_scored(options, job, machine.out)
-        yield _step(what, scored, [*lacks, *lacking], _scored_size(options))
+        yield _with_photos(what, scored, [*lacks, *lacking], options)
 
 
 def _no_data(lacks: Sequence[Lack]) -> bool:
@@ -95,24 +100,31 @@ def _step(what: str, done: bool, lacks: Sequence[Lack], size: str = "") -> Step:
     return Step(what, "done" if done else "to do", "; ".join(filter(None, about)))
 
 
+def _with_photos(what: str, done: bool, lacks: Sequence[Lack], options: dict[str, Any]) -> Step:
+    """The step with its photos: those that are scored, and those that a head learns from."""
+    config = TASKS[options["task"]](**options, out=Path("scores.json"))
+    splits = [scored_split(config)]
+    if isinstance(config, TrainedConfig):
+        splits.append(learned_split(config))
+    try:
+        sizes = [_size(config, split) for split in splits]
+    except LeopartError as error:
+        return Step(what, "missing", str(error))
+    return _step(what, done, lacks, ", learns from ".join(sizes))
+
+
 def _training_size(data: str) -> str:
     name = data.partition(":")[0]
     return _counted(len(training_photos(data)), EXPECTED.get(name))
 
 
-def _scored_size(options: dict[str, object]) -> str:
-    """Photos of the list that is scored, and how many the paper's has."""
-    data = str(options["data"])
-    name = data.partition(":")[0]
-    split = options.get("split")
-    pairs = listed_photos(
-        data, str(options.get("masks", "masks")), None if split is None else str(split)
-    ).pairs
-    expected = None if name == "folder" else SPLITS[name][next(iter(SPLITS[name]))]
+def _size(config: EvaluateConfig, split: str | None) -> str:
+    """Photos of a list that are there with their masks, and how many the paper's has."""
+    pairs = listed_photos(config.data, config.masks, split).pairs
     there = sum(photo.path.is_file() and mask.is_file() for photo, mask in pairs)
-    return _counted(there, expected)
+    return _counted(there, SPLITS.get(data_name(config), {}).get(split or ""))
 
 
 def _counted(photos: int, expected: int | None) -> str:
     said = f"{photos:,} photo{'s' * (photos != 1)}"
-    return said if expected in (None, photos) else f"{said}; the paper's set has {expected:,}"
+    return said if expected in (None, photos) else f"{said} (the paper's set has {expected:,})"
