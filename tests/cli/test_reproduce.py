@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 from PIL import Image
 
 import small_sets
@@ -46,6 +47,20 @@ def _small_networks(monkeypatch: pytest.MonkeyPatch):
     )
     monkeypatch.setitem(BACKBONES, "random_vits16", vit)
     monkeypatch.setitem(BACKBONES, "random_resnet50", replace(BACKBONES["random_resnet50"], dim=64))
+    monkeypatch.setattr("leopart.evaluation.saliency.packaged_model", lambda _: bright_is_salient())
+
+
+def bright_is_salient() -> bytes:
+    """A saliency model that takes the place of one of 90 MB."""
+    shape = helper.make_tensor_value_info("photo", TensorProto.FLOAT, [1, 3, 80, 80])
+    found = helper.make_tensor_value_info("map", TensorProto.FLOAT, [1, 1, 80, 80])
+    nodes = [
+        helper.make_node("ReduceMax", ["photo"], ["most"], axes=[1], keepdims=1),
+        helper.make_node("Sigmoid", ["most"], ["map"]),
+    ]
+    graph = helper.make_graph(nodes, "saliency", [shape], [found])
+    opset = [helper.make_opsetid("", 13)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
 
 
 @pytest.fixture
