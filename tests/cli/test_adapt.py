@@ -247,3 +247,17 @@ sys.exit(status or (f"imported {heavy}" if heavy else 0))
     )
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_tuned_network_with_its_own_attention_is_warned_of(
+    run, adapted, photos, quick, tmp_path
+):
+    options = ("--backbone", adapted / "segmenter", *quick[2:])
+    ran = run("segment", photos, "--out", tmp_path / "spoilt", *options)
+    warning = "spoils the attention that tells foreground: give its start, --attention-backbone tiny_random."
+    assert ran.status == 0
+    assert warning in ran.err
+    assert any(warning in line for line in summary_of(tmp_path / "spoilt")["warnings"])
+    for name, words in {"start": ("--attention-backbone", quick[1]), "all": ("--foreground", "none")}.items():
+        assert "spoils" not in run("segment", photos, "--out", tmp_path / name, *options, *words).err
+    assert "spoils" not in run("segment", photos, "--out", tmp_path / "plain", *quick).err

@@ -12,6 +12,13 @@ from leopart.models.backbone import Backbone, build_backbone
 from leopart.models.cards import WeightsCard, write_card
 from leopart.models.spec import TUNED, BackboneSpec
 
+_FROM = "fine-tuned from "
+
+
+def start_of(spec: BackboneSpec) -> str | None:
+    """Name of the backbone that a fine-tuned one started from; None for all others."""
+    return spec.summary.removeprefix(_FROM) if spec.summary.startswith(_FROM) else None
+
 
 def tuned_spec(spec: BackboneSpec, name: str, how: str) -> BackboneSpec:
     """The row of a backbone fine-tuned from another one: same network, terms and labels, other weights.
@@ -24,7 +31,7 @@ def tuned_spec(spec: BackboneSpec, name: str, how: str) -> BackboneSpec:
     return replace(
         spec,
         name=name,
-        summary=f"fine-tuned from {spec.name}",
+        summary=f"{_FROM}{spec.name}",
         weights=name,
         source=None,
         files=(),

@@ -21,7 +21,8 @@ from leopart.features.extract import Failure, TokensAndAttention
 from leopart.features.store import MANIFEST, FeatureStore
 from leopart.files import write_text
 from leopart.models.cards import card_path
-from leopart.models.spec import TUNED
+from leopart.models.spec import TUNED, BackboneSpec
+from leopart.models.tuned import start_of
 from leopart.parallel import ordered_map, workers
 from leopart.progress import Track, silent
 from leopart.run_record import Stopwatch, settings_of
@@ -90,6 +91,7 @@ def segment_photos(
         failures=failures,
         warnings=[
             *fit_warnings(fit, len(written), segmenter.settings.n_parts, segmenter.settings.n_objects),
+            *_spoilt(config, started_from.spec),
             *_stale(config.out, len(written)),
         ],
         results=_results(segmenter, adapted),
@@ -107,6 +109,15 @@ def segment_photos(
         shutil.rmtree(store.folder, ignore_errors=True)
     shutil.rmtree(config.out / STATE, ignore_errors=True)
     return summary
+
+
+def _spoilt(config: FitConfig, spec: BackboneSpec) -> list[str]:
+    """That a network which has learned parts looks elsewhere than before, where nobody has thought of it."""
+    start = start_of(spec)
+    if start is None or config.attention_backbone is not None or config.foreground == "none":
+        return []
+    spoilt = f"{spec.name} was fine-tuned by Leopart, which spoils the attention that tells foreground"
+    return [f"{spoilt}: give its start, --attention-backbone {start}."]
 
 
 def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
