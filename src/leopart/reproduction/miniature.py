@@ -91,7 +91,8 @@ class Miniature:
         start = self.stand_in(network.backbone)
         if network.preset is None:
             return Job(start)
-        return Job(start, self._recipe(network.preset, start), f"folder:{self.path}")
+        recipe = self._recipe(network.preset, start)
+        return Job(start, recipe, f"folder:{self.path}", f"{network.preset} in miniature")
 
     def options(self, protocol: Protocol) -> dict[str, Any]:
         """See `Setting`."""

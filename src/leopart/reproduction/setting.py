@@ -24,11 +24,13 @@ class Job:
         backbone: what it is, or starts from.
         recipe: of its training; None: it is scored as it is.
         data: `NAME:PATH` of the photos that it is trained on; empty where nothing is trained.
+        preset: the recipe in words.
     """
 
     backbone: str
     recipe: Recipe | None = None
     data: str = ""
+    preset: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ class FullSize:
             return Job(network.backbone)
         if self.released and network.released is not None:
             return Job(network.released)
-        return Job(network.backbone, preset(network.preset), self._data(network.photos))
+        recipe = preset(network.preset)
+        return Job(network.backbone, recipe, self._data(network.photos), network.preset)
 
     def options(self, protocol: rows.Protocol) -> dict[str, Any]:
         """See `Setting`."""

@@ -70,7 +70,7 @@ def network_of(job: Job, machine: Machine) -> tuple[str, bool]:
     begun = time.perf_counter()
     config = TrainConfig(
         **recipe_of(job.recipe),
-        preset="reproduce",
+        preset=job.preset,
         data=job.data,
         out=run,
         resume=(run / FOLDER / LAST).is_file(),
