@@ -249,9 +249,7 @@ sys.exit(status or (f"imported {heavy}" if heavy else 0))
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_tuned_network_with_its_own_attention_is_warned_of(
-    run, adapted, photos, quick, tmp_path
-):
+def test_a_tuned_network_with_its_own_attention_is_warned_of(run, adapted, photos, quick, tmp_path):
     options = ("--backbone", adapted / "segmenter", *quick[2:])
     ran = run("segment", photos, "--out", tmp_path / "spoilt", *options)
     warning = "spoils the attention that tells foreground: give its start, --attention-backbone tiny_random."

@@ -95,7 +95,7 @@ def test_every_row_of_every_table_has_a_number_in_miniature(mini, tmp_path: Path
     page = (out / "README.md").read_text()
     assert all(f"## {wanted.title}\n" in page for wanted in TABLES.values())
     assert "In miniature" in page
-    assert not (out / "features").exists()
+    assert not (out / ".features").exists()
 
 
 def test_what_is_finished_is_not_done_again_and_other_settings_are(mini, monkeypatch, tmp_path: Path):
@@ -196,7 +196,11 @@ def test_a_dry_run_tells_what_is_there_and_what_is_not(run, data_root: Path, tmp
         f"overclustering of random_vits16 on ade20k-parts    3 photos {paper} 1,983)",
     ]
     assert {f"to do    {line}" for line in wanted} <= set(told)
-    assert not any(line.startswith("missing") or "data " in line for line in told)
+    missing = [line for line in told if line.startswith("missing")]
+    assert {line.rpartition("    ")[2] for line in missing} == {
+        "needs densecl_resnet50"
+    }  # with a browser only
+    assert not any(line.startswith("data ") for line in told)
     assert "weights dino_vits16 is not here" in told
     assert not (tmp_path / "out").exists()
 
@@ -216,12 +220,85 @@ def test_a_dry_run_tells_what_is_there_and_what_is_not(run, data_root: Path, tmp
     assert "trainaug.txt" in line
 
 
+def test_a_dry_run_tells_of_photos_that_are_missing_and_of_lists_that_are_read(
+    run, data_root: Path, tmp_path
+):
+    words = ("reproduce", "table2c", "--data-root", data_root, "--out", tmp_path / "out", "--dry-run")
+    (line,) = (line for line in run(*words, "--row", "saliency").out.splitlines() if "foreground of" in line)
+    assert "1 photo (the paper's set has 1,449), looks at 2 photos (the paper's set has 1,464)" in line
+    (data_root / "VOC2012" / "SegmentationClass" / "2007_03.png").unlink()
+    (line,) = (line for line in run(*words, "--row", "saliency").out.splitlines() if "foreground of" in line)
+    assert line.startswith("missing")
+    assert "2007_03.png" in line
+
+
+def test_a_dry_run_in_miniature_leaves_nothing_behind_and_knows_what_is_done(mini, tmp_path: Path):
+    told = mini("table4", "--dry-run").out.splitlines()
+    assert [line.split()[0] for line in told[:6]] == ["to"] * 6
+    assert not (tmp_path / "out").exists()
+    assert mini("table4", "--row", "with queue").status == 0
+    told = mini("table4", "--dry-run").out.splitlines()
+    assert [line.split()[0] for line in told[:6]] == ["to", "to", "to", "done", "done", "done"]
+
+
+def test_rows_of_earlier_runs_stay_in_the_table(mini, tmp_path: Path):
+    mini("table5", "--row", "DINO")
+    before = table(tmp_path / "out", "table5")["rows"]
+    mini("table5", "--row", "Sup. ViT")
+    rows = table(tmp_path / "out", "table5")["rows"]
+    assert [row["row"] for row in rows] == ["Sup. ViT", "DINO"]  # as in the table
+    assert rows[1:] == before
+    assert "| DINO |" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_settings_lie_beside_the_tables_and_are_taken_back(mini, run, tmp_path: Path):
+    mini("table5", "--row", "DINO")
+    ran = run("reproduce", "--config", tmp_path / "out" / "config.yaml")
+    assert ran.status == 0
+    assert "scored before" in ran.err
+
+
+@pytest.mark.parametrize(("name", "text"), [("README.md", "# My photos"), ("table3.json", "{}")])
+def test_files_of_somebody_else_are_left_alone(mini, tmp_path: Path, name: str, text: str):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text(text)
+    ran = mini("table5", "--row", "DINO")
+    assert ran.status == 2
+    assert "choose another --out" in ran.err
+    assert (tmp_path / "out" / name).read_text() == text
+    assert not (tmp_path / "out" / "scores").exists()
+
+
+def test_scores_are_done_anew_when_a_mask_to_learn_from_has_changed(run, folder, tiny_weights, tmp_path):
+    own = Path(shutil.copytree(folder, tmp_path / "own"))
+    (own / "train.txt").write_text("".join(f"{i}\n" for i in range(8)))
+    (own / "val.txt").write_text("".join(f"{i}\n" for i in range(8, 12)))
+    where = (
+        "--mini",
+        "--data",
+        f"folder:{own}",
+        "--out",
+        tmp_path / "out",
+        "--backbone",
+        tiny_weights,
+        *SMALL,
+    )
+    words = ("reproduce", "densecl", "--row", "DINO", *where)
+    run(*words)
+    assert run(*words).err.count("scored before") == 2
+    Image.new("L", (64, 48), 1).save(own / "masks" / "3.png")
+    assert run(*words).err.count("scored before") == 0  # the photos that are clustered have it too
+    (own / "train.txt").write_text("".join(f"{i}\n" for i in range(7)))
+    assert run(*words).err.count("scored before") == 1  # not the head's
+
+
 def test_released_weights_take_the_place_of_training(run, data_root: Path, tmp_path: Path):
     words = ("--data-root", data_root, "--out", tmp_path / "out", "--dry-run", "--released-weights")
     told = run("reproduce", "table2a", *words).out
     assert "train" not in told.partition("\n\n")[0]
-    assert "fetches leopart_vits16" in told
-    assert "fetches leopart_vitb8" in told
+    assert "needs leopart_vits16" in told  # with a browser: no program may fetch them
+    assert "leopart weights fetch leopart_vits16" not in told
+    assert f"  put {BACKBONES['leopart_vits16'].files[0].file} from " in told
 
 
 def test_full_size_rows_stand_beside_what_was_published(run, data_root: Path, tmp_path: Path, monkeypatch):
@@ -252,7 +329,8 @@ def test_full_size_rows_stand_beside_what_was_published(run, data_root: Path, tm
     [
         (("table9", "--data-root", "."), "there is no table 'table9'; there is: table1, "),
         (("table3",), "say where the data sets are: --data-root DIR, or --data NAME:PATH; or try --mini"),
-        (("table3", "--mini"), "--mini takes one labelled folder: --data folder:PATH"),
+        (("table3", "--mini"), "--mini takes one labelled folder: --data folder:PATH, and no --data-root"),
+        (("table3", "--data", "folder:."), "the paper's tables need its data sets; a folder is for --mini"),
         (
             ("table3", "--mini", "--data", "voc:."),
             "--mini takes a labelled folder: --data folder:PATH, not voc",

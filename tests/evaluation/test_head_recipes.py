@@ -12,7 +12,7 @@ from leopart.evaluation.head_recipes import HEAD_RECIPES, HeadRecipe, head_recip
 TABLE = {
     # names: lr, epochs, drop, photos of a step
     ("voc", "voc-dino", "voc-dino-densecl", "voc-leopart-vits16", "voc-supvit"): (0.01, 25, 20, 120),
-    ("voc-densecl", "voc-maskcontrast", "voc-mae", "voc-supvit-leopart"): (0.1, 25, 20, 120),
+    ("voc-densecl", "voc-maskcontrast", "voc-moco", "voc-mae", "voc-supvit-leopart"): (0.1, 25, 20, 120),
     ("voc-mae-leopart",): (0.1, 25, 20, 60),
     ("voc-mocov3", "voc-mocov3-leopart"): (1.0, 25, 20, 120),
     ("voc-resnet",): (0.01, 30, 20, 120),

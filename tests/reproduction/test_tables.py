@@ -85,7 +85,7 @@ def test_everything_that_a_row_names_exists(row: Row, cell: Cell):
     assert network.released is None or network.released in BACKBONES
     if network.preset is not None:
         recipe = PRESETS[network.preset]()
-        assert recipe.backbone == network.backbone
+        assert recipe.backbone == network.backbone.removesuffix("_paper")
         assert CATALOGUE[network.photos].use.startswith("train")
     config = TASKS[protocol.task]
     assert {name for name, _ in protocol.options} <= {field.name for field in fields(config)}
@@ -115,3 +115,14 @@ def test_a_network_and_an_evaluation_that_several_rows_need_is_there_once():
     wanted = {(row.network, cell.protocol) for row, cell in CELLS}
     assert {(network, protocol) for network, protocols in work.items() for protocol in protocols} == wanted
     assert sum(map(len, work.values())) == len(wanted) < len(CELLS)
+
+
+def test_foreground_is_found_in_both_lists_by_the_attention_of_the_frozen_start():
+    """As in the paper; a search uses the labels of train alone."""
+    for row, cell in CELLS:
+        options = dict(cell.protocol.options)
+        if cell.protocol.task in ("unsupervised", "foreground"):
+            assert "train" in (options.get("cluster_split"), options.get("tune_split")), row.name
+            if "noisy_foreground" not in options:
+                assert options["attention_backbone"] == "dino_vits16"
+            assert ("tune_on_labels" in options) == (cell.column == "precision threshold")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from leopart.cli.display import printable, say, tracker, training_watcher
@@ -25,12 +27,13 @@ def main(argv: Sequence[str]) -> int:
     config = parse(ReproduceConfig, "reproduce", argv)
     from leopart.reproduction.stages import Machine
 
-    tables, setting = chosen_tables(config), _setting(config)
+    tables = chosen_tables(config)
     with training_watcher(config.quiet) as watcher:
         machine = Machine(config.out, config.device, tracker(config.quiet), watcher)
-        if config.dry_run:
-            return _tell_plan(tables, setting, machine)
-        return _run(config, tables, setting, machine)
+        if not config.dry_run:
+            return _run(config, tables, _setting(config, config.out), machine)
+        with TemporaryDirectory(prefix="leopart-") as lists:  # a dry run leaves nothing behind
+            return _tell_plan(tables, _setting(config, Path(lists)), machine, full_size=not config.mini)
 
 
 def chosen_tables(config: ReproduceConfig) -> list[Table]:
@@ -54,7 +57,7 @@ def chosen_tables(config: ReproduceConfig) -> list[Table]:
     return [table for table in kept if table.rows]
 
 
-def _setting(config: ReproduceConfig) -> Setting:
+def _setting(config: ReproduceConfig, out: Path) -> Setting:
     from leopart.reproduction.miniature import Miniature
     from leopart.reproduction.places import Places
     from leopart.reproduction.setting import FullSize
@@ -64,7 +67,7 @@ def _setting(config: ReproduceConfig) -> Setting:
     return Miniature(
         config.data[0],
         config.masks,
-        config.out,
+        out,
         backbone=config.backbone,
         steps=config.steps,
         batch_size=config.batch_size,
@@ -75,12 +78,18 @@ def _setting(config: ReproduceConfig) -> Setting:
 
 
 def _run(config: ReproduceConfig, tables: Sequence[Table], setting: Setting, machine: Machine) -> int:
-    from leopart.reproduction.page import write_tables
+    import yaml
+
+    from leopart.files import write_text
+    from leopart.reproduction.page import check_ours, write_tables
     from leopart.reproduction.pipeline import reproduce
     from leopart.run_record import settings_of
 
+    check_ours(config.out)  # before days of work
+    settings = settings_of(config)
+    write_text(config.out / "config.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
     filled = reproduce(tables, setting, machine, lambda text: say(text, quiet=config.quiet))
-    page = write_tables(config.out, filled, settings_of(config), mini=config.mini)
+    page = write_tables(config.out, filled, settings, mini=config.mini)
     missing = list(dict.fromkeys(reason for one in filled for reason in one.missing))
     if not config.quiet:
         for one in filled:
@@ -102,7 +111,7 @@ def _show(filled: Filled) -> None:
     _print(table)
 
 
-def _tell_plan(tables: Sequence[Table], setting: Setting, machine: Machine) -> int:
+def _tell_plan(tables: Sequence[Table], setting: Setting, machine: Machine, *, full_size: bool) -> int:
     """What would be done, then what is missing."""
     from leopart.reproduction.dry_run import lacks_of, remedy, steps_of
 
@@ -112,8 +121,8 @@ def _tell_plan(tables: Sequence[Table], setting: Setting, machine: Machine) -> i
         sys.stdout.write(printable(f"{step.state:<8} {step.what}{about}") + "\n")
     counts = {state: sum(step.state == state for step in steps) for state in ("done", "to do", "missing")}
     sys.stdout.write("\n" + ", ".join(f"{count} {state}" for state, count in counts.items()) + "\n")
-    for cost in dict.fromkeys(row.cost for one in tables for row in one.rows):
-        sys.stdout.write(f"a row at full size: {cost}\n")
+    for cost in dict.fromkeys(row.cost for one in tables for row in one.rows) if full_size else ():
+        sys.stdout.write(f"a row: {cost}\n")
     lacks = lacks_of(tables, setting)
     for lack in lacks:
         sys.stdout.write(f"\n{lack.kind} {lack.name} is not here\n")

@@ -81,8 +81,12 @@ class ReproduceConfig:
         require_folder(self.out)
         for name in ("steps", "batch_size", "photos", "size", "seeds"):
             require_least(name, getattr(self, name), 1)
-        if self.mini and len(self.data) != 1:
-            raise LeopartError("--mini takes one labelled folder: --data folder:PATH")
+        if self.mini and (len(self.data) != 1 or self.data_root is not None):
+            raise LeopartError("--mini takes one labelled folder: --data folder:PATH, and no --data-root")
+        if self.mini and self.released_weights:
+            raise LeopartError("--mini trains in miniature; leave out --released-weights")
+        if not self.mini and any(words.startswith("folder:") for words in self.data):
+            raise LeopartError("the paper's tables need its data sets; a folder is for --mini")
         if not self.mini and self.data_root is None and not self.data:
             message = "say where the data sets are: --data-root DIR, or --data NAME:PATH; or try --mini"
             raise LeopartError(message)

@@ -63,7 +63,7 @@ class FitConfig(RunConfig):
     """Keep the photos' aspect ratio (same number of pixels) instead of squeezing them into a square."""
     parts: int | Auto = "auto"
     """Number of parts; auto takes the number with which one half of a photo tells most about the other, or
-    100 where photos are too few to tell, fewer where they are very few."""
+    100 where photos are too few to tell or --objects is given, fewer where they are very few."""
     objects: int | Auto = "auto"
     """Number of objects; auto takes the number with which one half of a photo foretells the other best, or,
     without contexts, the one that is most stable when other photos are drawn."""

@@ -127,6 +127,7 @@ _LINEAR_VOC = {
     "voc-supvit": _linear(0.01, f"{_VOC}, supervised ViT. {_SEED} Expected: mIoU 68.1."),
     "voc-densecl": _linear(0.1, f"{_VOC}, DenseCL. {_FILES}"),
     "voc-maskcontrast": _linear(0.1, f"{_VOC}, MaskContrast. Supplement, and authors' configuration file."),
+    "voc-moco": _linear(0.1, f"{_VOC}, MoCo-v2. Supplement."),
     "voc-mae": _linear(0.1, f"{_VOC}, MAE ViT-B/16. {_FILES} Expected: mIoU 47.5."),
     "voc-mae-leopart": _linear(
         0.1, f"{_VOC}, Leopart from MAE, on one GPU. {_FILES} Expected: mIoU 68.9.", batch_size=60

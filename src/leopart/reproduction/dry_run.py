@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from leopart.config import TASKS, EvaluateConfig, TrainedConfig
 from leopart.data.datasets.catalogue import CATALOGUE
-from leopart.data.datasets.labelled import SPLITS, listed_photos
+from leopart.data.datasets.labelled import SPLITS, labelled_photos
 from leopart.data.datasets.unlabelled import EXPECTED, training_photos
 from leopart.errors import LeopartError
-from leopart.evaluation.splits import data_name, learned_split, scored_split
+from leopart.evaluation.splits import data_name
 from leopart.models.cards import cache_folder
 from leopart.models.downloads import local_folder
-from leopart.models.registry import backbone_spec
+from leopart.models.registry import BACKBONES
 from leopart.reproduction.rows import Network, Protocol, Table, work_of
 from leopart.reproduction.setting import Lack, Setting
-from leopart.reproduction.stages import Machine, is_scored, is_trained
+from leopart.reproduction.stages import Machine, is_scored, is_trained, splits_of
 
 
 @dataclass(frozen=True)
@@ -57,60 +56,67 @@ def remedy(lack: Lack) -> list[str]:
     if lack.kind == "data":
         known = CATALOGUE[lack.name]
         return [*(f"get    {part}" for part in known.parts), f"lay as {known.place}"]
-    spec = backbone_spec(lack.name)
-    lines = [f"leopart weights fetch {lack.name}    (done by itself at first use, where there is a network)"]
+    spec = BACKBONES.get(lack.name)
+    if spec is None:
+        return ["give a file that is there, or a row of `leopart weights list`"]
     folder = local_folder(spec, cache_folder())
-    lines += [f"or put {file.file} from {file.place} into {folder}" for file in spec.files]
-    return lines
+    lines = [f"put {file.file} from {file.place} into {folder}" for file in spec.files]
+    if _by_hand(lack):
+        return lines
+    fetch = f"leopart weights fetch {lack.name}    (done by itself at first use, where there is a network)"
+    return [fetch, *(f"or {line}" for line in lines)]
+
+
+def _by_hand(lack: Lack) -> bool:
+    """Whether weights can be had with a browser only."""
+    spec = BACKBONES.get(lack.name)
+    if lack.kind == "data" or spec is None:
+        return True
+    return spec.source is None and not any(file.repository or file.direct for file in spec.files)
 
 
 def _steps(
     network: Network, protocols: Sequence[Protocol], setting: Setting, machine: Machine
 ) -> Iterator[Step]:
-    lacks = setting.lacks(network)
-    job = None if _no_data(lacks) else setting.job(network)
-    known = job is not None and not lacks
-    trained = known and job is not None and is_trained(job, machine.out)
+    lacks, job, trained = setting.lacks(network), None, False
+    size = problem = ""
+    if not any(lack.kind == "data" for lack in lacks):
+        job = setting.job(network)
+        try:
+            trained = not lacks and is_trained(job, machine.out)
+            size = _training_size(job.data) if job.data else ""
+        except LeopartError as error:
+            problem = str(error)
     if job is None or job.recipe is not None:
         start = network.backbone if job is None else job.backbone
         what = f"train {start} by {network.preset} on {network.photos}"
-        yield _step(what, trained, lacks, "" if job is None else _training_size(job.data))
+        yield _step(what, trained, lacks, problem or size, problem) if job else _step(what, False, lacks)
     for protocol in protocols:
         lacking = setting.lacks_to_score(protocol)
         what = f"{protocol.task} of {network.name} on {protocol.data}"
-        if _no_data(lacking):
+        if any(lack.kind == "data" for lack in lacking):
             yield _step(what, False, lacking)
             continue
         options = setting.options(protocol)
-        scored = trained and not lacking and job is not None and is_scored(options, job, machine.out)
-        yield _with_photos(what, scored, [*lacks, *lacking], options)
+        try:
+            size = _scored_size(TASKS[options["task"]](**options, out=Path("scores.json")))
+            scored = trained and not lacking and job is not None and is_scored(options, job, machine.out)
+        except LeopartError as error:
+            yield Step(what, "missing", str(error))
+        else:
+            yield _step(what, scored, [*lacks, *lacking], size)
 
 
-def _no_data(lacks: Sequence[Lack]) -> bool:
-    return any(lack.kind == "data" for lack in lacks)
-
-
-def _step(what: str, done: bool, lacks: Sequence[Lack], size: str = "") -> Step:
-    """Weights that are not here are fetched; data sets are not."""
-    missing = [lack.name for lack in lacks if lack.kind == "data"]
+def _step(what: str, done: bool, lacks: Sequence[Lack], size: str = "", problem: str = "") -> Step:
+    """Weights that are not here are fetched where they can be; data sets are not."""
+    if problem:
+        return Step(what, "missing", problem)
+    missing = dict.fromkeys(lack.name for lack in lacks if _by_hand(lack))
     if missing:
-        return Step(what, "missing", f"needs {', '.join(dict.fromkeys(missing))}")
+        return Step(what, "missing", f"needs {', '.join(missing)}")
     fetched = dict.fromkeys(lack.name for lack in lacks)
     about = [size, *(f"fetches {name}" for name in fetched)]
     return Step(what, "done" if done else "to do", "; ".join(filter(None, about)))
-
-
-def _with_photos(what: str, done: bool, lacks: Sequence[Lack], options: dict[str, Any]) -> Step:
-    """The step with its photos: those that are scored, and those that a head learns from."""
-    config = TASKS[options["task"]](**options, out=Path("scores.json"))
-    splits = [scored_split(config)]
-    if isinstance(config, TrainedConfig):
-        splits.append(learned_split(config))
-    try:
-        sizes = [_size(config, split) for split in splits]
-    except LeopartError as error:
-        return Step(what, "missing", str(error))
-    return _step(what, done, lacks, ", learns from ".join(sizes))
 
 
 def _training_size(data: str) -> str:
@@ -118,11 +124,20 @@ def _training_size(data: str) -> str:
     return _counted(len(training_photos(data)), EXPECTED.get(name))
 
 
+def _scored_size(config: EvaluateConfig) -> str:
+    """Photos that are scored, and those of the other lists that are read.
+
+    Raises:
+        LeopartError: a list is missing, or some of its photos or masks are.
+    """
+    sizes = [_size(config, split) for split in splits_of(config)]
+    also = "learns from" if isinstance(config, TrainedConfig) else "looks at"
+    return f", {also} ".join(sizes)
+
+
 def _size(config: EvaluateConfig, split: str | None) -> str:
-    """Photos of a list that are there with their masks, and how many the paper's has."""
-    pairs = listed_photos(config.data, config.masks, split).pairs
-    there = sum(photo.path.is_file() and mask.is_file() for photo, mask in pairs)
-    return _counted(there, SPLITS.get(data_name(config), {}).get(split or ""))
+    found = labelled_photos(config.data, config.masks, split)
+    return _counted(len(found.pairs), SPLITS.get(data_name(config), {}).get(split or ""))
 
 
 def _counted(photos: int, expected: int | None) -> str:

@@ -142,6 +142,7 @@ class Miniature:
 
     def stand_in(self, backbone: str) -> str:
         """What takes the place of a row of `leopart weights list`."""
+        backbone = backbone.removesuffix("_paper")
         if backbone.startswith("supervised_vit"):
             return _SUPERVISED.get(self.backbone, self.backbone)
         return _RANDOM.get(backbone, self.backbone)

@@ -40,15 +40,41 @@ def write_tables(out: Path, filled: Sequence[Filled], settings: dict[str, Any], 
     Raises:
         LeopartError: a file cannot be written, or one that lies there is none of ours.
     """
+    check_ours(out)
     facts = {"settings": settings, "miniature": mini, "versions": versions(), "git commit": git_commit()}
     for one in filled:
-        content = {"table": one.table.name, "title": one.table.title, **facts, "rows": described(one, out)}
-        write_text(out / f"{one.table.name}.json", json.dumps(content, indent=2, default=str) + "\n")
+        file = out / f"{one.table.name}.json"
+        rows = _with_earlier(described(one, out), file, mini=mini)
+        content = {"table": one.table.name, "title": one.table.title, **facts, "rows": rows}
+        write_text(file, json.dumps(content, indent=2, default=str) + "\n")
     there = [_read(out / f"{name}.json") for name in TABLES if (out / f"{name}.json").is_file()]
     parts = [markdown(content) for content in there if content["miniature"] is mini]
     page = out / "README.md"
     write_text(page, "\n".join([_TITLE, _MINIATURE if mini else _FULL, *parts]))
     return page
+
+
+def check_ours(out: Path) -> None:
+    """See that nothing of somebody else's would be written over.
+
+    Raises:
+        LeopartError: a page or a table lies there that this command did not write.
+    """
+    page = out / "README.md"
+    if page.is_file() and not page.read_text("utf-8", errors="replace").startswith(_TITLE):
+        raise LeopartError(f"{page} is no page of `leopart reproduce`: choose another --out")
+    for name in TABLES:
+        if (out / f"{name}.json").is_file():
+            _read(out / f"{name}.json")
+
+
+def _with_earlier(rows: list[dict[str, Any]], file: Path, *, mini: bool) -> list[dict[str, Any]]:
+    """The rows, and those of earlier runs that `--row` has left out this time, in the order of the table."""
+    if not file.is_file() or (earlier := _read(file))["miniature"] is not mini:
+        return rows
+    new = {row["row"]: row for row in rows}
+    known = {row["row"]: row for row in earlier["rows"]} | new
+    return [known[row.name] for row in TABLES[file.stem].rows if row.name in known]
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from leopart.errors import LeopartError
 from leopart.evaluation.report import read_report
 from leopart.reproduction.rows import Cell, Network, Protocol, Row, Table, work_of
 from leopart.reproduction.setting import Setting
-from leopart.reproduction.stages import Machine, network_of, scores_of
+from leopart.reproduction.stages import FEATURES, Machine, is_trained, network_of, scores_of
 
 Tell = Callable[[str], None]
 
@@ -122,14 +122,13 @@ def _measured(
     try:
         job = setting.job(network)
         if job.recipe is not None:
-            tell(f"training from {job.backbone}, preset {network.preset}")
-        backbone, there = network_of(job, machine)
+            done = is_trained(job, machine.out)
+            tell("trained before" if done else f"training from {job.backbone}, preset {network.preset}")
+        backbone = network_of(job, machine)
     except LeopartError as error:
         tell(f"not possible: {error}")
         yield from ((protocol, str(error)) for protocol in protocols)
         return
-    if job.recipe is not None and there:
-        tell("trained before")
     for protocol in protocols:
         try:
             options = setting.options(protocol)
@@ -140,7 +139,7 @@ def _measured(
         else:
             tell(f"{protocol.task} of {protocol.data}: {'scored before' if there else 'scored'}")
             yield protocol, file
-    shutil.rmtree(machine.out / "features", ignore_errors=True)  # large, and another network has others
+    shutil.rmtree(machine.out / FEATURES, ignore_errors=True)  # large, and another network has others
 
 
 def _filled(table: Table, setting: Setting, done: _Done) -> Filled:

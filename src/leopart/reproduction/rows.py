@@ -101,11 +101,6 @@ class Table:
     title: str
     rows: tuple[Row, ...]
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the columns, left to right."""
-        return tuple(dict.fromkeys(cell.column for row in self.rows for cell in row.cells))
-
 
 Work = dict[Network, list[Protocol]]
 """What is to be done: each network once, each of its evaluations once, in the order of the tables."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -94,7 +94,7 @@ class FullSize:
             return Job(network.backbone)
         if self.released and network.released is not None:
             return Job(network.released)
-        recipe = preset(network.preset)
+        recipe = replace(preset(network.preset), backbone=network.backbone)
         return Job(network.backbone, recipe, self._data(network.photos), network.preset)
 
     def options(self, protocol: rows.Protocol) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""Trainings and evaluations that are done once: each has a key made of everything that decides its outcome.
+"""Trainings and evaluations that are done once: each has a key made of what decides its outcome.
+
+The key is made of recipe and options, numbers behind the names of presets, names and sizes of photos and
+masks, weights, engine and Leopart's version; not of the device and its number format, which move the last
+decimals.
 
 OUT/networks/NAME-KEY/    run folder of `leopart train`; finished.json when it has come to its end
 OUT/scores/NAME-KEY.json  what `leopart evaluate` wrote
@@ -14,26 +18,43 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from leopart.config import TASKS, TrainConfig
+from leopart.config import (
+    TASKS,
+    EvaluateConfig,
+    ForegroundConfig,
+    HeadConfig,
+    TrainConfig,
+    TrainedConfig,
+    UnsupervisedConfig,
+)
 from leopart.data.datasets.labelled import labelled_photos
 from leopart.data.datasets.unlabelled import training_photos
 from leopart.data.photos import Photo
 from leopart.evaluation.pipeline import evaluate
+from leopart.evaluation.published import published
 from leopart.evaluation.report import read_report
+from leopart.evaluation.splits import data_name, learned_split, scored_split
+from leopart.evaluation.tasks import heads
+from leopart.evaluation.tasks.unsupervised import published_engine
 from leopart.files import write_text
 from leopart.progress import Track
 from leopart.recipe import Recipe, recipe_of
 from leopart.reproduction.setting import Job, weights_hash
+from leopart.run_record import settings_of, versions
 from leopart.training.checkpoints import FOLDER, LAST
 from leopart.training.pipeline import train
 from leopart.training.reporting import Watcher
 
 _FINISHED = "finished.json"
+FEATURES = ".features"
+"""Folder in which evaluations of one network share what it makes of the photos."""
+#: Options that say where something lies or is computed.
+_PLACES = {"data", "out", "backbone", "split", "train_split", "device", "batch_size", "cache", "save_maps"}
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how stages run; nothing here may change what comes out.
+    """Where and how stages run; keys do not depend on it.
 
     Attributes:
         out: folder of everything.
@@ -52,21 +73,18 @@ class Interrupted(KeyboardInterrupt):
     """A training was stopped before its end, and can go on."""
 
 
-def network_of(job: Job, machine: Machine) -> tuple[str, bool]:
-    """The backbone of a job, trained if it must be.
-
-    Returns:
-        What `--backbone` takes, and whether it was there already.
+def network_of(job: Job, machine: Machine) -> str:
+    """The backbone of a job, trained if it must be; what `--backbone` takes.
 
     Raises:
         LeopartError: weights or photos cannot be had, or the training fails.
         Interrupted: see there.
     """
     if job.recipe is None:
-        return job.backbone, True
+        return job.backbone
     run = _run_folder(job, machine.out)
     if (run / _FINISHED).is_file():
-        return str(run), True
+        return str(run)
     begun = time.perf_counter()
     config = TrainConfig(
         **recipe_of(job.recipe),
@@ -83,7 +101,7 @@ def network_of(job: Job, machine: Machine) -> tuple[str, bool]:
     seconds = round(time.perf_counter() - begun, 1)
     facts = {"steps": done.step, "seconds of the last part": seconds, "photos left out": len(done.failures)}
     write_text(run / _FINISHED, json.dumps(facts, indent=2) + "\n")
-    return str(run), False
+    return str(run)
 
 
 def scores_of(options: dict[str, Any], backbone: str, machine: Machine) -> tuple[Path, bool]:
@@ -101,7 +119,7 @@ def scores_of(options: dict[str, Any], backbone: str, machine: Machine) -> tuple
         return file, True
     where: dict[str, Any] = {"backbone": backbone, "out": file, "device": machine.device}
     if options["task"] != "linear":  # the others share what the network makes of the photos
-        where["cache"] = machine.out / "features"
+        where["cache"] = machine.out / FEATURES
     config = TASKS[options["task"]](**options, **where)
     config.check()
     evaluate(config, track=machine.track)
@@ -121,36 +139,55 @@ def is_scored(options: dict[str, Any], job: Job, out: Path) -> bool:
 
 def _run_folder(job: Job, out: Path) -> Path:
     photos = _listed(training_photos(job.data))
+    start = weights_hash(job.backbone)
     parts = {
         "recipe": recipe_of(job.recipe or Recipe()),
         "photos": photos,
-        "start": weights_hash(job.backbone),
+        "start": start,
+        "leopart": _leopart(),
     }
     return out / "networks" / f"{_word(job.backbone)}-{_key(parts)}"
 
 
 def _scores_file(options: dict[str, Any], backbone: str, out: Path) -> Path:
-    """Named by task, data set and network; the key tells what else there is."""
-    name = options["data"].partition(":")[0]
-    lists = {
-        split: _labelled(options, split)
-        for split in {options.get("split"), options.get("train_split"), options.get("tune_split")}
-        if split is not None or name != "folder"
-    }
+    """Named by task, data set and network; the key tells what else decides the scores."""
+    config = TASKS[options["task"]](**options, backbone=backbone, out=Path("scores.json"))
+    name = data_name(config)
     hashes = [weights_hash(one) for one in (backbone, options.get("attention_backbone")) if one]
-    plain = {
-        key: str(value)
-        for key, value in sorted(options.items())
-        if key not in ("data", "split", "train_split")
-    }
     parts = {
-        "options": plain,
+        "options": {key: value for key, value in settings_of(config).items() if key not in _PLACES},
+        "preset": _numbers_of(config),
         "set": name,
-        "photos": {str(k): v for k, v in lists.items()},
+        # A list's own name is a path where it was drawn here: its photos count, not where it lies.
+        "photos": [_labelled(config, split) for split in splits_of(config)],
         "weights": hashes,
+        "leopart": _leopart(),
     }
     word = Path(backbone).name if Path(backbone).is_dir() else _word(backbone)
-    return out / "scores" / f"{options['task']}-{name}-{word}-{_key(parts)}.json"
+    return out / "scores" / f"{config.task}-{name}-{word}-{_key(parts)}.json"
+
+
+def splits_of(config: EvaluateConfig) -> list[str | None]:
+    """Lists of the data set that an evaluation reads: the one it scores first. None: all of a folder."""
+    splits = [scored_split(config)]
+    if isinstance(config, TrainedConfig):
+        splits.append(learned_split(config))
+    if isinstance(config, ForegroundConfig):
+        splits += [split for split in (config.tune_split, config.cluster_split) if split is not None]
+    return splits
+
+
+def _numbers_of(config: EvaluateConfig) -> str:
+    """What the name of a preset stands for, and the engine that `auto` takes."""
+    if isinstance(config, HeadConfig):
+        return repr(heads.recipe_of(config, config.backbone))
+    if isinstance(config, UnsupervisedConfig):
+        return f"{published(config.preset)} {published_engine(config.communities)}"
+    return repr(published(config.preset)) if isinstance(config, ForegroundConfig) else ""
+
+
+def _leopart() -> str:
+    return versions()["leopart"]
 
 
 def _listed(photos: Iterable[Photo]) -> list[tuple[str, int]]:
@@ -158,11 +195,10 @@ def _listed(photos: Iterable[Photo]) -> list[tuple[str, int]]:
     return [(photo.name, photo.path.stat().st_size) for photo in photos]
 
 
-def _labelled(options: dict[str, Any], split: str | None) -> list[list[tuple[str, int]]]:
-    """The same of photos and masks of a split."""
-    pairs = labelled_photos(options["data"], options.get("masks", "masks"), split).pairs
-    masks = [(mask.name, mask.stat().st_size) for _, mask in pairs]
-    return [_listed(photo for photo, _ in pairs), masks]
+def _labelled(config: EvaluateConfig, split: str | None) -> list[list[tuple[str, int]]]:
+    """The same of photos and masks of a list; None is all of a folder."""
+    pairs = labelled_photos(config.data, config.masks, split).pairs
+    return [_listed(photo for photo, _ in pairs), [(mask.name, mask.stat().st_size) for _, mask in pairs]]
 
 
 def _word(name: str) -> str:

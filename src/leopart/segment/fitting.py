@@ -53,7 +53,7 @@ _PHOTOS_PER_OBJECT = 10
 #: Parts that `auto` takes where photos cannot tell: the paper's number for objects.
 _USUAL_PARTS = 100
 #: Numbers of parts to choose from where they can, while sqrt(n / 2), the old rule of thumb for the number of
-#: clusters of n tokens, is not fewer. More than the clusters of all tokens would not be parts of them.
+#: clusters of n tokens, is not fewer. 200 is the number of clusters of all tokens.
 _PARTS = (25, 50, 100, 200)
 
 
@@ -63,8 +63,8 @@ class FitSettings:
 
     Attributes:
         n_parts: K; None = the number with which one half of a photo tells most about the other (see
-            `most_telling`) where parts have contexts, else the paper's 100, fewer where there are few
-            foreground tokens.
+            `most_telling`) where parts have contexts and the number of objects is free, else the paper's
+            100, fewer where there are few foreground tokens.
         n_objects: None = the number that foretells best where parts have contexts (see `predictions`), else
             the one whose partition is most stable (see `find_objects`).
         foreground: least precision of a foreground cluster, in [0, 1]; `auto` = the cut that agrees best with

@@ -81,7 +81,7 @@ def _given(case: Case[HeadConfig]) -> Outcome:
 
 def _trained(case: Case[HeadConfig]) -> Outcome:
     """Train heads, one a seed, and score them."""
-    config, recipe = case.config, recipe_of(case)
+    config, recipe = case.config, recipe_of(case.config, case.extractor.backbone.name)
     if config.save_head is not None:  # before the work
         check_head_name(config.save_head)
     learned = learned_photos(config, case.labelled)
@@ -118,17 +118,20 @@ def _trained(case: Case[HeadConfig]) -> Outcome:
     return Outcome((row,), used, seeds, extra, notes_on(learned))
 
 
-def recipe_of(case: Case[HeadConfig]) -> HeadRecipe:
+def recipe_of(config: HeadConfig, backbone: str) -> HeadRecipe:
     """The preset's settings, with those that the options replace.
+
+    Args:
+        config: options.
+        backbone: name of the network, by which `auto` chooses.
 
     Raises:
         LeopartError: there is no such preset, or the settings make no sense.
     """
-    config = case.config
     kind: Kind = "fcn" if isinstance(config, FCNConfig) else "linear"
     name = config.preset
     if name == "auto":
-        name = fitting_recipe(data_name(config), case.extractor.backbone.name, kind)
+        name = fitting_recipe(data_name(config), backbone, kind)
     given: dict[str, Any] = {
         "lr": config.lr,
         "epochs": config.epochs,
