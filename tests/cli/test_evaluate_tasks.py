@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -359,7 +358,7 @@ def test_two_processes_train_the_head_of_one(evaluate, labelled: Path, small, tm
 )
 def test_the_grid_of_an_fcn_is_the_presets_unless_it_is_given(tmp_path, preset: str, asked, grid):
     config = FCNConfig(task="fcn", data="d", out=tmp_path / "o", preset=preset, eval_grid=asked)
-    assert recipe_of(SimpleNamespace(config=config)).eval_grid == grid
+    assert recipe_of(config, "dino_vits16").eval_grid == grid
 
 
 def test_presets_fit_the_data_and_the_backbone():
