@@ -232,6 +232,18 @@ def test_a_dry_run_tells_of_photos_that_are_missing_and_of_lists_that_are_read(
     assert "2007_03.png" in line
 
 
+def test_a_dry_run_goes_on_where_a_place_that_was_given_is_wrong(run, data_root: Path, tmp_path: Path):
+    typo = ("--data", f"coco:{tmp_path / 'typo'}")
+    words = ("--data-root", data_root, *typo, "--out", tmp_path / "out", "--dry-run")
+    ran = run("reproduce", "table5", *words)
+    lines = ran.out.splitlines()
+    assert ran.status == 0, ran.err
+    of_coco = [line for line in lines if "dino_vits16-coco" in line or "on coco" in line]
+    assert len(of_coco) == 2
+    assert all(line.startswith("missing") and "typo" in line for line in of_coco)
+    assert any(line.startswith("to do    overclustering of random_vits16") for line in lines)
+
+
 def test_a_dry_run_in_miniature_leaves_nothing_behind_and_knows_what_is_done(mini, tmp_path: Path):
     told = mini("table4", "--dry-run").out.splitlines()
     assert [line.split()[0] for line in told[:6]] == ["to"] * 6

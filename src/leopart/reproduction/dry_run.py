@@ -90,12 +90,12 @@ def _steps(
     if job is None or job.recipe is not None:
         start = network.backbone if job is None else job.backbone
         what = f"train {start} by {network.preset} on {network.photos}"
-        yield _step(what, trained, lacks, problem or size, problem) if job else _step(what, False, lacks)
+        yield Step(what, "missing", problem) if problem else _step(what, trained, lacks, size)
     for protocol in protocols:
         lacking = setting.lacks_to_score(protocol)
         what = f"{protocol.task} of {network.name} on {protocol.data}"
-        if any(lack.kind == "data" for lack in lacking):
-            yield _step(what, False, lacking)
+        if problem or any(lack.kind == "data" for lack in lacking):  # without the network there is no score
+            yield Step(what, "missing", problem) if problem else _step(what, False, lacking)
             continue
         options = setting.options(protocol)
         try:
@@ -107,10 +107,8 @@ def _steps(
             yield _step(what, scored, [*lacks, *lacking], size)
 
 
-def _step(what: str, done: bool, lacks: Sequence[Lack], size: str = "", problem: str = "") -> Step:
+def _step(what: str, done: bool, lacks: Sequence[Lack], size: str = "") -> Step:
     """Weights that are not here are fetched where they can be; data sets are not."""
-    if problem:
-        return Step(what, "missing", problem)
     missing = dict.fromkeys(lack.name for lack in lacks if _by_hand(lack))
     if missing:
         return Step(what, "missing", f"needs {', '.join(missing)}")
