@@ -8,8 +8,8 @@ from importlib.util import find_spec
 import numpy as np
 
 from benchmarks.harness import Comparison, compare
-from leopart.clustering.map_equation import codelength
-from leopart.clustering.module_search import map_equation_communities
+from leopart.clustering.map_equation.codelength import codelength
+from leopart.clustering.map_equation.search import map_equation_communities
 
 _TIME = 1.5  # the paper's Markov time
 

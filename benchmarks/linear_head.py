@@ -24,16 +24,16 @@ import torch.nn.functional as F
 from benchmarks.harness import Comparison, compare
 from leopart.data.datasets.folder import open_folder
 from leopart.data.labelled import LabelledPhotos
-from leopart.evaluation.head_examples import CachedExamples
-from leopart.evaluation.head_recipes import head_recipe
-from leopart.evaluation.head_scoring import score_head
-from leopart.evaluation.head_training import train_head
+from leopart.evaluation.heads.examples import CachedExamples
+from leopart.evaluation.heads.networks import LinearHead
+from leopart.evaluation.heads.recipes import head_recipe
+from leopart.evaluation.heads.scoring import score_head
+from leopart.evaluation.heads.training import train_head
 from leopart.evaluation.labels import small_labels
 from leopart.evaluation.matching import score
 from leopart.features.extract import Extractor, Preprocessing
 from leopart.features.store import FeatureStore
 from leopart.models.backbone import load_backbone
-from leopart.models.segmentation_heads import LinearHead
 
 _PHOTOS, _GRID, _DIM, _CLASSES = 16, 32, 384, 21
 

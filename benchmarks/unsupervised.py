@@ -33,8 +33,8 @@ from leopart.data.masks import IGNORE
 from leopart.data.photos import Photo
 from leopart.drawing import palette
 from leopart.evaluation.confusion import Confusion
+from leopart.evaluation.masks import score_maps
 from leopart.evaluation.matching import many_to_one
-from leopart.evaluation.unsupervised import score_maps
 from leopart.features.store import FeatureStore
 from leopart.segment.segmenter import Segmentation
 

@@ -28,7 +28,7 @@ from leopart.config import (
     TrainingFigureConfig,
 )
 from leopart.drawing.masks import jpeg
-from leopart.figures.pipeline import draw_figure
+from leopart.figures.draw import draw_figure
 from leopart.files import whole_file
 
 TARGET = Path(__file__).parent / "images"

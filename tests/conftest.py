@@ -16,8 +16,8 @@ import torch
 
 from leopart.files import sha256
 from leopart.models.backbone import Backbone, load_backbone
-from leopart.models.cards import WeightsCard, write_card
-from leopart.models.registry import BackboneSpec
+from leopart.models.weights.cards import WeightsCard, write_card
+from leopart.models.weights.registry import BackboneSpec
 from leopart.recipe import Recipe
 
 REPOSITORY = Path(__file__).parents[1]

@@ -11,18 +11,18 @@ import torch
 from leopart.clustering.cooccurrence import Cooccurrence, edge_list
 from leopart.clustering.foreground import cluster_precision as _cluster_precision
 from leopart.clustering.kmeans import kmeans
+from leopart.clustering.reduce import fit_reduction
 from leopart.data.crops import pair_boxes
 from leopart.evaluation.confusion import Confusion
+from leopart.evaluation.heads.files import HeadFile
+from leopart.evaluation.heads.networks import SegmentationHead
 from leopart.evaluation.jaccard import mean_foreground_jaccard
 from leopart.evaluation.matching import hungarian, many_to_one
-from leopart.features.reduce import fit_reduction
 from leopart.models.attention import attention_mask as _attention_mask
 from leopart.models.backbone import build_backbone
-from leopart.models.head_files import HeadFile
 from leopart.models.heads import DenseHead
 from leopart.models.positions import resample_position_table
-from leopart.models.registry import BackboneSpec
-from leopart.models.segmentation_heads import SegmentationHead
+from leopart.models.weights.registry import BackboneSpec
 from leopart.training.alignment import alignment_matrix
 from leopart.training.loss import LossSettings
 from leopart.training.loss import dense_loss as _dense_loss

@@ -48,10 +48,10 @@ from leopart.config import (
     TrainedConfig,
 )
 from leopart.models.backbone import Backbone, build_backbone
-from leopart.models.registry import BACKBONES
+from leopart.models.weights.registry import BACKBONES
 from leopart.recipe import Recipe
 from leopart.segment import segmenter
-from leopart.segment.pipeline import segment_photos
+from leopart.segment.photos_to_masks import segment_photos
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]

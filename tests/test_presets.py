@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 import pytest
 
 from leopart.errors import LeopartError
-from leopart.models.registry import BACKBONES
+from leopart.models.weights.registry import BACKBONES
 from leopart.presets import PRESETS, adaptation, for_densecl, preset
 from leopart.recipe import Recipe
 

@@ -7,7 +7,7 @@ import pytest
 
 from leopart.data import samples
 from leopart.errors import LeopartError
-from leopart.models.weights import fetch
+from leopart.models.weights.fetching import fetch
 
 
 @pytest.fixture(scope="module")

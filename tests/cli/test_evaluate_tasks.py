@@ -21,16 +21,16 @@ from leopart.data.datasets.folder import open_folder
 from leopart.data.images import load_photo
 from leopart.evaluation.attention import AttentionScores
 from leopart.evaluation.boundary import boundary_f1
-from leopart.evaluation.head_examples import CachedExamples
-from leopart.evaluation.head_recipes import head_recipe
-from leopart.evaluation.head_scoring import score_head
-from leopart.evaluation.head_training import train_head
+from leopart.evaluation.heads.examples import CachedExamples
+from leopart.evaluation.heads.files import read_head
+from leopart.evaluation.heads.recipes import head_recipe
+from leopart.evaluation.heads.scoring import score_head
+from leopart.evaluation.heads.training import train_head
 from leopart.evaluation.labels import LabelMaps
 from leopart.evaluation.matching import score
 from leopart.evaluation.tasks.heads import fitting_recipe, recipe_of
 from leopart.features.extract import Extractor, Preprocessing
 from leopart.models.backbone import Backbone, build_backbone
-from leopart.models.head_files import read_head
 from small_sets import coco, voc
 
 CLASSES = 3

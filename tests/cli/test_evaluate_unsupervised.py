@@ -16,11 +16,11 @@ from skimage.filters import gaussian, threshold_otsu
 
 from leopart.data.datasets.folder import open_folder
 from leopart.data.images import load_photo
-from leopart.evaluation import label_search
-from leopart.evaluation.foreground_extraction import cluster_tokens, list_precisions
+from leopart.evaluation.label_free import label_search
+from leopart.evaluation.label_free.foreground import cluster_tokens, list_precisions
+from leopart.evaluation.label_free.published import PRESETS
 from leopart.evaluation.labels import LabelMaps, squeezed
 from leopart.evaluation.overclustering import overcluster
-from leopart.evaluation.published import PRESETS
 from leopart.features.extract import Extractor, Preprocessing
 from leopart.models.attention import attention_mask
 from leopart.models.backbone import Backbone, build_backbone, load_backbone

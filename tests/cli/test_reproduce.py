@@ -16,7 +16,7 @@ from PIL import Image
 
 import small_sets
 from leopart.errors import LeopartError
-from leopart.models.registry import BACKBONES
+from leopart.models.weights.registry import BACKBONES
 from leopart.reproduction import stages
 from leopart.reproduction.tables import TABLES
 
@@ -47,7 +47,9 @@ def _small_networks(monkeypatch: pytest.MonkeyPatch):
     )
     monkeypatch.setitem(BACKBONES, "random_vits16", vit)
     monkeypatch.setitem(BACKBONES, "random_resnet50", replace(BACKBONES["random_resnet50"], dim=64))
-    monkeypatch.setattr("leopart.evaluation.saliency.packaged_model", lambda _: bright_is_salient())
+    monkeypatch.setattr(
+        "leopart.evaluation.label_free.saliency.packaged_model", lambda _: bright_is_salient()
+    )
 
 
 def bright_is_salient() -> bytes:

@@ -10,8 +10,8 @@ import torch
 
 from leopart.cli.weights import main
 from leopart.errors import LeopartError
-from leopart.models.networks import empty_network
-from leopart.models.registry import BACKBONES
+from leopart.models.weights.networks import empty_network
+from leopart.models.weights.registry import BACKBONES
 
 Capture = pytest.CaptureFixture[str]
 

@@ -13,8 +13,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from leopart.models.backbone import Backbone, build_backbone
-from leopart.models.networks import empty_network
-from leopart.models.registry import BackboneSpec
+from leopart.models.weights.networks import empty_network
+from leopart.models.weights.registry import BackboneSpec
 from leopart.segment.segmenter import Segmenter
 
 REGISTERS = "vit_small_patch14_reg4_dinov2"  # four registers, layer scale, no position for the prefix

@@ -1,6 +1,6 @@
 """Small random networks under timm's names, rows for them, and the key layouts their makers publish.
 
-The layouts are written out here the other way round than `leopart.models.families` reads them.
+The layouts are written out here the other way round than `leopart.models.weights.families` reads them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import timm
 import torch
 from torch import Tensor
 
-from leopart.models.registry import BACKBONES, BackboneSpec
+from leopart.models.weights.registry import BACKBONES, BackboneSpec
 
 State = dict[str, Tensor]
 

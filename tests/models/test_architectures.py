@@ -13,8 +13,8 @@ from torchvision.models import resnet50
 
 from leopart.errors import LeopartError
 from leopart.models.backbone import Backbone, build_backbone
-from leopart.models.networks import empty_network
-from leopart.models.registry import BACKBONES
+from leopart.models.weights.networks import empty_network
+from leopart.models.weights.registry import BACKBONES
 
 State = dict[str, Tensor]
 

@@ -19,8 +19,8 @@ from torch import Tensor
 from leopart.errors import LeopartError
 from leopart.files import sha256
 from leopart.models.backbone import Backbone, build_backbone, load_backbone
-from leopart.models.cards import WeightsCard, write_card
-from leopart.models.registry import BACKBONES, BackboneSpec
+from leopart.models.weights.cards import WeightsCard, write_card
+from leopart.models.weights.registry import BACKBONES, BackboneSpec
 
 State = dict[str, Tensor]
 

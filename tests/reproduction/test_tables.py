@@ -9,9 +9,9 @@ import pytest
 
 from leopart.config import REPRODUCED, TASKS
 from leopart.data.datasets.catalogue import CATALOGUE
-from leopart.evaluation.head_recipes import head_recipe
-from leopart.evaluation.published import PRESETS as UNSUPERVISED
-from leopart.models.registry import BACKBONES
+from leopart.evaluation.heads.recipes import head_recipe
+from leopart.evaluation.label_free.published import PRESETS as UNSUPERVISED
+from leopart.models.weights.registry import BACKBONES
 from leopart.presets import PRESETS
 from leopart.reproduction.rows import Cell, Row, work_of
 from leopart.reproduction.tables import TABLES

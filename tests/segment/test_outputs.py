@@ -14,14 +14,14 @@ from PIL import Image
 
 from leopart.clustering.contexts import ObjectMixture
 from leopart.clustering.kmeans import KMeans
+from leopart.clustering.reduce import Reduction
 from leopart.data.photos import Photo
 from leopart.drawing import palette
 from leopart.errors import LeopartError, PhotoError
-from leopart.features.reduce import Reduction
 from leopart.segment import outputs
 from leopart.segment.outputs import MaskWriter, Wanted
 from leopart.segment.part_model import PartModel
-from leopart.segment.report import THUMBNAIL
+from leopart.segment.report.page import THUMBNAIL
 from leopart.segment.survey import Patch
 
 PART_1, PART_2, NOTHING = (1, 0), (3, 0), (0, 1)

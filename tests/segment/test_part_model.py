@@ -8,7 +8,7 @@ import torch
 
 from leopart.clustering.contexts import ObjectMixture
 from leopart.clustering.kmeans import KMeans
-from leopart.features.reduce import Reduction
+from leopart.clustering.reduce import Reduction
 from leopart.segment.part_model import FINER, PartModel, finer_embeddings
 
 #: One background direction (up), two parts to the right at lengths 1 and 3.

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from leopart.clustering.kmeans import KMeans
-from leopart.features.reduce import Reduction
+from leopart.clustering.reduce import Reduction
 from leopart.segment.part_model import PartModel
 from leopart.segment.refinement import guided, refine, smoothed, soft_margin
 

@@ -17,7 +17,7 @@ from leopart.cli.main import main
 from leopart.config import SegmentConfig, TrainConfig
 from leopart.errors import LeopartError
 from leopart.models.backbone import load_backbone
-from leopart.segment.pipeline import segment_photos
+from leopart.segment.photos_to_masks import segment_photos
 from leopart.training import pipeline
 from leopart.training.checkpoints import FOLDER, LAST
 from leopart.training.pipeline import _apart, train

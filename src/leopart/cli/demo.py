@@ -16,8 +16,8 @@ def main(argv: Sequence[str]) -> int:
     """Write the sample photos to OUT/sample-photos and segment them."""
     config = parse(DemoConfig, "demo", argv, ignored=("images",))
     from leopart.data.samples import write_samples
-    from leopart.segment.pipeline import segment_photos
-    from leopart.segment.report import Credit
+    from leopart.segment.photos_to_masks import segment_photos
+    from leopart.segment.report.page import Credit
 
     photos = config.out / "sample-photos"
     samples = write_samples(photos)

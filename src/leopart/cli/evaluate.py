@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
         return _compare(argv)
     config = parse_evaluate(argv)
     from leopart.cli.scores import show
-    from leopart.evaluation.pipeline import evaluate
+    from leopart.evaluation.evaluate import evaluate
     from leopart.processes import is_first_process
 
     found = evaluate(config, track=tracker(config.quiet))

@@ -10,8 +10,8 @@ from leopart.cli.display import say
 from leopart.cli.options import parse
 from leopart.config import ExportConfig
 from leopart.errors import LeopartError
-from leopart.models.registry import BACKBONES
-from leopart.models.spec import TUNED
+from leopart.models.weights.registry import BACKBONES
+from leopart.models.weights.spec import TUNED
 
 if TYPE_CHECKING:
     from leopart.export import Exported

@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
         sys.stdout.write(_HELP.format(figures=rows))
         return 0
     config = parse_figure(argv)
-    from leopart.figures.pipeline import draw_figure
+    from leopart.figures.draw import draw_figure
 
     for file in draw_figure(config, track=tracker(config.quiet)):
         say(f"{file.resolve()}", quiet=config.quiet)

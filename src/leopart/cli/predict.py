@@ -12,7 +12,7 @@ from leopart.config import PredictConfig
 def main(argv: Sequence[str]) -> int:
     """Run the command; exit status 1 when some photos failed."""
     config = parse(PredictConfig, "predict", argv)
-    from leopart.segment.pipeline import predict_photos
+    from leopart.segment.photos_to_masks import predict_photos
 
     summary = predict_photos(config, track=tracker(config.quiet))
     for failure in summary.failures:

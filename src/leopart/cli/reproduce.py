@@ -16,7 +16,7 @@ from leopart.errors import LeopartError
 if TYPE_CHECKING:
     from rich.table import Table as Drawn
 
-    from leopart.reproduction.pipeline import Filled
+    from leopart.reproduction.reproduce import Filled
     from leopart.reproduction.rows import Table
     from leopart.reproduction.setting import Setting
     from leopart.reproduction.stages import Machine
@@ -82,7 +82,7 @@ def _run(config: ReproduceConfig, tables: Sequence[Table], setting: Setting, mac
 
     from leopart.files import write_text
     from leopart.reproduction.page import check_ours, write_tables
-    from leopart.reproduction.pipeline import reproduce
+    from leopart.reproduction.reproduce import reproduce
     from leopart.run_record import settings_of
 
     check_ours(config.out)  # before days of work

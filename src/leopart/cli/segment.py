@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str]) -> int:
     """Run the command; exit status 1 when some photos failed."""
     config = parse(SegmentConfig, "segment", argv)
-    from leopart.segment.pipeline import segment_photos
+    from leopart.segment.photos_to_masks import segment_photos
 
     watching = partial(training_watcher, config.quiet)
     summary = segment_photos(config, track=tracker(config.quiet), watching=watching)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from leopart.models.registry import BACKBONES, DEFAULT_BACKBONE
+from leopart.models.weights.registry import BACKBONES, DEFAULT_BACKBONE
 
 if TYPE_CHECKING:
-    from leopart.models.spec import BackboneSpec
+    from leopart.models.weights.spec import BackboneSpec
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _list() -> None:
 
 def _here(spec: BackboneSpec) -> str:
     """Whether the weights are on this machine, in a word."""
-    from leopart.models.cards import card_path, weights_path
+    from leopart.models.weights.cards import card_path, weights_path
 
     if spec.family == "random":
         return "seed"
@@ -129,8 +129,8 @@ def _here(spec: BackboneSpec) -> str:
 def _fetch(command: Fetch) -> None:
     from rich.console import Console
 
-    from leopart.models.registry import backbone_spec
-    from leopart.models.weights import fetch
+    from leopart.models.weights.fetching import fetch
+    from leopart.models.weights.registry import backbone_spec
 
     status = Console(stderr=True)
     with status.status("working"):  # a spinner on a terminal, nothing in a log
@@ -146,8 +146,8 @@ def _fetch(command: Fetch) -> None:
 
 
 def _info(name: str) -> None:
-    from leopart.models.cards import card_path, verify, weights_path
-    from leopart.models.registry import backbone_spec
+    from leopart.models.weights.cards import card_path, verify, weights_path
+    from leopart.models.weights.registry import backbone_spec
 
     path = Path(name) if name.endswith(".safetensors") else weights_path(backbone_spec(name))
     here = card_path(path).exists() or name.endswith(".safetensors")
@@ -189,7 +189,7 @@ def _described(spec: BackboneSpec) -> list[tuple[str, str]]:
 
 
 def _convert(command: Convert) -> None:
-    from leopart.models.weights import convert
+    from leopart.models.weights.fetching import convert
 
     card = convert(command.source, command.out, command.arch, say=lambda _text: None)
     rows = [("weights", str(command.out)), ("tensors", str(card.keys)), ("hash", card.sha256)]

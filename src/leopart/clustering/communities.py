@@ -15,7 +15,7 @@ from importlib.util import find_spec
 import numpy as np
 from numpy.typing import NDArray
 
-from leopart.clustering.module_search import map_equation_communities
+from leopart.clustering.map_equation.search import map_equation_communities
 from leopart.errors import LeopartError
 
 #: The paper's Markov time, 1.5, as fineness.

@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from leopart.clustering.kmeans import KMeans, kmeans
+from leopart.clustering.reduce import Reduction, fit_reduction
 from leopart.evaluation.confusion import Confusion, Labels
 from leopart.evaluation.labels import nearest
 from leopart.evaluation.matching import Floats, Matching, hungarian, many_to_one
-from leopart.features.reduce import Reduction, fit_reduction
 from leopart.features.store import FeatureStore
 from leopart.progress import Track, silent
 

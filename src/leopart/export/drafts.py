@@ -29,8 +29,8 @@ from leopart.export.graph import Graph
 from leopart.export.network import write_backbone
 from leopart.export.part_nodes import write_part_model
 from leopart.models.backbone import Backbone, build_backbone
-from leopart.models.cards import WeightsCard
-from leopart.models.registry import BackboneSpec
+from leopart.models.weights.cards import WeightsCard
+from leopart.models.weights.registry import BackboneSpec
 from leopart.segment.segmenter import Segmenter
 
 ONNX_FILE = "model.onnx"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from leopart import __version__
-from leopart.models.registry import BackboneSpec
+from leopart.models.weights.registry import BackboneSpec
 
 _HUB_LICENCES = {"mit", "apache-2.0", "bsd-3-clause", "cc-by-nc-4.0", "cc-by-4.0"}
 

@@ -11,8 +11,8 @@ from leopart.data.datasets.labelled import labelled_photos
 from leopart.data.labelled import LabelledPhotos
 from leopart.drawing.page import Page
 from leopart.evaluation.confusion import Labels
+from leopart.evaluation.evaluate import evaluate
 from leopart.evaluation.maps import MapWriter
-from leopart.evaluation.pipeline import evaluate
 from leopart.figures.choice import chosen
 from leopart.figures.classes import ClassColours, labels_of
 from leopart.figures.overlays import Layer, overlay_page

@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from leopart.errors import LeopartError
-from leopart.models.conversion import hash_of_state
-from leopart.models.networks import build_network
-from leopart.models.opening import open_weights
 from leopart.models.positions import resample_position_table
-from leopart.models.registry import DEFAULT_BACKBONE, BackboneSpec
 from leopart.models.transformer import Ropes, has_cls, norm_attention, ropes_of, run_blocks, run_watched
+from leopart.models.weights.conversion import hash_of_state
+from leopart.models.weights.networks import build_network
+from leopart.models.weights.opening import open_weights
+from leopart.models.weights.registry import DEFAULT_BACKBONE, BackboneSpec
 
 _EPS = 1e-6
 """Of the LayerNorm without parameters; the value the DINO family uses in its own."""
@@ -278,7 +278,7 @@ def build_backbone(
 
     Args:
         spec: the row.
-        state: weights under timm's names; see `leopart.models.networks.build_network`.
+        state: weights under timm's names; see `leopart.models.weights.networks.build_network`.
         weights_sha256: hash of the file the weights come from, part of the fingerprint; None hashes the
             weights themselves.
 

@@ -9,8 +9,8 @@ import safetensors.torch
 
 from leopart.files import sha256, whole_file
 from leopart.models.backbone import Backbone, build_backbone
-from leopart.models.cards import WeightsCard, write_card
-from leopart.models.spec import TUNED, BackboneSpec
+from leopart.models.weights.cards import WeightsCard, write_card
+from leopart.models.weights.spec import TUNED, BackboneSpec
 
 _FROM = "fine-tuned from "
 

@@ -12,9 +12,9 @@ from leopart.data.datasets.labelled import SPLITS, labelled_photos
 from leopart.data.datasets.unlabelled import EXPECTED, training_photos
 from leopart.errors import LeopartError
 from leopart.evaluation.splits import data_name
-from leopart.models.cards import cache_folder
-from leopart.models.downloads import local_folder
-from leopart.models.registry import BACKBONES
+from leopart.models.weights.cards import cache_folder
+from leopart.models.weights.downloads import local_folder
+from leopart.models.weights.registry import BACKBONES
 from leopart.reproduction.rows import Network, Protocol, Table, work_of
 from leopart.reproduction.setting import Lack, Setting
 from leopart.reproduction.stages import Machine, is_scored, is_trained, splits_of

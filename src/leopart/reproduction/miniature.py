@@ -17,8 +17,8 @@ from leopart.data.datasets.labelled import labelled_photos, parse_data
 from leopart.data.labelled import LabelledPhotos
 from leopart.errors import LeopartError
 from leopart.files import write_text
-from leopart.models.opening import open_weights
-from leopart.models.registry import BACKBONES, DEFAULT_BACKBONE, BackboneSpec
+from leopart.models.weights.opening import open_weights
+from leopart.models.weights.registry import BACKBONES, DEFAULT_BACKBONE, BackboneSpec
 from leopart.presets import fitting, for_densecl, in100k, preset, quick
 from leopart.recipe import Recipe
 from leopart.reproduction.rows import Cell, Network, Protocol

@@ -9,7 +9,7 @@ from typing import Any
 
 from leopart.errors import LeopartError
 from leopart.files import write_text
-from leopart.reproduction.pipeline import Filled, Found
+from leopart.reproduction.reproduce import Filled, Found
 from leopart.reproduction.tables import TABLES
 from leopart.run_record import git_commit, versions
 

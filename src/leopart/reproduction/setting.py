@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from leopart.errors import LeopartError
-from leopart.models.cards import card_path, weights_path
-from leopart.models.opening import open_weights
-from leopart.models.registry import BACKBONES
+from leopart.models.weights.cards import card_path, weights_path
+from leopart.models.weights.opening import open_weights
+from leopart.models.weights.registry import BACKBONES
 from leopart.presets import preset
 from leopart.recipe import Recipe
 from leopart.reproduction import rows

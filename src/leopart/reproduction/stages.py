@@ -30,8 +30,8 @@ from leopart.config import (
 from leopart.data.datasets.labelled import labelled_photos
 from leopart.data.datasets.unlabelled import training_photos
 from leopart.data.photos import Photo
-from leopart.evaluation.pipeline import evaluate
-from leopart.evaluation.published import published
+from leopart.evaluation.evaluate import evaluate
+from leopart.evaluation.label_free.published import published
 from leopart.evaluation.report import read_report
 from leopart.evaluation.splits import data_name, learned_split, scored_split
 from leopart.evaluation.tasks import heads

@@ -27,10 +27,10 @@ from leopart.clustering.contexts import Membership, fit_mixture, membership
 from leopart.clustering.foreground import ClusterCounts, ForegroundCut, agreeing_cut
 from leopart.clustering.kmeans import KMeans, kmeans
 from leopart.clustering.prediction import Prediction, best_prediction, most_telling, predictions
+from leopart.clustering.reduce import Reduction, fit_reduction
 from leopart.clustering.scenes import scene_groups
 from leopart.clustering.stability import Communities, find_objects
 from leopart.errors import LeopartError
-from leopart.features.reduce import Reduction, fit_reduction
 from leopart.features.store import FeatureStore
 from leopart.models.attention import attention_mask
 from leopart.progress import Track, silent

@@ -14,7 +14,7 @@ from leopart.drawing import palette
 from leopart.drawing.masks import overlay, save_mask, save_overlay, shrink, upsample_labels
 from leopart.segment import refinement
 from leopart.segment.part_model import PartModel
-from leopart.segment.report import THUMBNAIL, PhotoRow
+from leopart.segment.report.page import THUMBNAIL, PhotoRow
 from leopart.segment.survey import Patch
 
 Pixels = NDArray[np.uint8]

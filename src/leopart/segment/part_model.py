@@ -12,7 +12,7 @@ from torch import Tensor
 
 from leopart.clustering.contexts import ObjectMixture
 from leopart.clustering.kmeans import KMeans
-from leopart.features.reduce import Reduction
+from leopart.clustering.reduce import Reduction
 
 #: Ids are decided on a grid this many times finer than the tokens', on interpolated embeddings. The paper
 #: interpolates 28 x 28 tokens to 100 x 100, about the same.

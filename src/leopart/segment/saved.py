@@ -20,13 +20,13 @@ from torch import Tensor
 
 from leopart.clustering.contexts import ObjectMixture
 from leopart.clustering.kmeans import KMeans
+from leopart.clustering.reduce import Reduction
 from leopart.errors import LeopartError
 from leopart.features.extract import Preprocessing
-from leopart.features.reduce import Reduction
 from leopart.files import sha256, whole_file, write_text
 from leopart.models.backbone import Backbone
-from leopart.models.spec import TUNED
 from leopart.models.tuned import save_tuned
+from leopart.models.weights.spec import TUNED
 from leopart.segment.fitting import FitSettings
 from leopart.segment.part_model import PartModel
 

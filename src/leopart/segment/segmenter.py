@@ -18,8 +18,8 @@ from leopart.features.extract import Extractor, Failure, Preprocessing
 from leopart.features.store import FeatureStore
 from leopart.models.backbone import Backbone, load_backbone
 from leopart.models.device import pick_device
-from leopart.models.registry import DEFAULT_BACKBONE
-from leopart.models.spec import TUNED
+from leopart.models.weights.registry import DEFAULT_BACKBONE
+from leopart.models.weights.spec import TUNED
 from leopart.progress import Track, silent
 from leopart.segment import saved
 from leopart.segment.adapting import Watching, adapt_backbone, unwatched

@@ -22,9 +22,9 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from leopart.clustering.kmeans import kmeans
+from leopart.clustering.reduce import fit_reduction
 from leopart.drawing.masks import overlay, upsample_labels
 from leopart.drawing.palette import colours
-from leopart.features.reduce import fit_reduction
 from leopart.files import whole_file
 
 SHEETS = "sheets"

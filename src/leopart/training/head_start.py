@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from leopart.clustering.kmeans import kmeans
+from leopart.clustering.reduce import fit_reduction
 from leopart.data.photos import Photo
 from leopart.errors import PhotoError
 from leopart.features.extract import Extractor, Preprocessing
-from leopart.features.reduce import fit_reduction
 from leopart.models.backbone import Backbone
 from leopart.models.heads import DenseHead
 

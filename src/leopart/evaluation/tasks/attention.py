@@ -7,8 +7,8 @@ import numpy as np
 from leopart.config import AttentionConfig
 from leopart.evaluation.attention import AttentionScores, merged_mask
 from leopart.evaluation.case import Case
+from leopart.evaluation.labelled_foreground import attention_store, background_of
 from leopart.evaluation.report import Outcome, Score
-from leopart.evaluation.tasks.foreground import attention_store, background_of
 
 
 def run(case: Case[AttentionConfig]) -> Outcome:

@@ -15,9 +15,9 @@ from leopart.errors import LeopartError
 from leopart.evaluation.attention import merged_mask
 from leopart.evaluation.boundary import mean_boundary_f1
 from leopart.evaluation.case import Case
+from leopart.evaluation.labelled_foreground import attention_store, background_of
 from leopart.evaluation.labels import nearest, squeezed
 from leopart.evaluation.report import Outcome, Score
-from leopart.evaluation.tasks.foreground import attention_store, background_of
 
 Mask = npt.NDArray[np.bool_]
 

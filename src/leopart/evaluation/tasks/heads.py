@@ -13,18 +13,18 @@ from leopart.data.images import photo_size
 from leopart.data.labelled import LabelledPhotos
 from leopart.errors import LeopartError
 from leopart.evaluation.case import Case, as_side
-from leopart.evaluation.head_examples import CachedExamples, Examples
-from leopart.evaluation.head_recipes import HEAD_RECIPES, HeadRecipe, Kind, head_recipe
-from leopart.evaluation.head_scoring import score_head
-from leopart.evaluation.head_training import TrainedHead, train_head
-from leopart.evaluation.head_views import AugmentedExamples
+from leopart.evaluation.heads.examples import CachedExamples, Examples
+from leopart.evaluation.heads.files import check_head_name, read_head, write_head
+from leopart.evaluation.heads.networks import SegmentationHead
+from leopart.evaluation.heads.recipes import HEAD_RECIPES, HeadRecipe, Kind, head_recipe
+from leopart.evaluation.heads.scoring import score_head
+from leopart.evaluation.heads.training import TrainedHead, train_head
+from leopart.evaluation.heads.views import AugmentedExamples
 from leopart.evaluation.labels import LabelMap, LabelMaps
 from leopart.evaluation.matching import Matching, score
 from leopart.evaluation.report import Outcome, Score
 from leopart.evaluation.splits import data_name, learned_photos, notes_on
 from leopart.features.store import FeatureStore
-from leopart.models.head_files import check_head_name, read_head, write_head
-from leopart.models.segmentation_heads import SegmentationHead
 from leopart.processes import rank
 
 _FAMILIES = {
@@ -49,7 +49,7 @@ _GRID: Grid = 100
 
 
 def run(case: Case[HeadConfig]) -> Outcome:
-    """See `leopart.evaluation.head_training` and `head_scoring`.
+    """See `leopart.evaluation.heads.training` and `head_scoring`.
 
     Raises:
         LeopartError: a photo, a mask, the head or the settings cannot be used, or a photo is in both splits.

@@ -13,15 +13,10 @@ from leopart.clustering.communities import engine_name
 from leopart.config import UnsupervisedConfig
 from leopart.errors import LeopartError
 from leopart.evaluation.case import Case
-from leopart.evaluation.foreground_extraction import SIDE
-from leopart.evaluation.fully_unsupervised import ForegroundPhotos, FullyUnsupervised, fully_unsupervised
-from leopart.evaluation.label_search import Trial, best, require_optuna, search_communities
-from leopart.evaluation.labels import LabelMap
-from leopart.evaluation.matching import Matching
-from leopart.evaluation.overclustering import Settings, overcluster
-from leopart.evaluation.published import REFERENCE_STEPS, Published
-from leopart.evaluation.report import Outcome, Score
-from leopart.evaluation.tasks.clustered_photos import (
+from leopart.evaluation.label_free.foreground import SIDE
+from leopart.evaluation.label_free.label_search import Trial, best, require_optuna, search_communities
+from leopart.evaluation.label_free.objects import ForegroundPhotos, FullyUnsupervised, fully_unsupervised
+from leopart.evaluation.label_free.photos import (
     Clusters,
     chosen_settings,
     cluster_photos,
@@ -32,11 +27,16 @@ from leopart.evaluation.tasks.clustered_photos import (
     search_labels,
     tuned_suffix,
 )
-from leopart.evaluation.tasks.foreground import background_of
+from leopart.evaluation.label_free.published import REFERENCE_STEPS, Published
+from leopart.evaluation.labelled_foreground import background_of
+from leopart.evaluation.labels import LabelMap
+from leopart.evaluation.matching import Matching
+from leopart.evaluation.overclustering import Settings, overcluster
+from leopart.evaluation.report import Outcome, Score
 
 
 def run(case: Case[UnsupervisedConfig]) -> Outcome:
-    """See `leopart.evaluation.fully_unsupervised`.
+    """See `leopart.evaluation.label_free.objects`.
 
     Raises:
         LeopartError: a photo or mask cannot be used, there is no background class, no other class or no

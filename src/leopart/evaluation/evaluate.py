@@ -1,0 +1,122 @@
+"""The work of `leopart evaluate`: labelled photos and a backbone in, one JSON file of scores out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+import yaml
+
+from leopart.config import EvaluateConfig, HeadConfig
+from leopart.errors import LeopartError
+from leopart.evaluation.case import Case
+from leopart.evaluation.maps import MapWriter
+from leopart.evaluation.report import Evaluation, Outcome, write_report
+from leopart.evaluation.splits import scored_photos, scored_split
+from leopart.evaluation.tasks import (
+    attention,
+    boundary,
+    foreground,
+    heads,
+    in_context,
+    overclustering,
+    unsupervised,
+)
+from leopart.files import write_text
+from leopart.models.device import pick_device
+from leopart.processes import joined_processes, rank, wait_for_all, world_size
+from leopart.progress import Track, silent
+from leopart.run_record import git_commit, peak_memory, settings_of, versions
+
+RUNNERS: dict[str, Callable[[Case[Any]], Outcome]] = {
+    "overclustering": overclustering.run,
+    "linear": heads.run,
+    "fcn": heads.run,
+    "in-context": in_context.run,
+    "attention": attention.run,
+    "boundary": boundary.run,
+    "foreground": foreground.run,
+    "unsupervised": unsupervised.run,
+}
+"""What does the work of each task."""
+
+
+def evaluate(config: EvaluateConfig, *, track: Track = silent, maps: MapWriter | None = None) -> Evaluation:
+    """Score a backbone and write the JSON file, and the options beside it.
+
+    A photo that cannot be read ends the evaluation: the score of the rest would be that of another set. What
+    an evaluation that was interrupted has left is taken up again. Heads can be trained by several processes
+    (`torchrun -m leopart evaluate linear ...`); the first one tells and writes.
+
+    Args:
+        config: options.
+        track: progress.
+        maps: takes what is found in each photo, in place of what `save_maps` says.
+
+    Raises:
+        LeopartError: data, backbone or options do not fit, or a file cannot be written.
+    """
+    with joined_processes(pick_device(config.device)) as device:
+        if world_size() > 1 and not isinstance(config, HeadConfig):
+            raise LeopartError(f"{config.task} runs in one process; start it without torchrun")
+        first = rank() == 0
+        case = Case(config, scored_photos(config), device, track if first else silent)
+        if maps is not None:
+            case.maps = maps
+        wait_for_all()  # all have seen that the folder for features is free
+        if first:  # before the work: a folder that cannot be written to must not be noticed after it
+            options = yaml.safe_dump(settings_of(config), sort_keys=False, allow_unicode=True)
+            write_text(config.out.with_suffix(".config.yaml"), options)
+        try:
+            outcome = RUNNERS[config.task](case)
+        finally:
+            case.close()
+        found = _evaluation(case, outcome)
+        if first:
+            write_report(config.out, found, _facts(case))
+            case.tidy()
+        return found
+
+
+def _evaluation(case: Case[Any], outcome: Outcome) -> Evaluation:
+    backbone, labelled = case.extractor.backbone, case.labelled
+    used = {"backbone": backbone.spec.labels, **outcome.labels_used}
+    return Evaluation(
+        task=case.config.task,
+        images=len(labelled.pairs),
+        classes=labelled.classes,
+        backbone=backbone.name,
+        outcome=replace(outcome, labels_used=used),
+        notes=labelled.notes + outcome.notes,
+    )
+
+
+def _facts(case: Case[Any]) -> dict[str, Any]:
+    """Everything that the scores depend on, and what they cost."""
+    config, extractor = case.config, case.extractor
+    backbone = extractor.backbone
+    return {
+        "dataset": config.data,
+        "masks": config.masks,
+        "split": scored_split(config),
+        "ignored classes": list(case.labelled.ignored.values()),
+        "backbone": {
+            "name": backbone.name,
+            "source": backbone.source,
+            "fingerprint": backbone.fingerprint,
+            "block": backbone.spec.feature_block if extractor.block is None else extractor.block,
+            "precision": extractor.precision,
+        },
+        "settings": settings_of(config),
+        "seconds": {stage: round(seconds, 3) for stage, seconds in case.watch.seconds.items()},
+        "peak memory MiB": peak_memory(),
+        "device": _device_name(extractor.device),
+        "versions": versions(),
+        "git commit": git_commit(),
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

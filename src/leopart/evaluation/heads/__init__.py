@@ -1,0 +1,1 @@
+"""Linear and convolutional heads on frozen tokens, trained with labels."""

@@ -1,0 +1,339 @@
+"""Fully unsupervised segmentation: foreground embeddings clustered, clusters joined to objects, and scored.
+
+Legend: n photos, S the side at which they are compared, d reduced channels, K clusters of the foreground,
+C classes, M communities. Id K is background.
+
+Source: Leopart, CVPR 2022, and its supplement (appendix A.1, Table 2b).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from leopart.clustering.communities import detect_communities
+from leopart.clustering.cooccurrence import CLEAN_OFFSETS, REFERENCE_OFFSETS, Cooccurrence, edge_list
+from leopart.clustering.kmeans import KMeans, kmeans
+from leopart.clustering.reduce import Reduction
+from leopart.evaluation.confusion import Confusion, Labels
+from leopart.evaluation.label_free.foreground import (
+    ITERATIONS,
+    POINTS_PER_CENTROID,
+    RESTARTS,
+    Foreground,
+    Mask,
+    PhotoTokens,
+    draw,
+)
+from leopart.evaluation.label_free.published import Published
+from leopart.evaluation.matching import Counts, Matching, hungarian, many_to_one
+from leopart.progress import Track, silent
+
+OnMap = Callable[[str, int, Labels], None]
+"""Takes `cbfe` or `cd`, a photo's index, and class rows [S, S] found there, -1 for none."""
+
+#: Points that k-means draws its own from, at least: 13 MB at 50 channels. The same for all usual numbers of
+#: clusters, so that a search and the score of what it chose see the same clusters.
+_POOL = 1 << 16
+#: Of the sample that k-means learns from, and of the clusters that communities join.
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class ForegroundPhotos:
+    """Foreground embeddings of n photos, made one photo at a time.
+
+    Attributes:
+        tokens: of each photo, [h, w, D].
+        reduction: tokens to d dimensions, on the device that computes.
+        foreground: of each photo.
+        interpolation: of reduced tokens to S x S: `bilinear` as the supplement says, or `nearest` as the
+            authors' code does.
+    """
+
+    tokens: Sequence[PhotoTokens]
+    reduction: Reduction
+    foreground: Foreground
+    interpolation: Literal["bilinear", "nearest"] = "bilinear"
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def embeddings(self, index: int) -> tuple[Mask, Tensor]:
+        """Foreground of a photo, bool [S, S], and the embeddings of its pixels, float32 [pixels, d]."""
+        mask = self.foreground.mask(index)
+        device = self.reduction.offset.device
+        reduced = self.reduction(torch.as_tensor(self.tokens[index]).to(device))
+        finer = enlarged(reduced, self.foreground.side, self.interpolation)
+        return mask, finer[torch.from_numpy(mask).to(device)]
+
+    def pool(self, n_clusters: int, track: Track = silent) -> Tensor:
+        """What k-means into up to so many clusters learns from, see `sample`."""
+        return self.sample(max(_POOL, POINTS_PER_CENTROID * n_clusters), track)
+
+    def sample(self, most: int, track: Track = silent) -> Tensor:
+        """`most` random foreground embeddings of all photos, or all where there are fewer, [points, d].
+
+        Raises:
+            ValueError: nothing is foreground.
+        """
+        chosen = draw([int(self.foreground.mask(i).sum()) for i in range(len(self))], most, _SEED)
+        drawn = [
+            self.embeddings(index)[1][torch.from_numpy(rows).to(self.reduction.offset.device)]
+            for index, rows in enumerate(track(chosen, len(self), "foreground"))
+            if len(rows)
+        ]
+        if not drawn:
+            raise ValueError("nothing is foreground")
+        return torch.cat(drawn)
+
+
+def enlarged(reduced: Tensor, side: int, interpolation: Literal["bilinear", "nearest"]) -> Tensor:
+    """Reduced tokens [h, w, d] on a grid of [side, side, d]."""
+    maps = reduced.permute(2, 0, 1)[None]
+    options = {"align_corners": False} if interpolation == "bilinear" else {}
+    return F.interpolate(maps, (side, side), mode=interpolation, **options)[0].permute(1, 2, 0)
+
+
+def cluster_foreground(
+    points: Tensor, n_clusters: int, seed: int, *, restarts: int = RESTARTS, track: Track = silent
+) -> KMeans:
+    """Euclidean k-means of foreground embeddings [points, d], at the paper's settings."""
+    return kmeans(
+        points,
+        n_clusters,
+        seed=seed,
+        iterations=ITERATIONS,
+        restarts=restarts,
+        max_points_per_centroid=POINTS_PER_CENTROID,
+        track=track,
+    )
+
+
+@dataclass
+class Tally:
+    """Running counts of one clustering of the foreground: everything that its scores follow from.
+
+    Attributes:
+        fit: K clusters.
+        num_classes: C.
+        graph: neighbours of clusters, of K nodes, or of K + 1 where background is one; None = not counted.
+        confusion: pixels by class and id, C x (K + 1); id K is background.
+    """
+
+    fit: KMeans
+    num_classes: int
+    graph: Cooccurrence | None = None
+    confusion: Confusion = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.confusion = Confusion(self.num_classes, self.n_clusters + 1)
+
+    @property
+    def n_clusters(self) -> int:
+        """K."""
+        return len(self.fit.centroids)
+
+    def ids(self, mask: Mask, embeddings: Tensor) -> npt.NDArray[np.int64]:
+        """Clusters 0 .. K-1 of a photo and K for background, [S, S]."""
+        ids = np.full(mask.shape, self.n_clusters)
+        ids[mask] = self.fit.assign(embeddings).cpu().numpy()
+        return ids
+
+    def add(self, mask: Mask, embeddings: Tensor, labels: Labels | None) -> None:
+        """Count one photo; see `ForegroundPhotos.embeddings`.
+
+        Args:
+            mask: foreground, bool [S, S].
+            embeddings: of its pixels.
+            labels: class rows, 255 = no label, [S, S]; None = the photo is not scored.
+        """
+        ids = self.ids(mask, embeddings)
+        if labels is not None:
+            self.confusion.update(labels, ids)
+        if self.graph is not None:
+            background_is_node = self.graph.n_clusters > self.n_clusters
+            self.graph.add(ids if background_is_node else np.where(mask, ids, -1))
+
+
+def part_tally(points: Tensor, num_classes: int, recipe: Published, *, track: Track = silent) -> Tally:
+    """The clusters that communities join, and their graph, nothing counted yet."""
+    fit = cluster_foreground(points, recipe.clusters, _SEED, track=track)
+    offsets = REFERENCE_OFFSETS if "offsets" in recipe.reference else CLEAN_OFFSETS
+    nodes = len(fit.centroids) + ("background" in recipe.reference)
+    return Tally(fit, num_classes, Cooccurrence(nodes, offsets))
+
+
+def count(
+    photos: ForegroundPhotos,
+    tallies: Sequence[Tally],
+    labels: Sequence[Labels | None],
+    *,
+    track: Track = silent,
+) -> None:
+    """Count all photos; those without labels only where a tally has a graph.
+
+    Raises:
+        ValueError: there are not as many labels as photos, or they have another size.
+    """
+    if len(labels) != len(photos):
+        raise ValueError(f"labels of {len(labels)} photos were given for {len(photos)}")
+    all_count = any(tally.graph is not None for tally in tallies)
+    wanted = [i for i, truth in enumerate(labels) if all_count or truth is not None]
+    for index in track(wanted, len(wanted), "counting"):
+        found = photos.embeddings(index)
+        for tally in tallies:
+            tally.add(*found, labels[index])
+
+
+def communities(
+    tally: Tally, *, edge: float, markov_time: float, wanted: int, engine: str, seed: int
+) -> npt.NDArray[np.int64]:
+    """Community 1 .. M of each cluster and of background, [K + 1]; 0 = none, which is background.
+
+    Args:
+        tally: with its graph, counted.
+        edge: least conditional probability of an edge, both ways.
+        markov_time: 1 / fineness of the engine, see `detect_communities`.
+        wanted: preferred number of communities; the engine may find more or fewer.
+        engine: see `detect_communities`.
+        seed: >= 0; Infomap gets one more, since its seeds begin at 1.
+
+    Raises:
+        ValueError: the tally has no graph.
+    """
+    if tally.graph is None:
+        raise ValueError("communities need a tally with a graph")
+    modules = detect_communities(
+        edge_list(tally.graph.conditional, edge),
+        tally.graph.n_clusters,
+        engine=engine,
+        fineness=1 / markov_time,
+        n_communities=wanted,
+        seed=seed,
+    )
+    missing = tally.n_clusters + 1 - len(modules)  # background, where it is no node
+    return np.append(modules, np.zeros(missing, np.int64))
+
+
+def merged(matrix: Counts, modules: npt.NDArray[np.int64]) -> Counts:
+    """Pixels by class and community, [C, M + 1], from those by class and id, [C, K + 1]."""
+    result = np.zeros((len(matrix), int(modules.max()) + 1), np.int64)
+    np.add.at(result.T, modules, matrix.T)
+    return result
+
+
+@dataclass(frozen=True)
+class FullyUnsupervised:
+    """Scores of the rows of Table 2b that have a foreground.
+
+    Attributes:
+        cbfe: C - 1 clusters and background, one to one; of each seed of k-means.
+        cd: communities, one to one; of each seed of the engine.
+        upper_bound: the clusters that communities join, many to one by precision: no joining does better in
+            pixels.
+        edges: of the graph.
+        modules: community of each cluster and of background, [K + 1], of each seed.
+    """
+
+    cbfe: tuple[Matching, ...]
+    cd: tuple[Matching, ...]
+    upper_bound: Matching
+    edges: int
+    modules: tuple[npt.NDArray[np.int64], ...]
+
+
+def fully_unsupervised(
+    photos: ForegroundPhotos,
+    labels: Sequence[Labels | None],
+    num_classes: int,
+    background: int,
+    *,
+    recipe: Published,
+    engine: str,
+    seeds: Sequence[int] = range(5),
+    absent: Literal["zero", "skip"] = "zero",
+    on_map: OnMap | None = None,
+    track: Track = silent,
+) -> FullyUnsupervised:
+    """Cluster the foreground, join clusters that lie side by side, and score both.
+
+    1. K-means of the foreground's embeddings into C - 1 clusters (each seed), with background C ids, matched
+       one to one with the classes so that the sum of IoUs is largest.
+    2. K-means into `recipe.clusters` (seed 0); which lie beside which, over all photos; communities of that
+       graph (each seed), C - 1 preferred; clusters without one are background. Matched one to one; what is
+       left over is background.
+
+    Args:
+        photos: all that are clustered.
+        labels: class rows [S, S] of those that are scored, 255 = no label; None for the others.
+        num_classes: C >= 2, background included.
+        background: row of the background class.
+        recipe: see `Published`; its threshold is not used here.
+        engine: see `detect_communities`.
+        seeds: of k-means in 1, of the engine in 2.
+        absent: see `matching.score`.
+        on_map: takes what was found in each scored photo, of the first seed.
+        track: progress.
+
+    Raises:
+        ValueError: nothing is foreground, or there is no class besides background.
+
+    Source: see the module. Deviations: k-means learns from a random sample of 256 pixels a cluster (faiss
+    samples as many); background is no node of the graph, see `Published.reference`.
+    """
+    if num_classes < 2:
+        raise ValueError("there is no class besides background")
+    points = photos.pool(max(recipe.clusters, num_classes - 1), track)
+    objects = [
+        Tally(cluster_foreground(points, num_classes - 1, seed, track=track), num_classes) for seed in seeds
+    ]
+    parts = part_tally(points, num_classes, recipe, track=track)
+    count(photos, [*objects, parts], labels, track=track)
+    modules = tuple(
+        communities(
+            parts,
+            edge=recipe.edge,
+            markov_time=recipe.markov_time,
+            wanted=num_classes - 1,
+            engine=engine,
+            seed=seed,
+        )
+        for seed in seeds
+    )
+    matrix = parts.confusion.matrix
+    found = FullyUnsupervised(
+        cbfe=tuple(hungarian(tally.confusion.matrix, background, absent) for tally in objects),
+        cd=tuple(hungarian(merged(matrix, of_seed), background, absent) for of_seed in modules),
+        upper_bound=many_to_one(matrix, "precision", background, absent),
+        edges=0 if parts.graph is None else len(edge_list(parts.graph.conditional, recipe.edge)),
+        modules=modules,
+    )
+    if on_map is not None:
+        classes = {
+            "cbfe": (objects[0], found.cbfe[0].assignment),
+            "cd": (parts, found.cd[0].assignment[modules[0]]),
+        }
+        _show(photos, labels, classes, on_map, track)
+    return found
+
+
+def _show(
+    photos: ForegroundPhotos,
+    labels: Sequence[Labels | None],
+    classes: dict[str, tuple[Tally, npt.NDArray[np.int64]]],
+    on_map: OnMap,
+    track: Track,
+) -> None:
+    scored = [index for index, truth in enumerate(labels) if truth is not None]
+    for index in track(scored, len(scored), "maps"):
+        found = photos.embeddings(index)
+        for name, (tally, class_of) in classes.items():
+            on_map(name, index, class_of[tally.ids(*found)])

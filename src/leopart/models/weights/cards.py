@@ -1,0 +1,108 @@
+"""A weights file and its card.
+
+Weights are two files: `NAME.safetensors`, and `NAME.json`, its card: which backbone it is, whose work, on
+what terms, and the hash of the file. The card is written last, so weights without a card are not there.
+Weights that differ from their card are refused, never used and never replaced unasked: a file that changed
+by itself is something to know about.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from leopart.errors import LeopartError
+from leopart.files import sha256, write_text
+from leopart.models.weights.registry import BACKBONES
+from leopart.models.weights.spec import BackboneSpec
+
+
+@dataclass(frozen=True)
+class WeightsCard:
+    """What is known of a weights file; the JSON beside it."""
+
+    spec: BackboneSpec
+    """How to build and feed the network, with licence, origin and citation."""
+    sha256: str
+    """Hash of the safetensors file."""
+    keys: int
+    """Number of tensors in it."""
+    source_sha256: str | None = None
+    """Hash of the wheel, ONNX file or checkpoint it was made from."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Why keys of the checkpoint were left out, and how many for each reason."""
+    format: int = 1
+    """Version of this layout."""
+
+
+def cache_folder(cache: Path | None = None) -> Path:
+    """Where weights are kept: `cache`, else `$LEOPART_CACHE`, else the platform's cache folder."""
+    if cache is not None:
+        return cache
+    if chosen := os.environ.get("LEOPART_CACHE"):
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return platformdirs.user_cache_path("leopart")
+
+
+def weights_path(spec: BackboneSpec, cache: Path | None = None) -> Path:
+    """Where the weights of a registry row are, or would be, in the cache."""
+    return cache_folder(cache) / f"{spec.weights}.safetensors"
+
+
+def card_path(weights: Path) -> Path:
+    """The card that belongs to a safetensors file."""
+    return weights.with_suffix(".json")
+
+
+def read_card(weights: Path) -> WeightsCard:
+    """The card of a safetensors file.
+
+    Raises:
+        LeopartError: weights or card are missing, or the card is not one of ours.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    card = card_path(weights)
+    for file in (weights, card):
+        if not file.is_file():
+            message = (
+                f"there is no file {file}; weights are NAME.safetensors with NAME.json beside it, "
+                "as `leopart weights fetch` and `leopart weights convert` write them"
+            )
+            raise LeopartError(message)
+    try:
+        return TypeAdapter(WeightsCard).validate_json(card.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        message = f"{card} does not describe weights of Leopart: {place}: {first['msg']}; {_remedy(weights)}"
+        raise LeopartError(message) from error
+
+
+def verify(weights: Path) -> WeightsCard:
+    """The card of a safetensors file whose bytes are those the card was written for.
+
+    Raises:
+        LeopartError: as `read_card`, or the file was cut short or altered; the message names the remedy.
+    """
+    card = read_card(weights)
+    if sha256(weights) != card.sha256:
+        what = "was cut short or altered since it was written (its SHA-256 differs)"
+        message = f"{weights} {what}; {_remedy(weights)}"
+        raise LeopartError(message)
+    return card
+
+
+def _remedy(weights: Path) -> str:
+    rows = [row.name for row in BACKBONES.values() if row.weights == weights.stem]
+    again = f"fetch it again with `leopart weights fetch {rows[0]} --force`, or " if rows else ""
+    return f"{again}copy both files again from where they came from"
+
+
+def write_card(weights: Path, card: WeightsCard) -> None:
+    """Put the card beside its safetensors file; the last step of writing weights."""
+    write_text(card_path(weights), json.dumps(asdict(card), indent=2) + "\n")

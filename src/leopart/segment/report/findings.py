@@ -1,0 +1,248 @@
+"""What a fit found, in words and pictures: the results of `summary.json` and the pages of the report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leopart.clustering.contexts import Membership
+from leopart.clustering.stability import Communities
+from leopart.run_record import versions
+from leopart.segment.fitting import Fit
+from leopart.segment.outputs import Written
+from leopart.segment.report.page import Adaptation, Credit, Curve, Edge, ObjectRow, PartRow, Report, SceneRow
+from leopart.segment.summary import Summary
+from leopart.segment.survey import Patch
+
+if TYPE_CHECKING:
+    from leopart.training.adaptation import Adapted
+
+_FEW_PHOTOS = 20
+
+
+def fit_results(fit: Fit) -> dict[str, Any]:
+    """What was chosen, and from what, for `summary.json`."""
+    found = fit.communities
+    results: dict[str, Any] = {
+        "foreground threshold": fit.threshold,
+        "foreground share": float(fit.survey.pixels.sum() / max(fit.survey.cells, 1)),
+        "communities": found.engine,
+        "communities fineness": found.fineness,
+        "object of part": {str(i): int(o) for i, o in enumerate(fit.model.object_of_part) if i},
+        "edges": [[int(a) + 1, int(b) + 1, round(float(w), 4)] for a, b, w in found.edges],
+    }
+    if fit.model.scene_of_object is not None:
+        results["scenes"] = {str(scene): objects for scene, objects in fit.model.scenes.items()}
+    if fit.cut is not None:
+        results["foreground curve"] = [
+            [round(float(t), 4), round(float(a), 4)]
+            for t, a in zip(fit.cut.thresholds, fit.cut.agreement, strict=True)
+        ]
+    if fit.membership is not None:
+        results["shared parts"] = shared_parts(fit.membership)
+    if fit.parts_curve:
+        results["parts curve"] = [[number, round(gain, 4)] for number, gain in fit.parts_curve]
+    if found.curve:
+        results["objects criterion"] = found.criterion
+        results["objects curve"] = [[round(value, 4) for value in point] for point in found.curve]
+    return results
+
+
+def shared_parts(found: Membership) -> dict[str, dict[str, int]]:
+    """Of each part that more than one object has: object id -> in how many photos, the most first."""
+    rows = {}
+    for part in found.shared:
+        photos = found.photos[:, part]
+        objects = [int(i) for i in np.argsort(-photos, kind="stable") if photos[i]]
+        rows[str(part + 1)] = {str(i + 1): int(photos[i]) for i in objects}
+    return rows
+
+
+def fit_warnings(
+    fit: Fit, n_photos: int, wanted_parts: int | None = None, wanted_objects: int | None = None
+) -> list[str]:
+    """What the user should know before trusting the masks."""
+    warnings = []
+    if n_photos < _FEW_PHOTOS:
+        photos = "photo" if n_photos == 1 else "photos"
+        warnings.append(
+            f"Only {n_photos} {photos}: parts are learned from what recurs, so more photos of the same kind "
+            "give better ones."
+        )
+    n_parts = len(fit.model.parts.centroids)
+    if wanted_parts is not None and n_parts < wanted_parts:
+        warnings.append(
+            f"{wanted_parts} parts were asked for; the photos hold only {n_parts} different points."
+        )
+    n_objects = fit.model.n_objects
+    if wanted_objects is not None and n_objects != wanted_objects:
+        warnings.append(f"{wanted_objects} objects were asked for; the photos bear out {n_objects}.")
+    share = fit.survey.pixels.sum() / max(fit.survey.cells, 1)
+    if fit.cut is not None and not 0.05 <= share <= 0.8:
+        warnings.append(
+            f"{share:.0%} of all pixels are foreground, which is unusual: try another --foreground "
+            f"(it was {fit.threshold:.2f})."
+        )
+    if len(fit.communities.edges) == 0:
+        warnings.append("No two parts lie beside each other often enough to form objects.")
+    return warnings
+
+
+def fit_report(
+    title: str,
+    summary: Summary,
+    fit: Fit,
+    written: Sequence[Written],
+    patches: Mapping[Patch, NDArray[np.uint8]],
+    credits: Sequence[Credit],  # noqa: A002 - what it is
+    adapted: Adapted | None = None,
+) -> Report:
+    """The report of a fit on the photos that were `written`."""
+    counts = {"photos": len(written), **{k: summary.counts[k] for k in ("parts", "objects")}}
+    if summary.counts["failed"]:
+        counts["failed"] = summary.counts["failed"]
+    parts = _part_rows(fit, patches)
+    objects = _object_rows(fit, parts, written)
+    return Report(
+        title=title,
+        settings=_settings(summary),
+        versions=versions(),
+        seconds=summary.seconds,
+        counts=counts,
+        labels_used=summary.labels,
+        warnings=summary.warnings,
+        failures=[(failure.name, failure.reason) for failure in summary.failures],
+        photos=[item.row for item in written],
+        parts=parts,
+        objects=objects,
+        scenes=_scene_rows(fit, objects, written),
+        shared=0 if fit.membership is None else len(fit.membership.shared),
+        edges=[Edge(int(a) + 1, int(b) + 1, float(w)) for a, b, w in fit.communities.edges],
+        curves=_curves(fit),
+        adaptation=None if adapted is None else _adaptation(adapted),
+        credits=credits,
+    )
+
+
+def _adaptation(adapted: Adapted) -> Adaptation:
+    return Adaptation(
+        adapted.steps, adapted.seconds, adapted.stopped_early, before=adapted.before, after=adapted.after
+    )
+
+
+def _settings(summary: Summary) -> dict[str, str]:
+    """The options, with what `auto` came to."""
+    taken = {
+        "parts": summary.counts["parts"],
+        "objects": summary.counts["objects"],
+        "foreground": summary.results["foreground threshold"],
+        **{name: summary.results[name] for name in ("communities", "precision")},
+    }
+    rows = {}
+    for name, value in summary.settings.items():
+        text = ", ".join(value) if isinstance(value, list) else str(value)
+        if value == "auto" and taken.get(name) is not None:
+            chosen = taken[name]
+            text += f" ({chosen:.3f})" if isinstance(chosen, float) else f" ({chosen})"
+        rows[name] = text
+    return rows
+
+
+def _part_rows(fit: Fit, patches: Mapping[Patch, NDArray[np.uint8]]) -> list[PartRow]:
+    survey = fit.survey
+    return [
+        PartRow(
+            id=part + 1,
+            object=int(fit.model.object_of_part[part + 1]),
+            share=float(survey.pixels[part] / max(survey.cells, 1)),
+            photos=int(survey.photos[part]),
+            patches=[patches[patch] for patch in survey.best_patches(part) if patch in patches],
+        )
+        for part in range(survey.n_parts)
+    ]
+
+
+def _object_rows(fit: Fit, parts: Sequence[PartRow], written: Iterable[Written]) -> list[ObjectRow]:
+    photos = Counter(number for item in written for number in item.objects)
+    rows = []
+    for number in range(1, fit.model.n_objects + 1):
+        own = [part for part in parts if part.object == number]
+        share = sum(part.share for part in own)
+        if fit.membership is not None:  # what it has of other objects' parts too
+            share = float(fit.membership.cells[number - 1].sum() / max(fit.survey.cells, 1))
+        rows.append(ObjectRow(number, [part.id for part in own], share, photos[number]))
+    return rows
+
+
+def _scene_rows(fit: Fit, objects: Sequence[ObjectRow], written: Sequence[Written]) -> list[SceneRow]:
+    return [
+        SceneRow(
+            scene,
+            members,
+            share=sum(objects[number - 1].share for number in members),
+            photos=sum(not set(members).isdisjoint(item.objects) for item in written),
+        )
+        for scene, members in fit.model.scenes.items()
+    ]
+
+
+def _curves(fit: Fit) -> list[Curve]:
+    curves = []
+    if fit.cut is not None:
+        curves.append(
+            Curve(
+                "Foreground",
+                "least foreground precision of a cluster",
+                "agreement with the attention",
+                fit.cut.thresholds.tolist(),
+                fit.cut.agreement.tolist(),
+                fit.threshold,
+                "Clusters right of the mark are foreground: there the foreground agrees best (Jaccard index) "
+                "with where the network looks.",
+            )
+        )
+    if fit.parts_curve:
+        numbers, gains = zip(*fit.parts_curve, strict=True)
+        gain = "gain of the prediction, nats"
+        chosen = float(fit.survey.n_parts)
+        curves.append(
+            Curve("Number of parts", "parts", gain, numbers, gains, chosen, " ".join(_TELLS.split()))
+        )
+    if fit.communities.curve:
+        curves.extend(_objects_curves(fit.communities))
+    return curves
+
+
+def _objects_curves(found: Communities) -> list[Curve]:
+    """How good each candidate was, by the number of objects and by what the engine was told."""
+    good, caption = _GOOD[found.criterion]
+    scores = [score for _, _, score in found.curve]
+    counts = {fineness: count for fineness, count, _ in found.curve}
+    fineness = found.fineness or 0
+    knob, values = "resolution", list(counts)
+    if found.engine != "louvain":
+        knob, values = "Markov time", [1 / value for value in counts]
+    chosen = values[list(counts).index(fineness)] if fineness in counts else None
+    same = f"The same candidates by the {knob} of the communities, which decides how many objects there are."
+    objects = Curve(
+        "Number of objects", "objects", good, list(counts.values()), scores, counts.get(fineness), caption
+    )
+    return [objects, Curve(knob[0].upper() + knob[1:], knob, good, values, scores, chosen, same)]
+
+
+_TELLS = """Each point is a number of parts; the gain is how much better one half of a photo foretells a part
+in its other half than the part's frequency does. The fewest parts that gain as much as the best are taken."""
+_STABLE = """Each point is a fineness of the communities; stability is how alike the objects come out when
+other photos are drawn (adjusted Rand index). The coarsest of the most stable ones is taken."""
+_FORETELLS = """Each point is a fineness of the communities; prediction is how well the objects in one half of
+a photo foretell the parts in its other half (log-probability of a part in nats; how much of each part objects
+have was learned from other photos). The coarsest of those that foretell best is taken."""
+#: What the curve of the number of objects shows, and how to read it, by what decided.
+_GOOD = {
+    "stability": ("stability", " ".join(_STABLE.split())),
+    "prediction": ("prediction", " ".join(_FORETELLS.split())),
+}
