@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from leopart.errors import LeopartError
+from leopart.paths import shown
+
+__all__ = ["HEIF_SUFFIXES", "READ_SUFFIXES", "Photo", "find_photos", "output_stems", "shown"]
 
 READ_SUFFIXES = frozenset(
     f".{name}"
@@ -136,11 +139,6 @@ def _natural(name: str) -> list[list[tuple[int, int, str]]]:
     """Sort key by path part, digits by their value."""
     runs = [re.findall(r"[0-9]+|[^0-9]+", part.casefold()) for part in name.split("/")]
     return [[(0, int(run), "") if run[0] in "0123456789" else (1, 0, run) for run in part] for part in runs]
-
-
-def shown(path: Path | str) -> str:
-    """A path as text that can be printed and encoded: bytes that are not UTF-8 become U+FFFD."""
-    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def output_stems(photos: Sequence[Photo]) -> list[str]:
