@@ -1,12 +1,10 @@
-"""What the documents say holds: their code runs, their commands parse, their links lead somewhere."""
+"""What the documents say holds: their code runs, their commands parse, their tables match the program."""
 
 from __future__ import annotations
 
 import json
 import re
-import shlex
 import tomllib
-from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -52,10 +50,8 @@ from leopart.models.weights.registry import BACKBONES
 from leopart.recipe import Recipe
 from leopart.segment import segmenter
 from leopart.segment.photos_to_masks import segment_photos
+from pages import DOCUMENTS, ROOT, blocks, command_lines, name_of
 
-ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
 CONFIGS: dict[str, type[RunConfig | ExportConfig | ReproduceConfig | TrainConfig]] = {
     "demo": DemoConfig,
     "segment": SegmentConfig,
@@ -66,23 +62,7 @@ CONFIGS: dict[str, type[RunConfig | ExportConfig | ReproduceConfig | TrainConfig
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
-each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-
-
-def blocks(document: Path, *languages: str) -> Iterator[str]:
-    """Contents of the fenced code blocks in one of the languages."""
-    text = document.read_text(encoding="utf-8")
-    for language, content in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        if language in languages:
-            yield content
-
-
-def command_lines(document: Path) -> list[list[str]]:
-    """Words of every command in the document, without prompts and comments."""
-    lines = [line for block in blocks(document, "bash") for line in block.splitlines()]
-    console = [line for block in blocks(document, "console") for line in block.splitlines()]
-    lines += [line.removeprefix("$ ") for line in console if line.startswith("$ ")]
-    return [words for line in lines if (words := shlex.split(line, comments=True))]
+each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 
 
 def paint(folder: Path, count: int = 3) -> None:
@@ -142,7 +122,7 @@ def test_commands_in_a_document_are_understood(
     document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    checks = {"leopart": check_leopart, "make": check_make, "pip": check_pip}
+    checks = {"leopart": check_leopart, "make": check_make, "pip": check_pip, "python": check_benchmark}
     known_by_hand = (["mkdocs", "build", "--strict"], [".venv/bin/pre-commit", "install"])
     for program, *words in command_lines(document):
         if [program, *words] not in known_by_hand:
@@ -191,6 +171,12 @@ def check_make(words: list[str]) -> None:
         assert re.search(pattern, makefile, re.MULTILINE), word
 
 
+def check_benchmark(words: list[str]) -> None:
+    option, module = words[:2]
+    assert option == "-m"
+    assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
+
+
 def check_pip(words: list[str]) -> None:
     action, *rest = words
     if action == "download":
@@ -202,25 +188,6 @@ def check_pip(words: list[str]) -> None:
     match = re.fullmatch(r"\.(?:\[(.+)\])?", target)
     assert match, target
     assert set((match[1] or "test").split(",")) <= set(PROJECT["optional-dependencies"])
-
-
-@each_document
-def test_links_and_pictures_exist(document: Path) -> None:
-    text = document.read_text(encoding="utf-8")
-    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
-    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
-        if target.startswith("https://"):
-            continue
-        path, _, anchor = target.partition("#")
-        assert path == "" or (document.parent / path).exists(), target
-        if anchor:
-            linked = (document.parent / path if path else document).read_text(encoding="utf-8")
-            assert anchor in {slug(title) for title in re.findall(r"^#+ (.+)$", linked, re.MULTILINE)}
-
-
-def slug(title: str) -> str:
-    """The anchor of a heading."""
-    return re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower())
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs" / "images").iterdir()), ids=lambda path: path.name)
