@@ -2,7 +2,7 @@
 
 What every step is worth, over several seeds, with the settings that `leopart segment` finds from the photos:
 as many clusters of all tokens as classes; of the foreground's (CBFE); communities of parts (CD); a part's
-object by its context, with as many objects; with the number that foretells best; refined in the photo. Labels
+object by its context, with as many objects; with the number that predicts best; refined in the photo. Labels
 only score. Writes FILE (`--out`), and with `--pictures` the masks of 24 photos, chosen by a seed, at each
 step.
 
@@ -16,8 +16,6 @@ import argparse
 import json
 import tempfile
 from collections.abc import Callable, Iterator
-from copy import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.baseline import commit
-from leopart import Segmenter
+from leopart.config.method import FitSettings
 from leopart.data.datasets.folder import open_folder
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import IGNORE
@@ -35,8 +33,12 @@ from leopart.drawing import palette
 from leopart.evaluation.confusion import Confusion
 from leopart.evaluation.masks import score_maps
 from leopart.evaluation.matching import many_to_one
+from leopart.features.extract import Preprocessing
 from leopart.features.store import FeatureStore
-from leopart.segment.segmenter import Segmentation
+from leopart.segment.fitting import fit_parts
+from leopart.segment.learning import labels_of, open_extractor
+from leopart.segment.outputs import part_masks
+from leopart.segment.part_model import PartModel
 
 _SIDE, _COLUMNS = 176, 2
 _WHITE = np.uint8(255)
@@ -62,8 +64,10 @@ def main() -> None:
     labelled = open_folder(arguments.data, arguments.masks)
     photos = [photo for photo, _ in labelled.pairs]
     with tempfile.TemporaryDirectory() as folder:
-        first = _segmenter(arguments)
-        store, failures = first.extract(photos, arguments.features or Path(folder))
+        extractor = open_extractor(
+            arguments.backbone, arguments.attention_backbone, preprocessing=Preprocessing()
+        )
+        store, failures = extractor.extract(photos, arguments.features or Path(folder))
         if failures:  # tokens would be another photo's
             parser.error(f"{failures[0].name} cannot be used: {failures[0].reason}")
         rows: Rows = {}
@@ -72,7 +76,7 @@ def main() -> None:
                 steps = dict(_parts(arguments, store, seed))
                 scored = {name: part_scores(step, labelled) for name, step in steps.items()}
             else:
-                steps = dict(_steps(arguments, store, len(labelled.classes), seed))
+                steps = dict(_steps(store, len(labelled.classes), seed))
                 scored = {name: step_scores(step, labelled) for name, step in steps.items()}
             for name, scores in scored.items():
                 print(seed, name, scores, flush=True)
@@ -80,54 +84,42 @@ def main() -> None:
                     rows.setdefault(name, {}).setdefault(what, []).append(round(value, 4))
             if seed == 0 and arguments.pictures:
                 _draw(arguments.pictures, steps, labelled, arguments.photos)
-            _write(arguments, labelled, rows, first.labels_)
+            _write(arguments, labelled, rows, labels_of(extractor))
         store.close()
 
 
-def _segmenter(arguments: argparse.Namespace, **settings: Any) -> Segmenter:
-    return Segmenter(arguments.backbone, attention_backbone=arguments.attention_backbone, **settings)
+def _masks(store: FeatureStore, model: PartModel, kind: str, refine: bool = False) -> Step:
+    """Part or object masks of a model, at each photo's own size."""
+
+    def step(index: int, photo: Photo) -> Ids:
+        coarse, parts = part_masks(model, store.tokens_of(index), photo.path, refine=refine)
+        return parts if kind == "parts" else model.object_table(coarse).astype(np.int32)[parts]
+
+    return step
 
 
-def _steps(
-    arguments: argparse.Namespace, store: FeatureStore, classes: int, seed: int
-) -> Iterator[tuple[str, Step]]:
+def _steps(store: FeatureStore, classes: int, seed: int) -> Iterator[tuple[str, Step]]:
     """Name and masks of each step, fitted on the same features."""
 
-    def fitted(**settings: Any) -> Segmenter:
-        return _segmenter(arguments, seed=seed, **settings).fit_features(store)
+    def fitted(**settings: Any) -> PartModel:
+        return fit_parts(store, FitSettings(seed=seed, **settings)).model
 
-    def step(segmenter: Segmenter, take: Callable[[Segmentation], Ids]) -> Step:
-        return lambda index, photo: take(segmenter.masks(photo.path, store.tokens_of(index)))
-
-    yield "all tokens", step(fitted(n_parts=classes, foreground="none"), _parts_of)
-    yield "+ CBFE", step(fitted(n_parts=classes - 1), _parts_of)
+    yield "all tokens", _masks(store, fitted(n_parts=classes, foreground="none"), "parts")
+    yield "+ CBFE", _masks(store, fitted(n_parts=classes - 1), "parts")
     communities = fitted(contexts=False)
-    yield "+ CD", step(communities, _objects_of)
-    alike = fitted(n_objects=communities.model_.n_objects)
-    yield "+ contexts", step(alike, _objects_of)
+    yield "+ CD", _masks(store, communities, "objects")
+    alike = fitted(n_objects=communities.n_objects)
+    yield "+ contexts", _masks(store, alike, "objects")
     predicted = fitted()
-    yield "+ prediction", step(predicted, _objects_of)
-    refined = copy(predicted)
-    refined.settings = replace(predicted.settings, refine=True)
-    yield "+ refine", step(refined, _objects_of)
-
-
-def _parts_of(found: Segmentation) -> Ids:
-    return found.parts
-
-
-def _objects_of(found: Segmentation) -> Ids:
-    return found.objects
+    yield "+ prediction", _masks(store, predicted, "objects")
+    yield "+ refine", _masks(store, predicted, "objects", refine=True)
 
 
 def _parts(arguments: argparse.Namespace, store: FeatureStore, seed: int) -> Iterator[tuple[str, Step]]:
     """Part masks with each number of parts, refined."""
     for count in arguments.parts:
-        segmenter = _segmenter(arguments, seed=seed, n_parts=count, refine=True).fit_features(store)
-        yield (
-            f"{count} parts",
-            lambda index, photo, fitted=segmenter: fitted.masks(photo.path, store.tokens_of(index)).parts,
-        )
+        model = fit_parts(store, FitSettings(seed=seed, n_parts=count)).model
+        yield f"{count} parts", _masks(store, model, "parts", refine=True)
 
 
 def _maps(step: Step, labelled: LabelledPhotos) -> Iterator[tuple[NDArray[np.uint8], Ids]]:

@@ -48,19 +48,19 @@ def test_the_ends_of_every_range_are_taken(config, option, values):
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
-        ("size", 0, "--size must be at least 1 pixel, got 0"),
-        ("seed", -1, "--seed must be 0 or more, got -1"),
-        ("batch_size", 0, "--batch-size must be at least 1 or auto, got 0"),
+        ("size", 0, "--size must be at least 1, got 0"),
+        ("seed", -1, "--seed must be at least 0, got -1"),
+        ("batch_size", 0, "--batch-size must be auto or at least 1, got 0"),
         ("parts", 0, "--parts must be auto or from 1 to 2000, got 0"),
         ("parts", 2001, "--parts must be auto or from 1 to 2000, got 2001"),
         ("objects", 0, "--objects must be auto or from 1 to 2000, got 0"),
         ("objects", 2001, "--objects must be auto or from 1 to 2000, got 2001"),
         ("foreground", -0.01, "--foreground must be auto, none or from 0 to 1, got -0.01"),
         ("foreground", 1.5, "--foreground must be auto, none or from 0 to 1, got 1.5"),
-        ("adapt", 0.0, "--adapt takes minutes above 0, or nothing, got 0"),
-        ("adapt", -1.0, "--adapt takes minutes above 0, or nothing, got -1"),
-        ("adapt", float("nan"), "--adapt takes minutes above 0, or nothing, got nan"),
-        ("adapt", float("inf"), "--adapt takes minutes above 0, or nothing, got inf"),
+        ("adapt", 0.0, "--adapt must be auto or above 0, got 0"),
+        ("adapt", -1.0, "--adapt must be auto or above 0, got -1"),
+        ("adapt", float("nan"), "--adapt must be auto or above 0, got nan"),
+        ("adapt", float("inf"), "--adapt must be auto or above 0 and finite, got inf"),
         ("foreground", float("nan"), "--foreground must be auto, none or from 0 to 1, got nan"),
         ("images", (), "no photos are given: name their folder, or files, before --out"),
     ],
@@ -121,7 +121,7 @@ def test_a_configuration_cannot_be_changed(config):
 OPTIONS = {
     RunConfig: "out overlays device batch_size config quiet",
     FitConfig: "out overlays device batch_size config quiet backbone attention_backbone adapt size "
-    "keep_aspect parts objects foreground communities contexts refine precision features seed",
+    "keep_aspect precision features parts objects contexts foreground communities refine seed",
 }
 OPTIONS[DemoConfig] = OPTIONS[FitConfig]
 OPTIONS[SegmentConfig] = f"{OPTIONS[FitConfig]} images"

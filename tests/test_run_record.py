@@ -36,7 +36,7 @@ def test_versions_name_what_decides_the_masks():
 
     assert found["leopart"] == leopart.__version__
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert {"torch", "torchvision", "timm", "numpy", "pillow", "networkx"} <= found.keys()
+    assert {"torch", "torchvision", "timm", "numpy", "pillow"} <= found.keys()
 
 
 @pytest.mark.parametrize(("platform", "raw"), [("linux", 512 * 2**10), ("darwin", 512 * 2**20)])

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-_LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "networkx", "infomap")
+_LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "infomap")
 #: Options that say how to ask, not what to do.
 _NOT_SETTINGS = ("config", "quiet")
 

@@ -46,7 +46,7 @@ def test_options_of_demo_are_checked(run, tmp_path):
     ran = run("demo", "--out", tmp_path / "demo", "--seed", "-1")
 
     assert ran.status == 2
-    assert ran.lines == ["leopart: --seed must be 0 or more, got -1"]
+    assert ran.lines == ["leopart: --seed must be at least 0, got -1"]
     assert not (tmp_path / "demo").exists()
 
 

@@ -127,7 +127,7 @@ def test_a_given_threshold_replaces_that_of_the_preset(evaluate):
     assert "chosen by its authors on PASCAL VOC training labels" in again["labels used"]["CBFE"]
 
 
-UNSUPERVISED = ("--clusters", "8", "--seeds", "2", "--communities", "louvain")
+UNSUPERVISED = ("--clusters", "8", "--seeds", "2", "--communities", "map-equation")
 
 
 def test_unsupervised_has_the_rows_of_the_table(evaluate, tiny_backbone, labelled: Path):
@@ -141,7 +141,7 @@ def test_unsupervised_has_the_rows_of_the_table(evaluate, tiny_backbone, labelle
     assert rows["upper bound of CD"]["pixel accuracy"]["mean"] >= rows["+ CD"]["pixel accuracy"]["mean"]
     facts = found["communities"]
     assert (facts["engine"], facts["clusters"], facts["markov time"], facts["edge"]) == (
-        "louvain",
+        "map-equation",
         8,
         1.5,
         0.05,
@@ -201,7 +201,7 @@ def test_steps_of_the_authors_code_are_told_and_change_the_graph(evaluate):
 @needs_optuna
 def test_a_search_with_labels_is_named_in_the_rows_and_in_the_file(evaluate, monkeypatch):
     monkeypatch.setattr(label_search, "_CLUSTERS", (4, 8, 2))
-    words = ("--seeds", "1", "--communities", "louvain", "--split", "val", "--tune-on-labels", "3")
+    words = ("--seeds", "1", "--communities", "map-equation", "--split", "val", "--tune-on-labels", "3")
     _, on_scored = evaluate("unsupervised", *words)
     said = " [tuned on labels of the photos scored]"
     assert list(on_scored["scores"]) == [

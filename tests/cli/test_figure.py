@@ -54,5 +54,5 @@ def test_a_mistake_is_told_in_one_sentence(run, mistake: str, trained: Path, tmp
 def test_nothing_given(run):
     ran = run("figure")
     figures = "crops, cbfe, parts, communities, overclustering, ade-parts, training"
-    sentence = f"`leopart figure NAME … --out OUT`; the figures are {figures}, --help tells about them"
+    sentence = f"`leopart figure NAME … --out OUT`; the figures are {figures}, --help describes them"
     assert (ran.status, ran.lines) == (2, [f"leopart: nothing to do: {sentence}"])

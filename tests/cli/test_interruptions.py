@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from leopart.features.extract import Extractor
+from leopart.segment import learning
 from leopart.segment.outputs import MaskWriter
-from leopart.segment.segmenter import Segmenter
 
 
 def after(calls: int, function: Callable, error: BaseException) -> Callable:
@@ -78,13 +78,13 @@ def test_other_settings_after_an_interruption_begin_anew(run, photos, quick, tmp
 def test_a_photo_that_vanishes_after_it_was_looked_at_is_named_and_the_rest_is_done(
     run, photos, quick, tmp_path, monkeypatch
 ):
-    real = Segmenter.fit_features
+    real = learning.fit_parts
 
-    def fit(self, *args, **options):
+    def fit(*args, **options):
         (photos / "3.png").unlink()
-        return real(self, *args, **options)
+        return real(*args, **options)
 
-    monkeypatch.setattr(Segmenter, "fit_features", fit)
+    monkeypatch.setattr(learning, "fit_parts", fit)
     ran = run("segment", photos, "--out", tmp_path / "out", *quick, "--quiet")
 
     assert ran.status == 1

@@ -35,7 +35,7 @@ def test_every_option_of_segment_reaches_the_configuration():
     words = (
         "a b.jpg --out o --no-overlays --device cuda:1 --batch-size 4 --quiet --backbone x.safetensors "
         "--adapt 2.5 "
-        "--size 224 --keep-aspect --parts 7 --objects 3 --foreground 0.25 --communities louvain "
+        "--size 224 --keep-aspect --parts 7 --objects 3 --foreground 0.25 --communities map-equation "
         "--precision fp16 --features f --seed 5"
     )
     config = parse(SegmentConfig, "segment", words.split())
@@ -54,7 +54,7 @@ def test_every_option_of_segment_reaches_the_configuration():
         parts=7,
         objects=3,
         foreground=0.25,
-        communities="louvain",
+        communities="map-equation",
         precision="fp16",
         features=Path("f"),
         seed=5,
@@ -145,7 +145,7 @@ def test_a_file_gives_adapt_as_minutes_or_yes_or_no(yaml_file, text, minutes):
 
 @pytest.mark.parametrize("words", ["--adapt -1", "--adapt=-1", "--adapt 0"])
 def test_minutes_that_make_no_sense_are_refused_in_one_sentence(words):
-    with pytest.raises(LeopartError, match="--adapt takes minutes above 0, or nothing, got"):
+    with pytest.raises(LeopartError, match="--adapt must be auto or above 0, got"):
         parse(SegmentConfig, "segment", ["photos", "--out", "o", *words.split()])
 
 
@@ -200,7 +200,7 @@ def test_what_cannot_be_parsed_is_named_and_exits_with_2(capsys, words, named):
 
 
 def test_a_value_that_makes_no_sense_is_refused_in_one_sentence():
-    with pytest.raises(LeopartError, match="--size must be at least 1 pixel, got 0"):
+    with pytest.raises(LeopartError, match="--size must be at least 1, got 0"):
         parse(SegmentConfig, "segment", ["photos", "--out", "o", "--size", "0"])
 
 

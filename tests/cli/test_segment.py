@@ -92,10 +92,10 @@ def test_the_report_shows_every_photo_and_needs_no_network(segmented):
 
 
 def test_the_summary_on_screen_has_counts_engine_labels_and_where_the_report_is(run, photos, quick, tmp_path):
-    ran = run("segment", photos, "--out", tmp_path / "o", *quick, "--communities", "louvain")
+    ran = run("segment", photos, "--out", tmp_path / "o", *quick, "--communities", "map-equation")
 
     assert (ran.status, ran.out) == (0, "")
-    assert "6 photos, 6 parts, 2 objects (by louvain) in " in ran.err
+    assert "6 photos, 6 parts, 2 objects (by map-equation) in " in ran.err
     assert "labels used: none" in ran.err
     assert f"report: {tmp_path / 'o' / 'report.html'}\n" in ran.err
     assert ran.lines[0].startswith("note: Only 6 photos")

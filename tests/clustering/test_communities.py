@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from leopart.clustering import communities
-from leopart.clustering.communities import FINENESS, PAPER_FINENESS, detect_communities, engine_name
+from leopart.clustering.communities import PAPER_RESOLUTION, RESOLUTIONS, detect_communities, engine_name
 from leopart.errors import LeopartError
 
-ENGINES = pytest.mark.parametrize("engine", ["map-equation", "infomap", "louvain"])
+ENGINES = pytest.mark.parametrize("engine", ["map-equation", "infomap"])
 
 
 def planted(sizes: list[int], inside: float = 0.3, between: float = 0.06, seed: int = 0) -> np.ndarray:
@@ -97,7 +97,7 @@ def test_larger_fineness_gives_more_communities(engine: str):
     needs(engine)
     edges = planted([4] * 8, between=0.12)
     counts = [
-        detect_communities(edges, 32, engine=engine, fineness=f, seed=0).max() for f in (0.1, 1.0, 20.0)
+        detect_communities(edges, 32, engine=engine, resolution=f, seed=0).max() for f in (0.1, 1.0, 20.0)
     ]
 
     assert counts[0] < counts[1] < counts[2]
@@ -146,7 +146,6 @@ def test_the_map_equation_is_taken_whatever_is_installed(installed, monkeypatch:
     monkeypatch.setattr(communities, "find_spec", lambda _: installed)
     assert engine_name() == "map-equation"
     assert engine_name("map-equation") == "map-equation"
-    assert engine_name("louvain") == "louvain"
 
 
 def test_infomap_is_taken_where_it_is_installed_and_asked_for(monkeypatch: pytest.MonkeyPatch):
@@ -161,13 +160,16 @@ def test_asking_for_infomap_without_it_says_how_to_install_it(monkeypatch: pytes
 
 
 def test_an_unknown_engine_is_refused_by_name():
-    with pytest.raises(LeopartError, match="'leiden': choose auto, map-equation, infomap or louvain"):
+    with pytest.raises(LeopartError, match="'leiden': choose auto, map-equation or infomap"):
         engine_name("leiden")
 
 
-@ENGINES
-def test_candidates_run_from_coarse_to_fine(engine: str):
-    candidates = FINENESS[engine]
-    assert list(candidates) == sorted(candidates)
-    assert candidates[0] < PAPER_FINENESS < candidates[-1]
-    assert pytest.approx(1.5) == 1 / PAPER_FINENESS
+def test_the_engine_of_older_versions_is_refused_with_what_to_choose():
+    with pytest.raises(LeopartError, match="louvain was removed: choose map-equation, or infomap"):
+        engine_name("louvain")
+
+
+def test_candidates_run_from_coarse_to_fine():
+    assert list(RESOLUTIONS) == sorted(RESOLUTIONS)
+    assert RESOLUTIONS[0] < PAPER_RESOLUTION < RESOLUTIONS[-1]
+    assert pytest.approx(1.5) == 1 / PAPER_RESOLUTION

@@ -18,7 +18,7 @@ from leopart.evaluation.in_context import (
     patch_shares,
     unit_tokens,
 )
-from leopart.features.store import Entry, FeatureStore, Recipe
+from leopart.features.store import FeatureRecipe, FeatureStore, StoredPhoto
 
 CLASSES, SIDE, DIM = 4, 6, 16
 
@@ -128,8 +128,8 @@ def test_scores_are_the_naive_loops_at_the_labels_own_size():
 def test_stores_tensors_and_lists_hold_the_same_tokens(tmp_path: Path):
     tokens, labels = noisy(3, 0)
     half = tokens.astype(np.float16)
-    entries = [Entry(f"{i}.jpg", 1, 1, SIDE, SIDE) for i in range(3)]
-    store = FeatureStore.open(tmp_path, Recipe("b", "f", DIM, 1, {}, "fp32"), entries)
+    entries = [StoredPhoto(f"{i}.jpg", 1, 1, SIDE, SIDE) for i in range(3)]
+    store = FeatureStore.open(tmp_path, FeatureRecipe("b", "f", DIM, 1, {}, "fp32"), entries)
     for index, photo in enumerate(half):
         store.put(index, photo, np.zeros((1, SIDE, SIDE), np.float32))
     kinds = [store, torch.from_numpy(half), [*half], [torch.from_numpy(photo) for photo in half]]

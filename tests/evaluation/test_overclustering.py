@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from leopart.evaluation import overclustering as module
 from leopart.evaluation.matching import hungarian
 from leopart.evaluation.overclustering import ClusterScores, Settings, overcluster
-from leopart.features.store import Entry, FeatureStore, Recipe
+from leopart.features.store import FeatureRecipe, FeatureStore, StoredPhoto
 
 PHOTOS, SIDE, DIM = 6, 8, 20
 MANY = 100
@@ -94,8 +94,10 @@ def test_scores_are_those_of_scikit_learn_and_pixels_counted_one_by_one(k: int):
 
 
 def stored(folder: Path, tokens: torch.Tensor) -> FeatureStore:
-    recipe = Recipe("b", "f", DIM, 1, {}, "fp32")
-    store = FeatureStore.open(folder, recipe, [Entry(str(i), 1, 1, SIDE, SIDE) for i in range(len(tokens))])
+    recipe = FeatureRecipe("b", "f", DIM, 1, {}, "fp32")
+    store = FeatureStore.open(
+        folder, recipe, [StoredPhoto(str(i), 1, 1, SIDE, SIDE) for i in range(len(tokens))]
+    )
     for index, photo in enumerate(tokens):
         store.put(index, photo.half().numpy(), np.zeros((1, SIDE, SIDE), np.float32))
     return store

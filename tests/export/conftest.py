@@ -117,7 +117,7 @@ def small_segmenter(tiny_backbone: Backbone, ball_photos: Path) -> Segmenter:
         n_objects=2,
         size=64,
         precision="fp32",
-        communities="louvain",
+        communities="map-equation",
         contexts=True,
         device="cpu",
     )

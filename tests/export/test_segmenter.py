@@ -199,7 +199,7 @@ class TestTheRuntimeExample:
             size=64,
             keep_aspect=keep_aspect,
             precision="fp32",
-            communities="louvain",
+            communities="map-equation",
             device="cpu",
         ).fit(ball_photos)
         export_segmenter(segmenter, tmp_path / "out")

@@ -240,7 +240,7 @@ def test_an_attention_backbone_with_other_patches_is_refused(tiny_backbone: Back
     other = copy.copy(tiny_backbone)
     other.patch_size = 2 * tiny_backbone.patch_size
 
-    with pytest.raises(LeopartError, match="cannot look for tiny_random: their patches have"):
+    with pytest.raises(LeopartError, match="does not fit tiny_random: patches of 16 and 8 pixels; choose"):
         Extractor(tiny_backbone, Preprocessing(), attention_of=other)
 
 

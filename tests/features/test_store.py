@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from leopart.errors import LeopartError
-from leopart.features.store import Entry, FeatureStore, Recipe, StoreMismatchError
+from leopart.features.store import FeatureRecipe, FeatureStore, StoredPhoto, StoreMismatchError
 
-RECIPE = Recipe(
+RECIPE = FeatureRecipe(
     backbone="tiny",
     fingerprint="0123",
     dim=5,
@@ -20,7 +20,11 @@ RECIPE = Recipe(
     preprocessing={"size": 64, "keep_aspect": True},
     precision="fp32",
 )
-ENTRIES = [Entry("a.jpg", 10, 11, 2, 3), Entry("b/c.png", 20, 21, 4, 1), Entry("d.jpg", 30, 31, 1, 1)]
+ENTRIES = [
+    StoredPhoto("a.jpg", 10, 11, 2, 3),
+    StoredPhoto("b/c.png", 20, 21, 4, 1),
+    StoredPhoto("d.jpg", 30, 31, 1, 1),
+]
 
 
 def features(index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -113,7 +117,7 @@ def test_another_recipe_is_refused_by_what_differs(tmp_path: Path, change: dict[
     ],
     ids=["fewer", "another order", "written again", "another size", "another name", "none"],
 )
-def test_other_photos_are_refused(tmp_path: Path, entries: list[Entry]):
+def test_other_photos_are_refused(tmp_path: Path, entries: list[StoredPhoto]):
     filled(tmp_path)
     with pytest.raises(StoreMismatchError, match=r"\((shape, )?photos differ\)"):
         FeatureStore.open(tmp_path, RECIPE, entries)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leopart.features.store import Entry, FeatureStore, Recipe
+from leopart.features.store import FeatureRecipe, FeatureStore, StoredPhoto
 
 #: Parts of the planted photos: two background surfaces, then head and body of two kinds of animal.
 LEFT, RIGHT, HEAD, BODY, TOP, BOTTOM = range(6)
@@ -39,8 +39,8 @@ def planted_store(tmp_path: Path) -> FeatureStore:
     """Twelve photos whose tokens are their part's vector and some noise, with attention on the animals."""
     rng = np.random.default_rng(0)
     vectors = 6 * np.linalg.qr(rng.standard_normal((16, 6)))[0].T
-    entries = [Entry(f"{photo}.jpg", 1, 1, GRID, GRID) for photo in range(12)]
-    recipe = Recipe("planted", "0", 16, 2, {"size": 10, "keep_aspect": False}, "fp32")
+    entries = [StoredPhoto(f"{photo}.jpg", 1, 1, GRID, GRID) for photo in range(12)]
+    recipe = FeatureRecipe("planted", "0", 16, 2, {"size": 10, "keep_aspect": False}, "fp32")
     store = FeatureStore.open(tmp_path / "planted", recipe, entries)
     for photo in range(12):
         parts = planted_parts(photo)

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from leopart.data.photos import find_photos
+from leopart.data.photos import Photo, find_photos
 from leopart.errors import LeopartError
+from leopart.features.extract import Extractor, Preprocessing
 from leopart.models.backbone import Backbone
 from leopart.segment.adapting import AUTO_PHOTOS, adapt_backbone, minutes_of
+from leopart.segment.learning import Learned, Workspace, learn
 from leopart.segment.segmenter import Segmenter
 from leopart.training import adaptation
 
@@ -23,8 +25,21 @@ CUDA = torch.device("cuda", 0)
 
 
 def make(backbone: Backbone | Path, **options: object) -> Segmenter:
-    settings = {"n_parts": 6, "n_objects": 2, "communities": "louvain", "size": 64, "precision": "fp32"}
+    settings = {"n_parts": 6, "n_objects": 2, "communities": "map-equation", "size": 64, "precision": "fp32"}
     return Segmenter(backbone, device="cpu", **(settings | options))
+
+
+def learn_on(
+    backbone: Backbone,
+    photos: list[Photo],
+    folder: Path,
+    minutes: float | None = None,
+    attention_of: Backbone | None = None,
+) -> Learned:
+    """What is learned with the settings of `make`, features kept in the folder."""
+    extractor = Extractor(backbone, Preprocessing(64), precision="fp32", attention_of=attention_of)
+    workspace = Workspace(folder, folder.with_name(f"{folder.name}-adaptation"))
+    return learn(extractor, photos, make(backbone).settings, workspace, minutes=minutes)
 
 
 @pytest.fixture
@@ -85,8 +100,8 @@ def test_fit_adapts_a_copy_and_the_segmenter_can_be_saved_moved_and_saved_again(
     masks = segmenter.predict(photo)
 
     assert segmenter.backbone is tiny_backbone
-    assert segmenter.backbone_.name == "tiny_random+adapted"
-    assert segmenter.extractor.backbone is segmenter.backbone_
+    assert segmenter.extractor.backbone.name == "tiny_random+adapted"
+    assert segmenter.adapted_
     assert all(torch.equal(value, before[name]) for name, value in tiny_backbone.state_dict().items())
     assert not np.array_equal(masks.parts, make(tiny_backbone).fit(photo_folder).predict(photo).parts)
 
@@ -97,7 +112,7 @@ def test_fit_adapts_a_copy_and_the_segmenter_can_be_saved_moved_and_saved_again(
     shutil.rmtree(moved)
     for found in (loaded, Segmenter.load(tmp_path / "second", device="cpu")):
         assert np.array_equal(found.predict(photo).parts, masks.parts)
-        assert found.backbone_.fingerprint == segmenter.backbone_.fingerprint
+        assert found.extractor.backbone.fingerprint == segmenter.extractor.backbone.fingerprint
 
 
 @pytest.mark.usefixtures("short_adaptation")
@@ -105,16 +120,16 @@ def test_the_attention_is_that_of_the_network_before_it_was_adapted(
     tiny_backbone: Backbone, photo_folder: Path, tmp_path: Path
 ):
     photos = find_photos([photo_folder])
-    segmenter = make(tiny_backbone, adapt=1).fit(photo_folder)
-    store, _ = segmenter.extract(photos, tmp_path / "both")
-    start, _ = make(tiny_backbone).extract(photos, tmp_path / "start")
-    own, _ = segmenter.extractor.extract(photos, tmp_path / "own")
+    learned = learn_on(tiny_backbone, photos, tmp_path / "both", minutes=1)
+    store, own_extractor = learned.store, learned.extractor
+    start = learn_on(tiny_backbone, photos, tmp_path / "start").store
+    own, _ = own_extractor.extract(photos, tmp_path / "own")
 
     assert np.array_equal(store.attention, start.attention)
     assert np.array_equal(store.tokens, own.tokens)
     assert not np.array_equal(own.attention, start.attention)
     with pytest.raises(LeopartError, match="preprocessing differ"):  # kept features are not mixed up
-        segmenter.extractor.extract(photos, tmp_path / "both")
+        own_extractor.extract(photos, tmp_path / "both")
 
 
 @pytest.mark.usefixtures("short_adaptation")
@@ -126,13 +141,12 @@ def test_a_saved_segmenter_knows_whose_attention_it_was(
     segmenter.save(tmp_path / "first")
     loaded = Segmenter.load(tmp_path / "first", device="cpu")
     loaded.save(tmp_path / "second")
-    store, _ = segmenter.extract(photos, tmp_path / "before")
-    for number, folder in enumerate(("first", "second")):
+    for folder in ("first", "second"):
         again = Segmenter.load(tmp_path / folder, device="cpu")
-        found, _ = again.extract(photos, tmp_path / f"after{number}")
-        assert found.recipe == store.recipe
-        assert np.array_equal(found.attention, store.attention)
-    assert Segmenter.load(tmp_path / "second", device="cpu").predict(photos[0].path).parts.any()
+        assert again.attention_backbone_ == str(tiny_weights)
+        refitted = again.fit(photo_folder)
+        assert np.array_equal(refitted.predict(photos[0].path).parts, segmenter.predict(photos[0].path).parts)
+    assert loaded.predict(photos[0].path).parts.any()
 
 
 def test_the_attention_can_be_another_networks_whose_labels_are_told(
@@ -142,14 +156,15 @@ def test_the_attention_can_be_another_networks_whose_labels_are_told(
     with torch.no_grad():
         next(other.parameters()).add_(0.5)
     other.fingerprint, other.spec = "f" * 64, replace(other.spec, labels="classes of somewhere")
-    segmenter = make(tiny_backbone, attention_backbone=other)
-    store, _ = segmenter.extract(photos, tmp_path / "both")
-    looked, _ = make(other).extract(photos, tmp_path / "other")
+    learned = learn_on(tiny_backbone, photos, tmp_path / "both", attention_of=other)
+    looked = learn_on(other, photos, tmp_path / "other").store
 
-    assert np.array_equal(store.attention, looked.attention)
-    assert not np.array_equal(store.tokens, looked.tokens)
-    assert segmenter.labels_ == "classes of somewhere"
-    segmenter.fit_features(store).save(tmp_path / "segmenter")
+    assert np.array_equal(learned.store.attention, looked.attention)
+    assert not np.array_equal(learned.store.tokens, looked.tokens)
+    assert learned.labels == "classes of somewhere"
+    segmenter = make(tiny_backbone, attention_backbone=other).fit(photo_folder)
+    assert segmenter.labels_ == learned.labels
+    segmenter.save(tmp_path / "segmenter")
     assert (
         Segmenter.load(tmp_path / "segmenter", device="cpu", backbone=tiny_backbone).labels_
         == segmenter.labels_
@@ -159,9 +174,11 @@ def test_the_attention_can_be_another_networks_whose_labels_are_told(
 @pytest.mark.usefixtures("short_adaptation")
 def test_a_second_fit_starts_from_the_same_network(tiny_backbone: Backbone, photo_folder: Path):
     segmenter = make(tiny_backbone, adapt=1).fit(photo_folder)
-    first = segmenter.backbone_.fingerprint
+    first = segmenter.extractor.backbone.fingerprint
 
-    assert segmenter.fit(photo_folder).backbone_.fingerprint == first
+    for _ in range(2):
+        assert segmenter.fit(photo_folder).extractor.backbone.fingerprint == first
+    assert segmenter.set_params(adapt=None).fit(photo_folder).extractor.backbone is tiny_backbone
 
 
 @pytest.mark.usefixtures("short_adaptation")

@@ -16,6 +16,7 @@ from leopart.config import PredictConfig, SegmentConfig
 from leopart.data.masks import read_index_mask
 from leopart.errors import LeopartError
 from leopart.features.extract import Extractor
+from leopart.segment import learning, photos_to_masks
 from leopart.segment.photos_to_masks import predict_photos, segment_photos
 from leopart.segment.report.page import CONTACT_SHEET, Credit
 from leopart.segment.segmenter import Segmenter
@@ -154,13 +155,13 @@ def test_more_photos_than_the_report_shows_and_one_vanishes(config, photos, monk
     source = (photos / "0.png").read_bytes()
     for number in range(CONTACT_SHEET + 5):
         (photos / f"copy{number}.png").write_bytes(source)
-    real = Segmenter.fit_features
+    real = learning.fit_parts
 
-    def fit(self, *args, **options):
+    def fit(*args, **options):
         (photos / "0.png").unlink()
-        return real(self, *args, **options)
+        return real(*args, **options)
 
-    monkeypatch.setattr(Segmenter, "fit_features", fit)
+    monkeypatch.setattr(learning, "fit_parts", fit)
     summary = segment_photos(replace(config, overlays=False))
 
     assert summary.counts["photos"] == CONTACT_SHEET + 11
@@ -171,14 +172,14 @@ def test_more_photos_than_the_report_shows_and_one_vanishes(config, photos, monk
 
 
 def test_photos_that_all_vanish_are_an_error_and_no_summary_claims_success(config, photos, monkeypatch):
-    real = Segmenter.fit_features
+    real = learning.fit_parts
 
-    def fit(self, *args, **options):
+    def fit(*args, **options):
         for photo in photos.iterdir():
             photo.unlink()
-        return real(self, *args, **options)
+        return real(*args, **options)
 
-    monkeypatch.setattr(Segmenter, "fit_features", fit)
+    monkeypatch.setattr(learning, "fit_parts", fit)
     with pytest.raises(LeopartError, match="no photo could be used, of 6 given:"):
         segment_photos(config)
 
@@ -255,14 +256,14 @@ def test_predict_refuses_to_write_into_the_segmenters_run(config):
 
 def test_labels_a_backbone_learned_from_are_told_everywhere(config, monkeypatch):
     told = "made-up labels"
-    build = Segmenter.extractor.fget
+    build = photos_to_masks.open_extractor
 
-    def extractor(segmenter: Segmenter) -> Extractor:
-        made = build(segmenter)
+    def extractor(*args: object, **options: object) -> Extractor:
+        made = build(*args, **options)
         made.backbone.spec = replace(made.backbone.spec, labels=told)
         return made
 
-    monkeypatch.setattr(Segmenter, "extractor", property(extractor))
+    monkeypatch.setattr(photos_to_masks, "open_extractor", extractor)
     segment_photos(config)
 
     assert json.loads((config.out / "summary.json").read_text())["labels used"] == told

@@ -10,16 +10,19 @@ import safetensors.torch
 import torch
 
 from leopart.clustering.contexts import ObjectMixture
+from leopart.config.method import FitSettings
 from leopart.errors import LeopartError
 from leopart.features.extract import Preprocessing
 from leopart.features.store import FeatureStore
 from leopart.files import sha256
 from leopart.models.backbone import Backbone
 from leopart.segment import saved
-from leopart.segment.fitting import FitSettings, fit_parts
+from leopart.segment.fitting import fit_parts
 from leopart.segment.part_model import PartModel
 
-SETTINGS = FitSettings(n_parts=5, n_objects=2, foreground=0.4, communities="louvain", contexts=True, seed=3)
+SETTINGS = FitSettings(
+    n_parts=5, n_objects=2, foreground=0.4, communities="map-equation", contexts=True, seed=3
+)
 CARD = saved.Card("tiny_random", "f" * 64, Preprocessing(80, keep_aspect=True), "bf16", 1, SETTINGS)
 
 

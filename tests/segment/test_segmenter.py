@@ -1,23 +1,27 @@
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.base import clone
 
+from leopart.config.method import FitSettings
 from leopart.errors import LeopartError, PhotoError
 from leopart.models.backbone import Backbone
-from leopart.segment.segmenter import Segmentation, Segmenter
+from leopart.segment.segmenter import NotFittedError, Segmentation, Segmenter
 
 Paint = Callable[[int, int, int], np.ndarray]
 
 
 def make(backbone: Backbone | Path, **options: object) -> Segmenter:
     """A segmenter of 8 x 8 tokens a photo."""
-    settings = {"n_parts": 6, "n_objects": 2, "communities": "louvain", "size": 64, "precision": "fp32"}
+    settings = {"n_parts": 6, "n_objects": 2, "communities": "map-equation", "size": 64, "precision": "fp32"}
     settings |= {"contexts": True}
     return Segmenter(backbone, device="cpu", **(settings | options))
 
@@ -134,7 +138,7 @@ def test_without_contexts_a_part_has_one_object_everywhere(tiny_backbone: Backbo
         np.testing.assert_array_equal(masks.objects, segmenter.model_.object_of_part[masks.parts])
 
 
-@pytest.mark.parametrize("communities", ["louvain", "infomap"])
+@pytest.mark.parametrize("communities", ["map-equation", "infomap"])
 @pytest.mark.parametrize("n_objects", [1, 2, None])
 def test_objects_are_as_many_as_asked_for(
     tiny_backbone: Backbone, photo_folder: Path, communities: str, n_objects: int | None
@@ -208,20 +212,20 @@ def test_photos_that_cannot_be_read_are_left_out_of_the_fit(
     assert same(segmenter.predict(photo), fitted.predict(photo))
 
 
-def test_a_folder_without_a_usable_photo_is_told(tiny_backbone: Backbone, tmp_path: Path):
+def test_a_folder_without_a_usable_photo_is_told(tiny_backbone: Backbone, tmp_path: Path, fitted: Segmenter):
     with pytest.raises(LeopartError, match="no photos in"):
         make(tiny_backbone).fit(tmp_path)
     (tmp_path / "a.jpg").write_text("no photo")
-    with pytest.raises(LeopartError, match="none of the photos could be used"):
+    with pytest.raises(LeopartError, match=r"no photo could be used, of 1 given:\n  .*a\.jpg is not a photo"):
         make(tiny_backbone).fit(tmp_path)
     with pytest.raises(PhotoError, match=r"a\.jpg is not a photo"):
-        make(tiny_backbone).predict(tmp_path / "a.jpg")
+        fitted.predict(tmp_path / "a.jpg")
 
 
 def test_a_segmenter_that_has_learned_nothing_says_so(
     tiny_backbone: Backbone, tmp_path: Path, paint_photo: Paint
 ):
-    with pytest.raises(LeopartError, match=r"learned nothing yet: call fit, or Segmenter\.load"):
+    with pytest.raises(NotFittedError, match=r"learned nothing yet: call fit, or Segmenter\.load"):
         make(tiny_backbone).predict(paint_photo(0, 20, 20))
     with pytest.raises(LeopartError, match="learned nothing yet"):
         make(tiny_backbone).save(tmp_path / "segmenter")
@@ -239,7 +243,8 @@ def test_a_loaded_segmenter_gives_the_same_masks(
     loaded = Segmenter.load(tmp_path / "segmenter", device="cpu")
 
     assert loaded.settings == segmenter.settings
-    assert loaded.preprocessing == segmenter.preprocessing
+    assert loaded.settings_ == segmenter.settings_
+    assert loaded.extractor.preprocessing == segmenter.extractor.preprocessing
     assert loaded.precision == "fp32"
     for path in photo_folder.iterdir():
         assert same(loaded.predict(path), segmenter.predict(path))
@@ -275,3 +280,71 @@ def test_temporary_features_are_gone_after_the_fit(tiny_backbone, photo_folder, 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     make(tiny_backbone).fit(photo_folder)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_fit_can_be_called_any_number_of_times(tiny_backbone: Backbone, photo_folder: Path):
+    segmenter = make(tiny_backbone)
+    first, again = (segmenter.fit(photo_folder).predict(photo_folder / "0.png") for _ in range(2))
+    assert same(first, again)
+
+
+def test_parameters_are_stored_as_given_and_a_clone_has_them_without_what_was_learned(
+    fitted: Segmenter, tiny_weights: Path, photo_folder: Path
+):
+    given = make(tiny_weights, n_parts=7, foreground=0.5)
+    assert given.get_params()["backbone"] is tiny_weights
+    copied = clone(given.fit(photo_folder))
+    assert copied.get_params() == given.get_params()
+    with pytest.raises(NotFittedError):
+        copied.predict(photo_folder / "0.png")
+    assert same(*(one.predict(photo_folder / "0.png") for one in (copied.fit(photo_folder), given)))
+
+
+def test_parameters_can_be_changed_by_name_and_unknown_ones_are_named(
+    tiny_backbone: Backbone, photo_folder: Path
+):
+    changed = make(tiny_backbone).set_params(n_parts=3, seed=4)
+    assert (changed.n_parts, changed.settings.seed) == (3, 4)
+    assert len(changed.fit(photo_folder).model_.parts.centroids) == 3
+    with pytest.raises(LeopartError, match="Segmenter has no parameter 'parts'; there is: backbone, "):
+        changed.set_params(parts=3)
+
+
+def test_parameters_are_checked_when_they_are_used(photo_folder: Path, tiny_backbone: Backbone):
+    with pytest.raises(LeopartError, match=r"^n_parts must be from 1 to 2000, got 0$"):
+        make(tiny_backbone, n_parts=0).fit(photo_folder)
+    with pytest.raises(LeopartError, match="louvain was removed: choose map-equation"):
+        make(tiny_backbone, communities="louvain").fit(photo_folder)
+
+
+def test_the_segmenter_is_shown_with_the_parameters_that_were_given(tiny_backbone: Backbone):
+    assert repr(Segmenter()) == "Segmenter()"
+    text = repr(Segmenter(tiny_backbone, n_parts=6, foreground="none"))
+    assert text == "Segmenter(backbone=<Backbone tiny_random>, n_parts=6, foreground='none')"
+
+
+def test_every_option_of_the_method_is_a_parameter_with_the_same_default():
+    parameters = inspect.signature(Segmenter).parameters
+    for field in fields(FitSettings):
+        if field.name != "dimensions":  # the paper's; nothing to try
+            assert parameters[field.name].default == field.default, field.name
+
+
+def test_refine_can_be_changed_after_the_fit(tiny_weights: Path, photo_folder: Path, tmp_path: Path):
+    plain = make(tiny_weights, foreground=0.5).fit(photo_folder)
+    before = plain.predict(photo_folder / "1.png")
+    plain.set_params(refine=True).save(tmp_path / "segmenter")
+    loaded = Segmenter.load(tmp_path / "segmenter", device="cpu")
+    assert loaded.refine
+    assert same(loaded.predict(photo_folder / "1.png"), plain.predict(photo_folder / "1.png"))
+    assert not same(before, plain.predict(photo_folder / "1.png"))
+
+
+def test_the_output_folder_of_segment_is_loaded_like_the_segmenter_in_it(
+    tiny_weights: Path, photo_folder: Path, tmp_path: Path
+):
+    segmenter = make(tiny_weights).fit(photo_folder)
+    segmenter.save(tmp_path / "out" / "segmenter")
+    photo = photo_folder / "0.png"
+    loaded = Segmenter.load(tmp_path / "out", device="cpu")
+    assert same(loaded.predict(photo), segmenter.predict(photo))

@@ -59,7 +59,7 @@ def parse(
     required = {field.name: tyro.MISSING for field in fields(config) if _is_required(field)}
     if required and not argv:
         words = " ".join(_asked_for(config, required))
-        message = f"nothing to do: `leopart {command} {words}`; --help tells about the options"
+        message = f"nothing to do: `leopart {command} {words}`; --help lists the options"
         raise LeopartError(message)
     given = _read_yaml(config, _config_path(argv), ignored)
     parsed: Config = tyro.cli(
@@ -97,7 +97,7 @@ def named_first(argv: Sequence[str], option: str, kind: str, form: str, known: C
         LeopartError: there is no word, or it is none of those known.
     """
     if not argv:
-        known_ones = f"the {kind}s are {', '.join(known)}, --help tells about them"
+        known_ones = f"the {kind}s are {', '.join(known)}, --help describes them"
         raise LeopartError(f"nothing to do: {form}; {known_ones}")
     name = given_in_file(argv, option) if argv[0].startswith("-") else argv[0]
     if name in known:
@@ -159,7 +159,7 @@ def _read_yaml(config: type[Config], path: Path | None, ignored: Sequence[str]) 
     from pydantic import TypeAdapter, ValidationError
 
     content = _yaml_content(path)
-    types = get_type_hints(config, include_extras=True)
+    types = get_type_hints(config)  # without bounds: `check` refuses numbers alike, wherever they come from
     values = {}
     for name, value in content.items():
         if name in ignored:

@@ -1,4 +1,4 @@
-"""Whose part it is here: one part can belong to several objects, and the parts around it tell.
+"""Parts in context: one part can belong to several objects, and the parts around it decide which.
 
 A wheel is a car's in one photo and a bus's in the next. Communities give it to one of the two everywhere.
 Probabilistic latent semantic analysis lets it be both: photos are documents, parts are words, objects are
@@ -47,7 +47,7 @@ class ObjectMixture:
             m[o] = m[o] * sum over p of  s[p] * P(p | o) / (sum over q of m[q] * P(p | q))
 
         Args:
-            counts: cells of each part, [..., K]; parts that no object has are not looked at.
+            counts: cells of each part, [..., K]; parts that no object has are ignored.
 
         Returns:
             float64 [..., M], sums of 1; all alike where there is no part.

@@ -1,4 +1,4 @@
-"""Cluster-based foreground extraction (CBFE): which clusters are foreground, judged by noisy masks.
+"""Cluster-based foreground extraction (CBFE): which clusters are foreground, by noisy masks.
 
 Legend: M photos, K clusters.
 """

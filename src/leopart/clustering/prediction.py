@@ -1,11 +1,12 @@
-"""How many objects and parts, where parts have contexts: numbers that foretell best what photos show.
+"""How many objects and parts, where parts have contexts: the numbers that best predict what photos show.
 
-One half of a photo says which objects it shows, and these say which parts the other half shows. With too few
-objects, parts are foretold that do not go together; with too many, objects are learned from too few photos
-and the halves of one object are two. So the prediction has its best point in between, and no label is needed.
+The parts in one half of a photo suggest which objects it shows, and these predict the parts in the other
+half. With too few objects, the predicted parts do not go together; with too many, each object is learned from
+too few photos, and the two halves of one object become two. So the best number lies in between, and no label
+is needed.
 
-Finer parts are harder to foretell, so numbers of parts are compared by what the prediction gains over how
-frequent the parts are: by what one half of a photo tells about the other.
+Small parts are harder to predict, so numbers of parts are compared by their gain: how much better the
+prediction is than the parts' frequencies. That is the information one half of a photo has about the other.
 
 Legend: D photos, K parts, M objects.
 """
@@ -23,29 +24,27 @@ from leopart.clustering.contexts import ObjectMixture, Probabilities, fit_mixtur
 
 #: 1 / Markov times to choose from: prediction can also judge communities finer than those of Markov time 1.
 CANDIDATES = (1 / 3, 1 / 2, 1 / 1.5, 1 / 1.25, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
-#: Louvain's resolution is another knob.
-LOUVAIN_CANDIDATES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
-#: Groups of photos; each is foretold by what was learned from the others.
+#: Groups of photos; each is predicted by what was learned from the others.
 _GROUPS = 5
-#: Steps of EM while comparing: far enough for it, and the last decimals cost the most.
+#: Steps of EM while comparing: enough for that, and the last decimals cost the most.
 _STEPS = 50
-#: Share of the prediction that goes by how frequent parts are, so that none is impossible.
+#: Weight of the parts' frequencies in the prediction, so that no part is impossible.
 _SURPRISE = 0.05
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Communities of a candidate, and how well they foretell.
+    """Communities of a candidate, and how well they predict.
 
     Attributes:
-        fineness: of the engine, see `communities.FINENESS`.
+        resolution: 1 / Markov time.
         object_of_part: [K] int64; 0 = none, 1..M.
         score: mean over photos of the log-probability of a cell's part, in nats; nearer to 0 is better.
         scores: of each photo, [D]; NaN where only one half shows a part.
-        gains: how much better than by how frequent parts are, in nats, [D]; likewise.
+        gains: the scores less those of the parts' frequencies, in nats, [D]; NaN likewise.
     """
 
-    fineness: float
+    resolution: float
     object_of_part: NDArray[np.int64]
     score: float
     scores: NDArray[np.float64]
@@ -75,28 +74,28 @@ def predictions(
     Args:
         edges: of the co-occurrence graph, see `cooccurrence.edge_list`.
         halves: cells of each part in the left and in the right half of each photo, [D, 2, K].
-        engine: `map-equation`, `infomap` or `louvain`.
+        engine: `map-equation` or `infomap`.
         most_objects: no candidate has more.
         seed: of the engine, and of the groups of photos.
     """
     groups = np.random.default_rng(seed).permutation(len(halves)) % _GROUPS
-    usual = by_frequency(halves, groups)
+    usual = frequency_scores(halves, groups)
     found: list[Prediction] = []
-    for fineness in LOUVAIN_CANDIDATES if engine == "louvain" else CANDIDATES:
+    for resolution in CANDIDATES:
         objects = detect_communities(
-            edges, halves.shape[2], engine=engine, fineness=fineness, keep_isolated=True, seed=seed
+            edges, halves.shape[2], engine=engine, resolution=resolution, keep_isolated=True, seed=seed
         )
         known = any(np.array_equal(objects, other.object_of_part) for other in found)
         if 2 <= objects.max(initial=0) <= most_objects and not known:
-            scores = foretold(halves, objects, groups)
+            scores = prediction_scores(halves, objects, groups)
             if not np.isnan(scores).all():
                 mean = float(np.nanmean(scores))
-                found.append(Prediction(fineness, objects, mean, scores, scores - usual))
+                found.append(Prediction(resolution, objects, mean, scores, scores - usual))
     return found
 
 
 def best_prediction(found: Sequence[Prediction]) -> Prediction:
-    """The coarsest that foretells no worse than the best by more than one standard error of the difference.
+    """The coarsest whose score is within one standard error of the difference to the best.
 
     Raises:
         ValueError: there is none.
@@ -105,8 +104,8 @@ def best_prediction(found: Sequence[Prediction]) -> Prediction:
     return next(candidate for candidate in found if _as_good(candidate.scores, best.scores))
 
 
-def most_telling(found: Mapping[int, Prediction]) -> int:
-    """The fewest parts whose gain is no less than the best by more than one standard error of the difference.
+def most_informative(found: Mapping[int, Prediction]) -> int:
+    """The smallest number of parts whose gain is within one standard error of the difference to the best.
 
     Args:
         found: the best prediction of each number of parts, from the same photos.
@@ -124,10 +123,10 @@ def _as_good(scores: NDArray[np.float64], best: NDArray[np.float64]) -> bool:
     return bool(difference.mean() <= difference.std() / len(difference) ** 0.5)
 
 
-def foretold(
+def prediction_scores(
     halves: NDArray[np.integer], object_of_part: NDArray[np.integer], groups: NDArray[np.integer]
 ) -> NDArray[np.float64]:
-    """How well each half of a photo foretells the other, from objects learned from other groups of photos.
+    """How well each half of a photo predicts the other, with objects learned from other groups of photos.
 
     Naively, for each photo, with `m` = P(object | its left half) and P(part | object) of the other groups:
 
@@ -158,8 +157,8 @@ def foretold(
     return scores
 
 
-def by_frequency(halves: NDArray[np.integer], groups: NDArray[np.integer]) -> NDArray[np.float64]:
-    """As `foretold`, but by how frequent parts are in the other groups alone, whatever a half shows."""
+def frequency_scores(halves: NDArray[np.integer], groups: NDArray[np.integer]) -> NDArray[np.float64]:
+    """The same for a prediction by the parts' frequencies in the other groups, whatever a half shows."""
     scores = np.full(len(halves), np.nan)
     both = (halves.sum(2) > 0).all(1)
     for group in np.unique(groups):

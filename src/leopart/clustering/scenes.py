@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from leopart.clustering.communities import detect_communities
 
-#: The engines' plain objectives: Markov time 1, where a module is what describes a walk most briefly, and
-#: resolution 1 of modularity. Objects are few: coarser values soon join all of them to one group.
-_FINENESS = 1.0
+#: Markov time 1, where a module is what describes a walk most briefly. Objects are few: a longer time soon
+#: joins all of them into one group.
+_RESOLUTION = 1.0
 
 
 def object_edges(
@@ -57,7 +57,7 @@ def scene_groups(
     """
     between = object_edges(edges, object_of_part, len(area))
     groups = detect_communities(
-        between, len(area), engine=engine, fineness=_FINENESS, keep_isolated=True, seed=seed
+        between, len(area), engine=engine, resolution=_RESOLUTION, keep_isolated=True, seed=seed
     )
     by_area = np.argsort(-np.bincount(groups - 1, weights=area), kind="stable")
     return 1 + np.argsort(by_area)[groups - 1]

@@ -1,4 +1,4 @@
-"""How many objects: the partition that comes back when other photos of the same kind are looked at.
+"""How many objects: the partition that stays the same when other photos of the same kind are drawn.
 
 Legend: F folds of photos, K parts.
 """
@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from leopart.clustering.communities import FINENESS, PAPER_FINENESS, detect_communities
+from leopart.clustering.communities import PAPER_RESOLUTION, RESOLUTIONS, detect_communities
 from leopart.clustering.cooccurrence import Cooccurrence, edge_list
 
 
@@ -23,9 +23,9 @@ class Communities:
     Attributes:
         object_of_part: [K] int64; 0 = background, 1.. = objects by falling number of parts.
         edges: the graph, (a, b, weight) rows, [E, 3].
-        engine: what found them, `map-equation`, `infomap` or `louvain`.
-        fineness: the engine's knob at the chosen point; None when the number was given.
-        curve: per candidate (fineness, mean number of objects, how good it is); empty when the number was
+        engine: what found them, `map-equation` or `infomap`.
+        resolution: 1 / Markov time of the chosen candidate; None when the number was given.
+        curve: per candidate (resolution, mean number of objects, how good it is); empty when the number was
             given.
         criterion: what is good: `stability` in [-1, 1], or `prediction` in nats, see
             `prediction.Prediction`.
@@ -34,7 +34,7 @@ class Communities:
     object_of_part: NDArray[np.int64]
     edges: NDArray[np.float64]
     engine: str
-    fineness: float | None
+    resolution: float | None
     curve: tuple[tuple[float, float, float], ...] = ()
     criterion: Literal["stability", "prediction"] = "stability"
 
@@ -58,7 +58,7 @@ def find_objects(
     """Communities of the parts' co-occurrence graph; their number is given, or the most stable one.
 
     Without a number, the graph is rebuilt from `resamples` bootstrap samples of the folds, and for each
-    fineness of the engine the partitions of those graphs are compared pairwise by the adjusted Rand index
+    resolution the partitions of those graphs are compared pairwise by the adjusted Rand index
     (1 = always the same, 0 = as alike as chance). Engines alone, run from several seeds on one graph, agree
     too easily; a partition that also survives a change of photos says something about the objects. Of the
     candidates within one standard error of the most stable one, the coarsest is taken: no more objects than
@@ -69,7 +69,7 @@ def find_objects(
 
     Args:
         folds: co-occurrence of disjoint groups of photos, all with K clusters.
-        engine: `map-equation`, `infomap` or `louvain`.
+        engine: `map-equation` or `infomap`.
         n_objects: how many objects to look for; None = the most stable number.
         threshold: least conditional probability of an edge, see `edge_list`.
         resamples: number of bootstrap samples.
@@ -78,22 +78,22 @@ def find_objects(
     everything = _merged(folds, np.ones(len(folds)))
     edges, n_parts = edge_list(everything, threshold), len(everything)
     curve: tuple[tuple[float, float, float], ...] = ()
-    fineness = PAPER_FINENESS
+    resolution = PAPER_RESOLUTION
     if n_objects is None and len(edges):
         graphs = _resampled_graphs(folds, threshold, resamples, seed)
-        points = [_stability(graphs, n_parts, engine, f, seed) for f in FINENESS[engine]]
-        fineness = _coarsest_stable(points)
+        points = [_stability(graphs, n_parts, engine, f, seed) for f in RESOLUTIONS]
+        resolution = _coarsest_stable(points)
         curve = tuple((f, count, mean) for f, count, mean, _ in points)
     labels = detect_communities(
         edges,
         n_parts,
         engine=engine,
-        fineness=fineness,
+        resolution=resolution,
         n_communities=n_objects,
         keep_isolated=n_objects is None,
         seed=seed,
     )
-    return Communities(labels, edges, engine, fineness if curve else None, curve)
+    return Communities(labels, edges, engine, resolution if curve else None, curve)
 
 
 def adjusted_rand(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
@@ -129,11 +129,11 @@ def _resampled_graphs(
 
 
 def _stability(
-    graphs: list[NDArray[np.float64]], n_parts: int, engine: str, fineness: float, seed: int
+    graphs: list[NDArray[np.float64]], n_parts: int, engine: str, resolution: float, seed: int
 ) -> tuple[float, float, float, float]:
-    """(fineness, mean number of communities, mean agreement of the partitions, its standard error)."""
+    """(resolution, mean number of communities, mean agreement of the partitions, its standard error)."""
     found = [
-        detect_communities(g, n_parts, engine=engine, fineness=fineness, keep_isolated=True, seed=seed)
+        detect_communities(g, n_parts, engine=engine, resolution=resolution, keep_isolated=True, seed=seed)
         for g in graphs
     ]
     agreement = np.array(
@@ -141,9 +141,9 @@ def _stability(
     )
     per_graph = agreement.mean(1)
     error = 2 * per_graph.std(ddof=1) / len(per_graph) ** 0.5  # of a mean over pairs (U-statistic)
-    return fineness, float(np.mean([f.max() for f in found])), float(per_graph.mean()), float(error)
+    return resolution, float(np.mean([f.max() for f in found])), float(per_graph.mean()), float(error)
 
 
 def _coarsest_stable(points: list[tuple[float, float, float, float]]) -> float:
     _, _, best, error = max(points, key=lambda point: point[2])
-    return next(fineness for fineness, _, mean, _ in points if mean >= best - error)
+    return next(resolution for resolution, _, mean, _ in points if mean >= best - error)

@@ -352,8 +352,8 @@ class UnsupervisedConfig(ForegroundConfig, ClassesConfig):
     """Least probability, 0 to 1, at which clusters side by side are joined by an edge. In place of the
     preset's."""
     communities: str = "auto"
-    """Engine that finds communities: map-equation, infomap or louvain; auto takes Infomap, the paper's, if it
-    is installed, else the map equation."""
+    """Engine that finds communities: map-equation or infomap; auto takes Infomap, the paper's, if it is
+    installed, else the map equation."""
     reference: Words = ()
     """Steps to do as the authors' code does, besides the preset's: interpolation, offsets, background."""
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from leopart.data.images import load_photo, photo_size, resize, target_size
 from leopart.data.photos import Photo
 from leopart.errors import LeopartError, PhotoError
-from leopart.features.store import Entry, FeatureStore, Recipe, StoreMismatchError
+from leopart.features.store import FeatureRecipe, FeatureStore, StoredPhoto, StoreMismatchError
 from leopart.models.backbone import Backbone
 from leopart.parallel import ordered_map, workers
 from leopart.processes import first_process_first, from_all, rank, wait_for_all, world_size
@@ -69,7 +69,7 @@ class Extractor:
         block: whose tokens, 0-based; None takes the backbone's own choice. One that is not there is refused
             with the first photo.
         attention_of: backbone whose attention is taken, on the same device and with equal patches; None =
-            the one whose tokens are taken. Fine-tuning on parts spoils the attention for telling foreground.
+            the one whose tokens are taken. Fine-tuning on parts spoils the attention for finding foreground.
 
     Raises:
         LeopartError: the patches of the two backbones differ.
@@ -89,20 +89,31 @@ class Extractor:
         self.block, self.attention_of = block, attention_of
         if attention_of is not None and attention_of.patch_size != backbone.patch_size:
             sizes = f"{attention_of.patch_size} and {backbone.patch_size} pixels"
-            message = f"{attention_of.name} cannot look for {backbone.name}: their patches have {sizes}"
-            raise LeopartError(f"{message}; choose an attention backbone with equal ones")
+            message = f"the attention of {attention_of.name} does not fit {backbone.name}: patches of {sizes}"
+            raise LeopartError(f"{message}; choose an attention backbone with equal patches")
         self.device = next(backbone.parameters()).device
         self.precision = fast_precision(self.device) if precision == "auto" else precision
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 32)
 
+    def over(self, backbone: Backbone, attention_of: Backbone | None = None) -> Extractor:
+        """The same settings over another backbone, on the same device."""
+        return Extractor(
+            backbone,
+            self.preprocessing,
+            precision=self.precision,
+            batch_size=self.batch_size,
+            block=self.block,
+            attention_of=attention_of,
+        )
+
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> FeatureRecipe:
         """What a feature store made by this extractor remembers of it."""
         backbone = self.backbone
         other: dict[str, int | str] = {} if self.block is None else {"block": self.block}
         if self.attention_of is not None:
             other["attention of"] = self.attention_of.fingerprint
-        return Recipe(
+        return FeatureRecipe(
             backbone=backbone.name,
             fingerprint=backbone.fingerprint,
             dim=backbone.dim,
@@ -134,9 +145,9 @@ class Extractor:
         batch = torch.from_numpy(np.stack(padded)).to(self.device).permute(0, 3, 1, 2)
         with self._autocast():
             features = self.backbone(batch, self.block)
-            looks = features if self.attention_of is None else self.attention_of(batch)
+            attending = features if self.attention_of is None else self.attention_of(batch)
         tokens = features.tokens.half().cpu().numpy()
-        attention = looks.attention.float().cpu().numpy()
+        attention = attending.attention.float().cpu().numpy()
         return list(zip(tokens, attention, strict=True))[: len(images)]
 
     def stream(
@@ -192,12 +203,7 @@ class Extractor:
         """
         entries, failures = self._layout(photos)
         with first_process_first() if shared else nullcontext():  # it makes the store, the others open it
-            try:
-                store = FeatureStore.open(folder, self.recipe, list(entries.values()))
-            except StoreMismatchError:
-                if not replace:
-                    raise
-                store = FeatureStore.replace(folder, self.recipe, list(entries.values()))
+            store = self._store(folder, list(entries.values()), replace)
         index_of = {name: index for index, name in enumerate(entries)}
         waiting = [
             photo for photo in photos if photo.name in entries and not store.done[index_of[photo.name]]
@@ -213,10 +219,17 @@ class Extractor:
                 found.append(Failure(photo.name, str(features)))
             else:
                 store.put(index_of[photo.name], *features)
-        # Waits for the others, too: then all photos are in the store.
-        return store, failures + (
-            [failure for share in from_all(found) for failure in share] if shared else found
-        )
+        if shared:  # waits for the others, too: then all photos are in the store
+            found = [failure for share in from_all(found) for failure in share]
+        return store, failures + found
+
+    def _store(self, folder: Path, entries: list[StoredPhoto], replace: bool) -> FeatureStore:
+        try:
+            return FeatureStore.open(folder, self.recipe, entries)
+        except StoreMismatchError:
+            if not replace:
+                raise
+            return FeatureStore.replace(folder, self.recipe, entries)
 
     def _flush(
         self, batch: list[tuple[Photo, NDArray[np.uint8]]]
@@ -227,8 +240,8 @@ class Extractor:
             yield from zip([photo for photo, _ in batch], features, strict=True)
             batch.clear()
 
-    def _layout(self, photos: Sequence[Photo]) -> tuple[dict[str, Entry], list[Failure]]:
-        entries: dict[str, Entry] = {}
+    def _layout(self, photos: Sequence[Photo]) -> tuple[dict[str, StoredPhoto], list[Failure]]:
+        entries: dict[str, StoredPhoto] = {}
         failures: list[Failure] = []
         for photo in photos:
             try:
@@ -238,7 +251,7 @@ class Extractor:
                 continue
             patch = self.backbone.patch_size
             height, width = self.preprocessing.target(*size, patch)
-            entries[photo.name] = Entry(
+            entries[photo.name] = StoredPhoto(
                 photo.name, stat.st_size, stat.st_mtime_ns, height // patch, width // patch
             )
         return entries, failures

@@ -33,7 +33,7 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredPhoto:
     """One photo of a store.
 
     Attributes:
@@ -52,7 +52,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class FeatureRecipe:
     """Everything besides the photos that decides what their features are.
 
     Attributes:
@@ -88,7 +88,7 @@ class FeatureStore:
         done: [N] uint8 memory map, 1 where a photo's features are whole.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, entries: Sequence[Entry]) -> None:
+    def __init__(self, folder: Path, recipe: FeatureRecipe, entries: Sequence[StoredPhoto]) -> None:
         self.folder, self.recipe, self.entries = folder, recipe, tuple(entries)
         sizes = [entry.height * entry.width for entry in self.entries]
         self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
@@ -98,7 +98,7 @@ class FeatureStore:
         self.done = self._map("done.bin", np.uint8, (len(self.entries),))
 
     @classmethod
-    def open(cls, folder: Path, recipe: Recipe, entries: Sequence[Entry]) -> FeatureStore:
+    def open(cls, folder: Path, recipe: FeatureRecipe, entries: Sequence[StoredPhoto]) -> FeatureStore:
         """The store for these photos and this recipe: a new one, or one that was begun earlier.
 
         Raises:
@@ -121,7 +121,7 @@ class FeatureStore:
         return cls(folder, recipe, entries)
 
     @classmethod
-    def replace(cls, folder: Path, recipe: Recipe, entries: Sequence[Entry]) -> FeatureStore:
+    def replace(cls, folder: Path, recipe: FeatureRecipe, entries: Sequence[StoredPhoto]) -> FeatureStore:
         """A new store in the place of one that does not fit; what it holds of the same photos is taken over.
 
         Raises:
@@ -149,8 +149,8 @@ class FeatureStore:
         found = _read_manifest(path)
         if found.get("format") != _FORMAT:
             raise LeopartError(f"{path} is of a format this version does not read: make the features again")
-        recipe = Recipe(**{field.name: found[field.name] for field in fields(Recipe)})
-        return cls(folder, recipe, [Entry(**entry) for entry in found["photos"]])
+        recipe = FeatureRecipe(**{field.name: found[field.name] for field in fields(FeatureRecipe)})
+        return cls(folder, recipe, [StoredPhoto(**entry) for entry in found["photos"]])
 
     def close(self) -> None:
         """Let go of the files, so that they can be deleted on every system."""
@@ -200,7 +200,7 @@ class FeatureStore:
             raise LeopartError(message) from error
 
 
-def _allocate(folder: Path, recipe: Recipe, entries: Sequence[Entry]) -> None:
+def _allocate(folder: Path, recipe: FeatureRecipe, entries: Sequence[StoredPhoto]) -> None:
     """Reserve the files' whole size: writing to a memory map on a full disk would kill the process."""
     total = sum(entry.height * entry.width for entry in entries)
     sizes = {

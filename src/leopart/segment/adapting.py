@@ -1,4 +1,4 @@
-"""Adapt the backbone to the photos before it looks at them: whether, for how long, and with what message.
+"""Adapt the backbone to the photos before their features are taken: whether, how long, and what to say.
 
 Training is imported where it is done and nowhere else: its libraries take seconds to load.
 """
@@ -126,7 +126,7 @@ def _require_transformer(backbone: Backbone) -> None:
 
 
 def _explained(error: LeopartError, backbone: Backbone) -> LeopartError:
-    """The same error; options of `leopart train` in its advice give way to those that there are."""
+    """The same error, with the options of this command instead of those of `leopart train`."""
     if not any(option in str(error) for option in ("--lr", "--train-blocks")):
         return error
     what = str(error).partition(":")[0]

@@ -26,10 +26,11 @@ from leopart.clustering.communities import engine_name
 from leopart.clustering.contexts import Membership, fit_mixture, membership
 from leopart.clustering.foreground import ClusterCounts, ForegroundCut, agreeing_cut
 from leopart.clustering.kmeans import KMeans, kmeans
-from leopart.clustering.prediction import Prediction, best_prediction, most_telling, predictions
+from leopart.clustering.prediction import Prediction, best_prediction, most_informative, predictions
 from leopart.clustering.reduce import Reduction, fit_reduction
 from leopart.clustering.scenes import scene_groups
 from leopart.clustering.stability import Communities, find_objects
+from leopart.config.method import FitSettings
 from leopart.errors import LeopartError
 from leopart.features.store import FeatureStore
 from leopart.models.attention import attention_mask
@@ -50,42 +51,11 @@ _POINTS_PER_CENTROID = 256
 #: Photos an object that contexts are learned from, at least. With one photo an object, every photo would be
 #: an object of its own, and nothing would be found again in another one.
 _PHOTOS_PER_OBJECT = 10
-#: Parts that `auto` takes where photos cannot tell: the paper's number for objects.
+#: Parts that `auto` takes where nothing can be measured: the paper's number for objects.
 _USUAL_PARTS = 100
 #: Numbers of parts to choose from where they can, while sqrt(n / 2), the old rule of thumb for the number of
 #: clusters of n tokens, is not fewer. 200 is the number of clusters of all tokens.
 _PARTS = (25, 50, 100, 200)
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """What the user decides about parts and objects.
-
-    Attributes:
-        n_parts: K; None = the number with which one half of a photo tells most about the other (see
-            `most_telling`) where parts have contexts and the number of objects is free, else the paper's
-            100, fewer where there are few foreground tokens.
-        n_objects: None = the number that foretells best where parts have contexts (see `predictions`), else
-            the one whose partition is most stable (see `find_objects`).
-        foreground: least precision of a foreground cluster, in [0, 1]; `auto` = the cut that agrees best with
-            the attention, see `agreeing_cut`; `none` = everything is foreground.
-        communities: `auto`, `map-equation`, `infomap` or `louvain`.
-        contexts: whether a part may belong to several objects, see `fit_mixture`; `auto` = from 10 photos an
-            object on.
-        dimensions: of the reduced tokens.
-        seed: of every random choice.
-        refine: whether masks are refined in each photo, see `leopart.segment.refinement`. Nothing that is
-            learned depends on it.
-    """
-
-    n_parts: int | None = None
-    n_objects: int | None = None
-    foreground: float | Literal["auto", "none"] = "auto"
-    communities: str = "auto"
-    contexts: bool | Literal["auto"] = "auto"
-    dimensions: int = 50
-    seed: int = 0
-    refine: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,8 +70,8 @@ class Fit:
         survey: areas, neighbours and patches of the parts 0..K-1.
         membership: how much of the parts 0..K-1 the objects 1, 2, .. (rows 0, 1, ..) have in the photos; None
             where a part has one object everywhere.
-        parts_curve: numbers of parts that were tried, and what one half of a photo tells about the other with
-            each, in nats a cell; empty where the number was not chosen so.
+        parts_curve: numbers of parts that were tried, and the information one half of a photo has about the
+            other with each, in nats per cell; empty where the number was not chosen so.
     """
 
     model: PartModel
@@ -138,14 +108,14 @@ def fit_parts(store: FeatureStore, settings: FitSettings, *, track: Track = sile
     found = chosen.communities
     if chosen.predictions:
         found = _predictive(found, chosen.predictions)
-    telling = {number: candidate.gain for number, candidate in candidates.items() if candidate.predictions}
+    gains = {number: candidate.gain for number, candidate in candidates.items() if candidate.predictions}
     fit = Fit(
         chosen.model,
         foreground.cut,
         foreground.threshold,
         found,
         chosen.survey,
-        parts_curve=tuple(sorted(telling.items())) if len(telling) > 1 else (),
+        parts_curve=tuple(sorted(gains.items())) if len(gains) > 1 else (),
     )
     return _in_scenes(_in_order(_in_context(fit) if chosen.in_context else fit), settings.seed)
 
@@ -171,12 +141,12 @@ class _Candidate:
 
     @property
     def gain(self) -> float:
-        """What one half of a photo tells about the other, in nats a cell."""
+        """Information that one half of a photo has about the other, in nats per cell."""
         return best_prediction(self.predictions).gain
 
 
 def _candidates(steps: _Steps, reduction: Reduction, foreground: _Foreground) -> dict[int, _Candidate]:
-    """Candidates by their number of parts, the usual one first; others where photos can tell."""
+    """Candidates by their number of parts, the usual one first; others where they can be compared."""
     settings = steps.settings
     if settings.n_parts is not None:
         return {settings.n_parts: steps.candidate(reduction, foreground, settings.n_parts)}
@@ -190,13 +160,13 @@ def _candidates(steps: _Steps, reduction: Reduction, foreground: _Foreground) ->
 
 
 def _number_of_parts(candidates: dict[int, _Candidate]) -> int:
-    """The number that tells most, or the usual one where photos cannot tell."""
+    """The most informative number, or the usual one where they cannot be compared."""
     found = {
         number: best_prediction(candidate.predictions)
         for number, candidate in candidates.items()
         if candidate.predictions
     }
-    return most_telling(found) if found else next(iter(candidates))
+    return most_informative(found) if found else next(iter(candidates))
 
 
 @dataclass(frozen=True)
@@ -319,20 +289,20 @@ def _wants_contexts(settings: FitSettings, n_photos: int, n_objects: int) -> boo
 
 
 def _predictions(found: Communities, survey: PartSurvey, settings: FitSettings) -> list[Prediction]:
-    """Communities of other numbers of objects, by how well they foretell what photos show."""
+    """Communities of other numbers of objects, by how well they predict what photos show."""
     halves = survey.halves
     most = len(halves) // _PHOTOS_PER_OBJECT if settings.contexts == "auto" else survey.n_parts
     return predictions(found.edges, halves, engine=found.engine, most_objects=most, seed=settings.seed)
 
 
 def _predictive(found: Communities, candidates: Sequence[Prediction]) -> Communities:
-    """As many objects as foretell best."""
+    """The number of objects that predicts best."""
     best = best_prediction(candidates)
     return replace(
         found,
         object_of_part=best.object_of_part,
-        fineness=best.fineness,
-        curve=tuple((one.fineness, float(one.n_objects), one.score) for one in candidates),
+        resolution=best.resolution,
+        curve=tuple((one.resolution, float(one.n_objects), one.score) for one in candidates),
         criterion="prediction",
     )
 

@@ -95,7 +95,7 @@ class MaskWriter:
         return Written(present, row, tuple(_cut(picture, patch) for patch in wanted.patches))
 
     def _picture(self, photo: Photo, parts: NDArray[np.int32]) -> tuple[Pixels, NDArray[np.integer]]:
-        """Photo and part ids at a size to look at."""
+        """Photo and part ids at a size for the screen."""
         longest = max(parts.shape)
         scale = min(1.0, _OVERLAY / longest)
         smallest = tuple(max(1, round(side * scale)) for side in parts.shape)

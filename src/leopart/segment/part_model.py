@@ -25,14 +25,14 @@ class PartModel:
 
     Attributes:
         reduction: tokens to d dimensions.
-        clusters: C spherical clusters of all tokens, which tell foreground from background.
+        clusters: C spherical clusters of all tokens, each foreground or background.
         is_foreground: [C] bool.
         parts: K clusters of foreground tokens.
         object_of_part: [K + 1] int64, object of each part id; entry 0 (background) is 0. With a mixture, the
             object that has most of the part.
-        mixture: tells a part's object in a photo from the parts around it, see `object_table`; None = it is
+        mixture: decides a part's object in a photo by the parts around it, see `object_table`; None = it is
             the same everywhere. Its object o is object id o + 1, its part p is part id p + 1.
-        margin: [C] float32, foreground precision of each cluster less the threshold, which tells more than
+        margin: [C] float32, foreground precision of each cluster less the threshold, a graded
             `is_foreground`; None = not known.
         scene_of_object: [M] int64, scene group 1.. of objects 1..M, see `scene_groups`; no id depends on it.
             None = not known.
@@ -98,7 +98,7 @@ class PartModel:
 
     @torch.inference_mode()
     def nearest_parts(self, tokens: NDArray[np.float16]) -> NDArray[np.int32]:
-        """Part ids 1..K of all cells of the finer grid, be they foreground or not; see `label`."""
+        """Part ids 1..K of all cells of the finer grid, foreground or not; see `label`."""
         ids, _ = self.parts.nearest(self.embed(tokens))
         return np.asarray(1 + ids.numpy(), np.int32)
 

@@ -2,46 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from leopart.config import FitConfig, PredictConfig, SegmentConfig
-from leopart.data.photos import Photo, find_photos, output_stems
+from leopart.data.photos import Photo, output_stems
 from leopart.errors import LeopartError, PhotoError
-from leopart.features.extract import Failure, TokensAndAttention
-from leopart.features.store import MANIFEST, FeatureStore
-from leopart.files import write_text
+from leopart.features.extract import Extractor, Failure, Preprocessing, TokensAndAttention
 from leopart.models.tuned import start_of
-from leopart.models.weights.cards import card_path
-from leopart.models.weights.spec import TUNED, BackboneSpec
+from leopart.models.weights.spec import BackboneSpec
 from leopart.parallel import ordered_map, workers
 from leopart.progress import Track, silent
 from leopart.run_record import Stopwatch, settings_of
+from leopart.segment import run_folder, saved
 from leopart.segment.adapting import STATE, Watching, adaptation_results, minutes_of, unwatched
+from leopart.segment.learning import Learned, Workspace, learn, open_extractor, require_some
 from leopart.segment.outputs import MaskWriter, Wanted, Written
+from leopart.segment.part_model import PartModel
 from leopart.segment.report.findings import fit_report, fit_results, fit_warnings
 from leopart.segment.report.page import Credit, shown, write_report
 from leopart.segment.segmenter import Segmenter
 from leopart.segment.summary import Summary
 from leopart.segment.survey import Patch
-
-if TYPE_CHECKING:
-    from leopart.training.adaptation import Adapted
-
-#: Below the output folder, until the run is done.
-_FEATURES = ".features"
-_CONTEXTS: dict[str, bool | Literal["auto"]] = {"auto": "auto", "yes": True, "no": False}
-#: What a run writes below its output folder, and never reads as photos.
-_OUTPUTS = ("parts", "objects", "overlays", "segmenter", _FEATURES, STATE)
 
 
 def segment_photos(
@@ -62,62 +50,41 @@ def segment_photos(
 
     Raises:
         LeopartError: no photo can be used, or `out` cannot be written.
-        KeyboardInterrupt: a signal ended the adaptation; the same call goes on.
+        KeyboardInterrupt: a signal ended the adaptation; the same call continues it.
     """
     config.check()
     watch = Stopwatch()
-    photos = _photos(config)
-    segmenter = _segmenter(config)
+    photos = run_folder.photos_for(config)
     with watch.stage("loading the backbone"):
-        started_from = segmenter.extractor.backbone
-    minutes = minutes_of(config.adapt, len(photos), started_from)
+        extractor = _open(config)
+    start = extractor.backbone
+    minutes = minutes_of(config.adapt, len(photos), start)
     config = replace(config, adapt=minutes or False)
-    _write_settings(config)
-    adapted = None
-    if minutes is not None:
-        with watch.stage("adaptation"):
-            adapted = _adapt(config, segmenter, photos, minutes, watching)
-    with watch.stage("features"):
-        store, failures = _extract(config, segmenter, photos, track)
-    with watch.stage("parts and objects"):
-        fit = segmenter.fit_features(store, track=track).fit_
-    _remove_earlier(config.out, started_from.source, config.attention_backbone)
-    with watch.stage("masks"):
-        written, patches = _write_masks(config, photos, segmenter, store, failures, track)
-    _require_some(photos, failures)
-    summary = Summary(
-        command="segment",
-        counts={"photos": len(photos), "failed": len(failures), **_sizes(segmenter)},
-        failures=failures,
-        warnings=[
-            *fit_warnings(fit, len(written), segmenter.settings.n_parts, segmenter.settings.n_objects),
-            *_spoilt(config, started_from.spec),
-            *_stale(config.out, len(written)),
-        ],
-        results=_results(segmenter, adapted),
-        settings=settings_of(config),
-        seconds=watch.seconds,
-        labels=segmenter.labels_,
+    run_folder.write_settings(config)
+    learned = learn(
+        extractor,
+        photos,
+        config.settings,
+        _workspace(config),
+        minutes=minutes,
+        track=track,
+        watching=watching,
+        watch=watch,
     )
+    run_folder.remove_earlier(config.out, start.source, config.attention_backbone)
+    with watch.stage("masks"):
+        written, patches = _write_masks(config, photos, learned, track)
+    summary = _summary(config, photos, learned, len(written), start.spec, watch)
     with watch.stage("report"):
-        report = fit_report(title, summary, fit, written, patches, credits, adapted)
+        report = fit_report(title, summary, learned.fit, written, patches, credits, learned.adapted)
         write_report(config.out / "report.html", report)
-    segmenter.save(config.out / "segmenter")
+    learned.save(config.out / "segmenter")
     summary.write(config.out / "summary.json")
     if config.features is None:
-        store.close()
-        shutil.rmtree(store.folder, ignore_errors=True)
+        learned.store.close()
+        shutil.rmtree(learned.store.folder, ignore_errors=True)
     shutil.rmtree(config.out / STATE, ignore_errors=True)
     return summary
-
-
-def _spoilt(config: FitConfig, spec: BackboneSpec) -> list[str]:
-    """That a network which has learned parts looks elsewhere than before, where nobody has thought of it."""
-    start = start_of(spec)
-    if start is None or config.attention_backbone is not None or config.foreground == "none":
-        return []
-    spoilt = f"{spec.name} was fine-tuned by Leopart, which spoils the attention that tells foreground"
-    return [f"{spoilt}: give its start, --attention-backbone {start}."]
 
 
 def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
@@ -131,12 +98,11 @@ def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
     """
     config.check()
     watch = Stopwatch()
-    inside = config.segmenter / "segmenter"
-    folder = inside if inside.is_dir() else config.segmenter
+    folder = saved.folder_of(config.segmenter)
     if config.out.resolve() == folder.resolve().parent:
         raise LeopartError(f"--out {config.out} is the run that made the segmenter: choose another folder")
-    photos = _photos(config)
-    _write_settings(config)
+    photos = run_folder.photos_for(config)
+    run_folder.write_settings(config)
     with watch.stage("loading the segmenter"):
         batch_size = None if config.batch_size == "auto" else config.batch_size
         segmenter = Segmenter.load(
@@ -144,13 +110,13 @@ def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
         )
     with watch.stage("masks"):
         failures = _predict_masks(config, photos, segmenter, track)
-    _require_some(photos, failures)
+    require_some(photos, failures)
     summary = Summary(
         command="predict",
-        counts={"photos": len(photos), "failed": len(failures), **_sizes(segmenter)},
+        counts=_counts(photos, failures, segmenter.model_),
         failures=failures,
-        warnings=_stale(config.out, len(photos) - len(failures)),
-        results={"backbone": segmenter.extractor.backbone.name, "precision": segmenter.extractor.precision},
+        warnings=run_folder.stale_masks(config.out, len(photos) - len(failures)),
+        results=_forward(segmenter.extractor),
         settings=settings_of(config),
         seconds=watch.seconds,
         labels=segmenter.labels_,
@@ -159,108 +125,87 @@ def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
     return summary
 
 
-def _photos(config: SegmentConfig | PredictConfig) -> list[Photo]:
-    """The photos asked for, without earlier output."""
-    if not (config.out / "config.yaml").exists():
-        for name in _OUTPUTS:
-            if os.path.lexists(config.out / name):
-                message = f"{config.out / name} is there, and not of an earlier run: choose another --out"
-                raise LeopartError(message)
-    # Not Path.resolve: Python before 3.13 raises for a link that leads to itself.
-    outputs = [Path(os.path.realpath(config.out / name)) for name in _OUTPUTS]
-    found = [(photo, Path(os.path.realpath(photo.path))) for photo in find_photos(config.images)]
-    photos = [photo for photo, path in found if not any(path.is_relative_to(o) for o in outputs)]
-    if not photos:
-        raise LeopartError(f"all images are earlier output in {config.out}: give the folder of the photos")
-    return photos
-
-
-def _write_settings(config: SegmentConfig | PredictConfig) -> None:
-    settings = yaml.safe_dump(settings_of(config), sort_keys=False, allow_unicode=True)
-    write_text(config.out / "config.yaml", settings)
-
-
-def _segmenter(config: FitConfig) -> Segmenter:
-    return Segmenter(
+def _open(config: FitConfig) -> Extractor:
+    return open_extractor(
         config.backbone,
-        attention_backbone=config.attention_backbone,
-        n_parts=None if config.parts == "auto" else config.parts,
-        n_objects=None if config.objects == "auto" else config.objects,
-        foreground=config.foreground,
-        communities=config.communities,
-        contexts=_CONTEXTS[config.contexts],
-        size=config.size,
-        keep_aspect=config.keep_aspect,
+        config.attention_backbone,
+        preprocessing=Preprocessing(config.size, config.keep_aspect),
         precision=config.precision,
         batch_size=None if config.batch_size == "auto" else config.batch_size,
         device=config.device,
-        seed=config.seed,
-        refine=config.refine,
     )
 
 
-def _adapt(
-    config: SegmentConfig, segmenter: Segmenter, photos: Sequence[Photo], minutes: float, watching: Watching
-) -> Adapted:
-    """Adapt the backbone, going on with what an interrupted run left; kept features have it beside them."""
+def _workspace(config: FitConfig) -> Workspace:
+    """Below the output folder; the state of an adaptation lies beside features that are kept."""
     kept = config.features is not None
-    folder = (config.features or config.out) / STATE
-    if config.features is not None and (config.features / MANIFEST).is_file() and not folder.is_dir():
-        message = f"{config.features} holds features of a network that was not adapted to the photos"
-        raise LeopartError(f"{message}: choose another folder, or give --no-adapt")
-    return segmenter.adapt_to(photos, folder, minutes=minutes, replace_other=not kept, watching=watching)
+    features = config.features or config.out / run_folder.FEATURES
+    return Workspace(features, (config.features or config.out) / STATE, kept)
 
 
-def _results(segmenter: Segmenter, adapted: Adapted | None) -> dict[str, Any]:
-    extractor = segmenter.extractor
-    results = {"backbone": extractor.backbone.name, "precision": extractor.precision}
-    more = {} if adapted is None else {"adaptation": adaptation_results(adapted)}
-    return {**results, **more, **fit_results(segmenter.fit_)}
+def _summary(
+    config: FitConfig,
+    photos: Sequence[Photo],
+    learned: Learned,
+    n_written: int,
+    start: BackboneSpec,
+    watch: Stopwatch,
+) -> Summary:
+    settings, adapted = learned.settings, learned.adapted
+    return Summary(
+        command="segment",
+        counts=_counts(photos, learned.failures, learned.fit.model),
+        failures=learned.failures,
+        warnings=[
+            *fit_warnings(learned.fit, n_written, settings.n_parts, settings.n_objects),
+            *_spoilt_attention(config, start),
+            *run_folder.stale_masks(config.out, n_written),
+        ],
+        results={
+            **_forward(learned.extractor),
+            **({} if adapted is None else {"adaptation": adaptation_results(adapted)}),
+            **fit_results(learned.fit),
+        },
+        settings=settings_of(config),
+        seconds=watch.seconds,
+        labels=learned.labels,
+    )
 
 
-def _remove_earlier(out: Path, backbone: str, attention_of: str | None) -> None:
-    """Of an earlier run, remove what would not fit the new masks; backbones in use stay."""
-    inside = (out / "segmenter" / TUNED).resolve()
-    used = {backbone} | ({str(Path(attention_of).resolve())} if attention_of else set())
-    in_use = bool(used & {str(inside), str(inside.parent)})
-    own = [] if in_use else [card_path(inside), inside]
-    names = ("report.html", "summary.json", "segmenter/segmenter.json")
-    for path in (*(out / name for name in names), *own):
-        path.unlink(missing_ok=True)
+def _counts(photos: Sequence[Photo], failures: Sequence[Failure], model: PartModel) -> dict[str, int]:
+    n_parts = len(model.parts.centroids)
+    return {
+        "photos": len(photos),
+        "failed": len(failures),
+        "parts": n_parts,
+        "objects": model.n_objects,
+    }
 
 
-def _extract(
-    config: SegmentConfig, segmenter: Segmenter, photos: Sequence[Photo], track: Track
-) -> tuple[FeatureStore, list[Failure]]:
-    """Features of all photos, going on with what an interrupted run left."""
-    kept = config.features is not None
-    folder = config.features or config.out / _FEATURES
-    store, failures = segmenter.extract(photos, folder, replace=not kept, track=track)
-    _require_some(photos, failures)
-    return store, failures
+def _forward(extractor: Extractor) -> dict[str, Any]:
+    return {"backbone": extractor.backbone.name, "precision": extractor.precision}
 
 
-def _require_some(photos: Sequence[Photo], failures: Sequence[Failure]) -> None:
-    if len(failures) == len(photos):
-        reasons = "\n".join(f"  {failure.reason}" for failure in failures)
-        raise LeopartError(f"no photo could be used, of {len(photos)} given:\n{reasons}")
+def _spoilt_attention(config: FitConfig, spec: BackboneSpec) -> list[str]:
+    """A warning where the attention of a network that Leopart has trained decides what is foreground."""
+    start = start_of(spec)
+    if start is None or config.attention_backbone is not None or config.foreground == "none":
+        return []
+    spoilt = f"{spec.name} was fine-tuned by Leopart, which spoils the attention that decides the foreground"
+    return [f"{spoilt}: give the network it started from, --attention-backbone {start}."]
 
 
 def _write_masks(
-    config: SegmentConfig,
-    photos: Sequence[Photo],
-    segmenter: Segmenter,
-    store: FeatureStore,
-    failures: list[Failure],
-    track: Track,
+    config: SegmentConfig, photos: Sequence[Photo], learned: Learned, track: Track
 ) -> tuple[list[Written], dict[Patch, NDArray[np.uint8]]]:
-    """Masks and overlays of all stored photos; what the report shows of them. Adds to `failures`."""
+    """Masks and overlays of all stored photos; what the report shows of them. Adds to `learned.failures`."""
+    store, failures = learned.store, learned.failures
     stems = dict(zip(photos, output_stems(photos), strict=True))
     index_of = {entry.name: index for index, entry in enumerate(store.entries) if store.done[index]}
     usable = [photo for photo in photos if photo.name in index_of]
-    wanted = _wanted(segmenter, store, [index_of[photo.name] for photo in usable])
+    wanted = _wanted(learned, [index_of[photo.name] for photo in usable])
     writer = MaskWriter(
-        config.out, segmenter.model_, overlays=config.overlays, refine=segmenter.settings.refine
+        config.out, learned.fit.model, overlays=config.overlays, refine=learned.settings.refine
     )
 
     def write(photo: Photo) -> Written | Failure:
@@ -279,18 +224,19 @@ def _write_masks(
         else:
             written.append(item)
             patches.update(zip(wanted[index_of[photo.name]].patches, item.patches, strict=True))
+    require_some(photos, failures)
     return written, patches
 
 
-def _wanted(segmenter: Segmenter, store: FeatureStore, indices: Sequence[int]) -> dict[int, Wanted]:
+def _wanted(learned: Learned, indices: Sequence[int]) -> dict[int, Wanted]:
     """What the report shows of each stored photo."""
     patches: dict[int, list[Patch]] = defaultdict(list)
-    survey = segmenter.fit_.survey
+    survey = learned.fit.survey
     for part in range(survey.n_parts):
         for patch in survey.best_patches(part):
             patches[patch.photo].append(patch)
     rows = {indices[i] for i in shown(len(indices))}
-    return {index: Wanted(index in rows, tuple(patches[index])) for index in range(len(store))}
+    return {index: Wanted(index in rows, tuple(patches[index])) for index in range(len(learned.store))}
 
 
 def _predict_masks(
@@ -298,9 +244,7 @@ def _predict_masks(
 ) -> list[Failure]:
     """Masks and overlays of all photos, written while the next ones are looked at."""
     stems = dict(zip(photos, output_stems(photos), strict=True))
-    writer = MaskWriter(
-        config.out, segmenter.model_, overlays=config.overlays, refine=segmenter.settings.refine
-    )
+    writer = MaskWriter(config.out, segmenter.model_, overlays=config.overlays, refine=segmenter.refine)
 
     def write(item: tuple[Photo, TokensAndAttention | PhotoError]) -> Failure | None:
         photo, features = item
@@ -315,16 +259,3 @@ def _predict_masks(
     stream = segmenter.extractor.stream(photos, track=track, title="masks")
     results = ordered_map(write, stream, workers=workers())
     return [failure for failure in results if failure is not None]
-
-
-def _stale(out: Path, n_written: int) -> list[str]:
-    """A warning about masks of an earlier run: their ids mean something else."""
-    extra = sum(1 for _ in (out / "parts").rglob("*.png")) - n_written
-    if extra <= 0:
-        return []
-    return [f"{out} also holds {extra} masks of an earlier run, whose ids mean something else: delete them."]
-
-
-def _sizes(segmenter: Segmenter) -> dict[str, int]:
-    model = segmenter.model_
-    return {"parts": len(model.parts.centroids), "objects": model.n_objects}

@@ -1,11 +1,11 @@
-"""Masks refined in the photo itself (`--refine`): foreground by soft votes, by its likes and by outlines.
+"""Masks refined in the photo itself (`--refine`): soft votes, similar tokens, outlines.
 
-Clusters tell foreground once for all photos: a token near the border of its cluster gets the wrong side, flat
-parts of an object are lost, and masks have the outline of patches. Three steps look at one photo again:
+Clusters decide the foreground once for all photos: a token near a cluster's border gets the wrong side, flat
+parts of an object are lost, and masks have the outline of patches. Three steps mend this in each photo:
 
 1. Soft votes: a token's margin is that of all clusters near it, not of the nearest alone.
-2. Likes: tokens that look alike and lie near each other in this photo agree, as in a conditional random
-   field.
+2. Similar tokens: tokens that look alike and lie near each other in this photo are drawn to the same label,
+   as in a conditional random field.
 3. Outlines: the margin follows edges of the photo (guided filter).
 
 Legend: h x w tokens, H x W pixels, C clusters; a margin is the precision of a cluster less the threshold.
@@ -25,18 +25,18 @@ from leopart.segment.part_model import PartModel
 
 Margin = NDArray[np.float32]
 
-#: Temperature of the votes: clusters that are by this less similar (cosine) have a vote of 1/e.
+#: Temperature of the votes: a cluster whose cosine is lower by this much has a vote 1/e as large.
 _TEMPERATURE = 0.1
-#: How much more a token listens to its likes: cosine similarity to this power.
-_LIKENESS = 8
-#: How far away likes are heard, standard deviation as a share of the grid's longer side.
+#: A token is influenced by others in proportion to their cosine similarity to this power.
+_POWER = 8
+#: How far that influence reaches: standard deviation as a share of the grid's longer side.
 _REACH = 0.25
-#: Weight of the likes against the token's own votes.
-_LISTEN = 0.5
+#: Weight of the other tokens against the token's own votes.
+_OTHERS = 0.5
 _STEPS = 20
-#: Longest side of a grid on which every token listens to every other.
+#: Longest side of a grid on which every token influences every other.
 _MOST_TOKENS = 64
-#: Longest side at which a photo's edges are looked at.
+#: Longest side at which a photo's edges are found.
 EDGES_SIDE = 1024
 #: Radius of the guided filter as a share of a token, and what it takes for an edge: variance of colours in
 #: [0, 1] squared.
@@ -58,9 +58,9 @@ def refine(
     Returns:
         Part ids, 0 = background, int32: on the model's finer grid (for `PartModel.object_table`), and [H, W].
 
-    Source: guided filter, He, Sun and Tang, ECCV 2010; smoothing by likes is a mean field of the pairwise
-    term of Krähenbühl and Koltun, NIPS 2011, with tokens in place of colours. Settings were found by the
-    foreground of MSRC-21 with its labels at hand, see results.
+    Source: guided filter, He, Sun and Tang, ECCV 2010; smoothing over similar tokens is a mean field of the
+    pairwise term of Krähenbühl and Koltun, NIPS 2011, with tokens in place of colours. The settings were
+    chosen by the foreground of MSRC-21, with its labels; see results.
     """
     nearest = model.nearest_parts(tokens)
     margin = smoothed(soft_margin(model, tokens), tokens)
@@ -87,7 +87,7 @@ def soft_margin(model: PartModel, tokens: NDArray[np.float16]) -> Margin:
 
 @torch.inference_mode()
 def smoothed(margin: Margin, tokens: NDArray[np.float16]) -> Margin:
-    """Let every token listen to its likes in the photo.
+    """Smooth the margin over similar tokens of the photo.
 
     Naively, with `w[i, j]` proportional to `max(cos(i, j), 0) ** 8 * exp(-distance(i, j)**2 / (2 reach**2))`
     and sums of 1 for each i, 20 times from `p = margin`:
@@ -108,13 +108,13 @@ def smoothed(margin: Margin, tokens: NDArray[np.float16]) -> Margin:
     maps = torch.cat([torch.from_numpy(margin)[..., None], torch.from_numpy(tokens).float()], 2)
     if grid != (height, width):
         maps = F.adaptive_avg_pool2d(maps.permute(2, 0, 1)[None], grid)[0].permute(1, 2, 0)
-    own, looks = maps[..., 0].flatten(), F.normalize(maps[..., 1:].flatten(0, 1), dim=-1)
-    weights = (looks @ looks.T).clamp(0) ** _LIKENESS * _near(*grid)
-    weights /= weights.sum(1, keepdim=True).clamp_min(1e-12)  # a token of zeros has no likes
-    heard = own
+    own, directions = maps[..., 0].flatten(), F.normalize(maps[..., 1:].flatten(0, 1), dim=-1)
+    weights = (directions @ directions.T).clamp(0) ** _POWER * _near(*grid)
+    weights /= weights.sum(1, keepdim=True).clamp_min(1e-12)  # a token of zeros resembles none
+    smooth = own
     for _ in range(_STEPS):
-        heard = (1 - _LISTEN) * own + _LISTEN * (weights @ heard)
-    return _resized(heard.view(grid).numpy(), height, width)
+        smooth = (1 - _OTHERS) * own + _OTHERS * (weights @ smooth)
+    return _resized(smooth.view(grid).numpy(), height, width)
 
 
 def _near(height: int, width: int) -> Tensor:

@@ -21,13 +21,13 @@ from torch import Tensor
 from leopart.clustering.contexts import ObjectMixture
 from leopart.clustering.kmeans import KMeans
 from leopart.clustering.reduce import Reduction
+from leopart.config.method import FitSettings
 from leopart.errors import LeopartError
-from leopart.features.extract import Preprocessing
+from leopart.features.extract import Extractor, Preprocessing
 from leopart.files import sha256, whole_file, write_text
 from leopart.models.backbone import Backbone
 from leopart.models.tuned import save_tuned
 from leopart.models.weights.spec import TUNED
-from leopart.segment.fitting import FitSettings
 from leopart.segment.part_model import PartModel
 
 _FORMAT = 3
@@ -35,32 +35,72 @@ _JSON, _ARRAYS = "segmenter.json", "arrays.safetensors"
 _MIXTURE = "parts_of_object"
 _MARGIN = "clusters.margin"
 _SCENES = "scene_of_object"
+_SEALED = ("fingerprint", "preprocessing", "precision", "batch_size", "settings")
 
 
 @dataclass(frozen=True)
 class Card:
-    """Everything about a segmenter that is not an array.
-
-    Attributes:
-        backbone: registry name, path of its weights, or `backbone.safetensors`: it lies in the folder.
-        fingerprint: of that backbone, see `Backbone.fingerprint`.
-        preprocessing: see `Preprocessing`.
-        precision: number format of the forward pass.
-        batch_size: photos in a forward pass; another one may change the last bit of a token.
-        settings: see `FitSettings`.
-        attention_backbone: name or path of the backbone whose attention told foreground, wanted for another
-            fit; None = the backbone itself.
-        labels: labels that the two learned from, see `BackboneSpec.labels`.
-    """
+    """Everything about a segmenter that is not an array."""
 
     backbone: str
+    """Registry name, path of its weights, or `backbone.safetensors`: then it lies in the folder."""
     fingerprint: str
+    """Of that backbone, see `Backbone.fingerprint`."""
     preprocessing: Preprocessing
     precision: str
+    """Number format of the forward pass."""
     batch_size: int
+    """Photos in a forward pass; another one may change the last bit of a token."""
     settings: FitSettings
     attention_backbone: str | None = None
+    """Name or path of the backbone whose attention was used, needed for another fit; None = the backbone."""
     labels: str = "none"
+    """Labels that the two learned from, see `BackboneSpec.labels`."""
+
+
+def folder_of(path: Path) -> Path:
+    """The folder of a segmenter, given itself or the output folder of `segment` that holds it."""
+    inside = path / "segmenter"
+    return inside if inside.is_dir() and not (path / _JSON).is_file() else path
+
+
+def save(
+    folder: Path,
+    extractor: Extractor,
+    model: PartModel,
+    *,
+    settings: FitSettings,
+    attention_backbone: str | None,
+    labels: str,
+    is_adapted: bool,
+) -> None:
+    """Write a segmenter; a backbone that exists nowhere else goes with it.
+
+    Args:
+        folder: made if need be.
+        extractor: what the tokens of more photos come from.
+        model: see `PartModel`.
+        settings: see `Card`, as `attention_backbone` and `labels`.
+        attention_backbone: see `Card`.
+        labels: see `Card`.
+        is_adapted: whether the backbone was adapted to the photos, and so exists nowhere else.
+
+    Raises:
+        LeopartError: the folder cannot be written.
+    """
+    backbone = extractor.backbone
+    inside = is_adapted or Path(backbone.source) == (folder / TUNED).resolve()
+    card = Card(
+        backbone=TUNED if inside else backbone.source,
+        fingerprint=backbone.fingerprint,
+        preprocessing=extractor.preprocessing,
+        precision=extractor.precision,
+        batch_size=extractor.batch_size,
+        settings=settings,
+        attention_backbone=attention_backbone,
+        labels=labels,
+    )
+    write(folder, model, card, backbone if inside else None)
 
 
 def write(folder: Path, model: PartModel, card: Card, own: Backbone | None = None) -> None:
@@ -77,16 +117,17 @@ def write(folder: Path, model: PartModel, card: Card, own: Backbone | None = Non
     """
     if own is not None:
         save_tuned(own, folder)
+    described = asdict(card)
+    described["labels used"] = described.pop("labels")
     with whole_file(folder / _ARRAYS) as file:
-        file.write(safetensors.torch.save(_arrays(model), metadata={"card": _seal(card)}))
+        file.write(safetensors.torch.save(_arrays(model), metadata={"card": _seal(described)}))
     objects = [
         {"id": number, "parts": [int(p) for p in (model.object_of_part == number).nonzero()[0]]}
         for number in range(1, model.n_objects + 1)
     ]
-    described = asdict(card)
     content = {
         "format": _FORMAT,
-        "labels used": described.pop("labels"),
+        "labels used": card.labels,
         **described,
         "parts": len(model.parts.centroids),
         "objects": objects,
@@ -130,7 +171,7 @@ def read(folder: Path) -> tuple[Card, PartModel]:
             labels=content["labels used"],
         )
         with safe_open(arrays, "pt") as file:
-            if (file.metadata() or {}).get("card") != _seal(card):
+            if (file.metadata() or {}).get("card") != _seal(content):
                 raise ValueError("its settings are not those of the arrays")
         return card, _model(safetensors.torch.load_file(arrays))
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
@@ -167,7 +208,7 @@ def _read_json(folder: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
     except OSError as error:
-        message = f"{folder} holds no segmenter ({_JSON} cannot be read): give the folder `segment` wrote"
+        message = f"{folder} holds no segmenter ({_JSON} cannot be read): give the output folder of `segment`"
         raise LeopartError(message) from error
     except ValueError as error:
         raise LeopartError(f"{path} is damaged: copy the folder again or refit") from error
@@ -177,11 +218,13 @@ def _read_json(folder: Path) -> dict[str, Any]:
     return content
 
 
-def _seal(card: Card) -> str:
-    """What the arrays file remembers of the card: all but where the backbones lie, which may move."""
-    return json.dumps(
-        {key: value for key, value in asdict(card).items() if not key.endswith("backbone")}, sort_keys=True
-    )
+def _seal(described: dict[str, Any]) -> str:
+    """What the arrays file remembers of the card: all but where the backbones lie, which may move.
+
+    It goes by what is written, not by `Card`: a version with one more option still reads older files.
+    """
+    sealed = {name: described[name] for name in _SEALED}
+    return json.dumps(sealed | {"labels": described["labels used"]}, sort_keys=True)
 
 
 def _arrays(model: PartModel) -> dict[str, Tensor]:

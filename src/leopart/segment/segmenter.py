@@ -1,99 +1,101 @@
-"""Photos in, masks out, as an object to fit, ask, save and load."""
+"""Photos in, masks out, as an object with fit, predict, save and load."""
 
 from __future__ import annotations
 
+import inspect
 import tempfile
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leopart.data.photos import Photo, find_photos
+from leopart.config.method import FitSettings
+from leopart.data.photos import find_photos
 from leopart.errors import LeopartError
 from leopart.features.extract import Extractor, Failure, Preprocessing
-from leopart.features.store import FeatureStore
-from leopart.models.backbone import Backbone, load_backbone
-from leopart.models.device import pick_device
+from leopart.models.backbone import Backbone
 from leopart.models.weights.registry import DEFAULT_BACKBONE
 from leopart.models.weights.spec import TUNED
 from leopart.progress import Track, silent
 from leopart.segment import saved
-from leopart.segment.adapting import Watching, adapt_backbone, unwatched
-from leopart.segment.fitting import Fit, FitSettings, fit_parts
+from leopart.segment.fitting import Fit
+from leopart.segment.learning import Workspace, learn, open_extractor
 from leopart.segment.outputs import part_masks
 from leopart.segment.part_model import PartModel
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from leopart.training.adaptation import Adapted
-
 PathLike = str | Path
+
+
+class NotFittedError(LeopartError):
+    """A segmenter that has learned nothing yet was asked for masks, or to be saved."""
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Masks of one photo at its own size.
-
-    Attributes:
-        parts: part ids, 0 = background, 1..K; int32 [H, W].
-        objects: object ids, 0 = background, 1.. ; int32 [H, W].
-    """
+    """Masks of one photo at its own size."""
 
     parts: NDArray[np.int32]
+    """Part ids, 0 = background, 1..K; [H, W]."""
     objects: NDArray[np.int32]
+    """Object ids, 0 = background, 1..; [H, W]."""
 
 
 class Segmenter:
     """Learns parts and objects from photos without labels, then finds the same ones in any photo.
 
+    It follows scikit-learn: parameters are stored as they are given and can be cloned, `fit` may be called
+    any number of times, and what it learns ends in `_`.
+
     Args:
         backbone: name, path, or a loaded `Backbone`; see `leopart weights list`.
-        attention_backbone: whose attention tells foreground while fitting: name, path, or a loaded one; None
-            = that of `backbone` before it is adapted. Fine-tuning spoils it, so for a backbone that Leopart
-            has trained, its start is right.
+        attention_backbone: whose attention decides what is foreground while fitting: name, path, or a loaded
+            one; None = that of `backbone` before it is adapted. Fine-tuning spoils the attention, so for a
+            backbone that Leopart has trained, give the one it started from.
         adapt: minutes for which `fit` first fine-tunes a copy of the backbone on the photos, without labels;
             None = not at all.
         n_parts: number of parts; None = chosen from the photos, at most 200.
         n_objects: number of objects; None = chosen from the photos.
-        foreground: least precision of a foreground cluster, the share of it in [0, 1] that the attention
+        foreground: minimum precision of a foreground cluster, the share of it in [0, 1] that the attention
             covers; `auto` = chosen from the photos; `none` = everything is foreground.
-        communities: engine that joins parts to objects: `auto`, `map-equation`, `infomap` or
-            `louvain`.
+        communities: what joins parts to objects: `auto`, `map-equation` or `infomap`.
         contexts: whether a part may belong to several objects, so that the parts around it in a photo decide;
-            `auto` = from 10 photos an object on.
+            `auto` = from 10 photos per object on.
         size: side in pixels of the backbone's input.
         keep_aspect: keep the photos' aspect ratio instead of squeezing them into a square.
         precision: number format of the backbone: `auto`, `fp32`, `bf16` or `fp16`.
         batch_size: photos in one forward pass; None = chosen for the device.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; with a loaded backbone, `auto` is where it is.
         seed: of every random choice; the same seed gives the same masks.
-        refine: refine the foreground of every photo in the photo itself, see `leopart.segment.refinement`.
+        refine: refine the foreground of each photo in the photo itself, see `leopart.segment.refinement`.
 
     Attributes:
-        model_: the learned `PartModel`, after `fit` or `load`.
-        fit_: what it was decided on (`Fit`), after `fit`.
-        failures_: photos that could not be read, and why, after `fit`.
-        extractor_: the backbone at its settings, after `fit`, `extractor` or `load`.
-        labels_: labels that the backbone, and the one whose attention was taken, learned from; `none` for
-            none.
-        start_: the backbone before it was adapted, whose attention tells foreground.
-        backbone_: the adapted backbone, after `fit` with `adapt`, or `load` of what that has saved; `save`
-            keeps it inside.
+        model_: the learned `PartModel`, after `fit` or `load`, as all but the last two.
+        extractor_: the backbone with its preprocessing; gives the tokens of more photos.
+        settings_: the `FitSettings` that the model was learned with.
+        labels_: labels that the backbone, and the one whose attention was used, learned from, or `none`.
+        attention_backbone_: name or path of the latter; None = the backbone itself.
+        adapted_: whether the backbone was adapted to the photos; then `save` keeps it inside.
+        fit_: evidence for what was chosen (`Fit`), after `fit` only.
+        failures_: photos that could not be read, and why, after `fit` only.
     """
 
     model_: PartModel
+    extractor_: Extractor
+    settings_: FitSettings
+    labels_: str
+    attention_backbone_: str | None
+    adapted_: bool
     fit_: Fit
     failures_: list[Failure]
-    backbone_: Backbone
-    start_: Backbone
-    labels_: str
 
-    def __init__(  # noqa: PLR0913 - options, by name
+    def __init__(  # noqa: PLR0913 - all options by name, so that editors, `help` and scikit-learn see them
         self,
         backbone: PathLike | Backbone = DEFAULT_BACKBONE,
         *,
@@ -102,7 +104,7 @@ class Segmenter:
         n_parts: int | None = None,
         n_objects: int | None = None,
         foreground: float | Literal["auto", "none"] = "auto",
-        communities: str = "auto",
+        communities: Literal["auto", "map-equation", "infomap"] = "auto",
         contexts: bool | Literal["auto"] = "auto",
         size: int = 448,
         keep_aspect: bool = False,
@@ -113,51 +115,53 @@ class Segmenter:
         refine: bool = False,
     ) -> None:
         self.backbone, self.attention_backbone, self.adapt = backbone, attention_backbone, adapt
-        self.preprocessing = Preprocessing(size, keep_aspect)
-        self.settings = FitSettings(
-            n_parts, n_objects, foreground, communities, contexts, seed=seed, refine=refine
-        )
-        self.precision, self.batch_size, self.device = precision, batch_size, device
+        self.n_parts, self.n_objects, self.foreground = n_parts, n_objects, foreground
+        self.communities, self.contexts = communities, contexts
+        self.size, self.keep_aspect, self.precision = size, keep_aspect, precision
+        self.batch_size, self.device, self.seed, self.refine = batch_size, device, seed, refine
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002 - scikit-learn passes it
+        """All parameters by name, as they were given."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change parameters by name; all but `refine` take effect at the next `fit`.
+
+        Raises:
+            LeopartError: there is no such parameter.
+        """
+        known = self.get_params()
+        for name, value in params.items():
+            if name not in known:
+                raise LeopartError(f"Segmenter has no parameter {name!r}; there is: {', '.join(known)}")
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        """The parameters that are not at their defaults."""
+        parameters = inspect.signature(type(self)).parameters
+        given = {
+            name: f"<Backbone {value.name}>" if isinstance(value, Backbone) else repr(value)
+            for name, value in self.get_params().items()
+            if value is not parameters[name].default and value != parameters[name].default
+        }
+        return f"Segmenter({', '.join(f'{name}={text}' for name, text in given.items())})"
+
+    @property
+    def settings(self) -> FitSettings:
+        """The parameters that are options of the method."""
+        shared = {field.name for field in fields(FitSettings)} & self.get_params().keys()
+        return FitSettings(**{name: getattr(self, name) for name in shared})
 
     @property
     def extractor(self) -> Extractor:
-        """The backbone, loaded when first asked for, with its preprocessing."""
-        if not hasattr(self, "extractor_"):
-            self.extractor_ = self._extractor(self._loaded(getattr(self, "backbone_", self.backbone)))
-        return self.extractor_
-
-    def extract(
-        self, photos: Sequence[Photo], folder: Path, *, replace: bool = False, track: Track = silent
-    ) -> tuple[FeatureStore, list[Failure]]:
-        """Features to fit on, see `Extractor.extract`; the attention is the `attention_backbone`'s.
+        """The backbone with its preprocessing, after `fit` or `load`.
 
         Raises:
-            LeopartError: see there, or the two backbones do not go together.
+            NotFittedError: nothing has been learned yet.
         """
-        backbone, looks = self.extractor.backbone, self.attention_backbone
-        if looks is None:
-            looks = getattr(self, "start_", None)
-        if looks is not None:
-            looks = self._loaded(looks).to(next(backbone.parameters()).device)
-        if looks is not None and looks.fingerprint == backbone.fingerprint:
-            looks = None
-        self.labels_ = _labels_of(backbone, looks)
-        extractor = self._extractor(backbone, looks)
-        return extractor.extract(photos, folder, replace=replace, track=track)
-
-    def _extractor(self, backbone: Backbone, attention_of: Backbone | None = None) -> Extractor:
-        return Extractor(
-            backbone,
-            self.preprocessing,
-            precision=self.precision,
-            batch_size=self.batch_size,
-            attention_of=attention_of,
-        )
-
-    def _loaded(self, backbone: PathLike | Backbone) -> Backbone:
-        if not isinstance(backbone, Backbone):
-            return load_backbone(backbone, device=pick_device(self.device))
-        return backbone if self.device == "auto" else backbone.to(pick_device(self.device))
+        self._require_fitted()
+        return self.extractor_
 
     def fit(self, photos: PathLike | Sequence[PathLike], *, track: Track = silent) -> Self:
         """Learn parts and objects from a folder, files, or several of them.
@@ -165,65 +169,27 @@ class Segmenter:
         Photos that cannot be read are left out, with one warning; `failures_` names them.
 
         Raises:
-            LeopartError: there is no photo, or none can be used.
+            LeopartError: there is no photo, none can be used, or a parameter makes no sense.
         """
         inputs = [photos] if isinstance(photos, str | Path) else photos
+        found = find_photos([Path(item) for item in inputs])
         with tempfile.TemporaryDirectory(prefix="leopart-") as folder:
-            found = find_photos([Path(item) for item in inputs])
-            if self.adapt is not None:
-                self.adapt_to(found, Path(folder) / "adaptation", minutes=self.adapt)
-            store, self.failures_ = self.extract(found, Path(folder) / "features", track=track)
-            try:
-                self.fit_features(store, track=track)
-            finally:
-                store.close()
+            learned = learn(
+                self._open(self.attention_backbone),
+                found,
+                self.settings,
+                Workspace(Path(folder) / "features", Path(folder) / "adaptation"),
+                minutes=self.adapt,
+                track=track,
+            )
+            learned.store.close()
+        self.extractor_, self.settings_ = learned.extractor, learned.settings
+        self.fit_, self.model_ = learned.fit, learned.fit.model
+        self.labels_, self.attention_backbone_ = learned.labels, learned.attention_backbone
+        self.adapted_, self.failures_ = learned.adapted is not None, learned.failures
         if self.failures_:
             text = f"{len(self.failures_)} of {len(found)} photos left out: {self.failures_[0].reason}"
             warnings.warn(text, stacklevel=2)
-        return self
-
-    def adapt_to(
-        self,
-        photos: Sequence[Photo],
-        folder: Path,
-        *,
-        minutes: float,
-        replace_other: bool = True,
-        watching: Watching = unwatched,
-    ) -> Adapted:
-        """Fine-tune the backbone on photos; everything afterwards uses the result. `fit` does it by itself.
-
-        Args:
-            photos: at least one.
-            folder: for the state; see `leopart.training.adaptation.adapt`.
-            minutes: above 0.
-            replace_other: see there.
-            watching: gives who is told.
-
-        Raises:
-            LeopartError: see there.
-            KeyboardInterrupt: a signal ended it; the same call goes on.
-        """
-        if hasattr(self, "backbone_"):  # of an earlier fit
-            del self.backbone_, self.extractor_
-        self.start_ = self.extractor.backbone
-        adapted = adapt_backbone(
-            self.start_,
-            photos,
-            folder,
-            minutes=minutes,
-            seed=self.settings.seed,
-            replace_other=replace_other,
-            watching=watching,
-        )
-        self.backbone_ = adapted.backbone
-        del self.extractor_
-        return adapted
-
-    def fit_features(self, store: FeatureStore, *, track: Track = silent) -> Self:
-        """Learn parts and objects from features that this segmenter's `extract` has stored."""
-        self.fit_ = fit_parts(store, self.settings, track=track)
-        self.model_ = self.fit_.model
         return self
 
     def predict(self, photo: PathLike | NDArray[np.uint8]) -> Segmentation:
@@ -231,21 +197,12 @@ class Segmenter:
 
         Raises:
             PhotoError: the file cannot be read.
+            NotFittedError: nothing has been learned yet.
         """
         source = photo if isinstance(photo, np.ndarray) else Path(photo)
         ((tokens, _),) = self.extractor.forward([self.extractor.prepare(source)])
-        return self.masks(source, tokens)
-
-    def masks(self, photo: PathLike | NDArray[np.uint8], tokens: NDArray[np.float16]) -> Segmentation:
-        """Masks of a photo whose tokens [h, w, D] are known.
-
-        Raises:
-            PhotoError: the file cannot be read.
-        """
-        model = self._fitted()
-        source = photo if isinstance(photo, np.ndarray) else Path(photo)
-        coarse, parts = part_masks(model, tokens, source, refine=self.settings.refine)
-        return Segmentation(parts, model.object_table(coarse).astype(np.int32)[parts])
+        coarse, parts = part_masks(self.model_, tokens, source, refine=self.refine)
+        return Segmentation(parts, self.model_.object_table(coarse).astype(np.int32)[parts])
 
     def save(self, folder: PathLike) -> None:
         """Write the fitted segmenter: `segmenter.json` and `arrays.safetensors`, no pickle.
@@ -254,31 +211,17 @@ class Segmenter:
 
         Raises:
             LeopartError: the folder cannot be written.
+            NotFittedError: nothing has been learned yet.
         """
-        model = self._fitted()
-        extractor = self.extractor
-        backbone = extractor.backbone
-        inside = hasattr(self, "backbone_") or Path(backbone.source) == (Path(folder) / TUNED).resolve()
-        card = saved.Card(
-            backbone=TUNED if inside else backbone.source,
-            fingerprint=backbone.fingerprint,
-            preprocessing=extractor.preprocessing,
-            precision=extractor.precision,
-            batch_size=extractor.batch_size,
-            settings=self.settings,
-            attention_backbone=self._attention_source(),
-            labels=getattr(self, "labels_", backbone.spec.labels),
+        saved.save(
+            Path(folder),
+            self.extractor,
+            self.model_,
+            settings=replace(self.settings_, refine=self.refine),
+            attention_backbone=self.attention_backbone_,
+            labels=self.labels_,
+            is_adapted=self.adapted_,
         )
-        saved.write(Path(folder), model, card, backbone if inside else None)
-
-    def _attention_source(self) -> str | None:
-        looks = self.attention_backbone or getattr(self, "start_", None)
-        return looks.source if isinstance(looks, Backbone) else looks and str(looks)
-
-    def _fitted(self) -> PartModel:
-        if not hasattr(self, "model_"):
-            raise LeopartError("this segmenter has learned nothing yet: call fit, or Segmenter.load")
-        return self.model_
 
     @classmethod
     def load(
@@ -292,7 +235,7 @@ class Segmenter:
         """A segmenter as `save` wrote it; its backbone is found inside or by name, and checked by its hash.
 
         Args:
-            folder: holds `segmenter.json` and `arrays.safetensors`.
+            folder: the segmenter's, or the output folder of `leopart segment`.
             backbone: where it is now, or loaded already, if it was a file that has moved.
             device: see the class.
             batch_size: see the class; None = as when it was fitted.
@@ -300,32 +243,37 @@ class Segmenter:
         Raises:
             LeopartError: a file is missing or was altered, or the backbone is not the one it was fitted on.
         """
-        card, model = saved.read(Path(folder))
-        chosen = card.settings
+        folder = saved.folder_of(Path(folder))
+        card, model = saved.read(folder)
+        options = {field.name: getattr(card.settings, field.name) for field in fields(FitSettings)}
+        parameters = inspect.signature(cls).parameters
         segmenter = cls(
-            backbone or saved.backbone_of(Path(folder), card),
+            backbone or saved.backbone_of(folder, card),
             attention_backbone=card.attention_backbone,
-            n_parts=chosen.n_parts,
-            n_objects=chosen.n_objects,
-            foreground=chosen.foreground,
-            communities=chosen.communities,
-            contexts=chosen.contexts,
             size=card.preprocessing.size,
             keep_aspect=card.preprocessing.keep_aspect,
             precision=card.precision,
             batch_size=batch_size or card.batch_size,
             device=device,
-            seed=chosen.seed,
-            refine=chosen.refine,
+            **{name: value for name, value in options.items() if name in parameters},
         )
-        saved.check_backbone(Path(folder), card, segmenter.extractor.backbone)
-        segmenter.model_, segmenter.labels_ = model, card.labels
-        if backbone is None and card.backbone == TUNED:
-            segmenter.backbone_ = segmenter.extractor.backbone
+        segmenter.extractor_ = segmenter._open()
+        saved.check_backbone(folder, card, segmenter.extractor_.backbone)
+        segmenter.model_, segmenter.settings_, segmenter.labels_ = model, card.settings, card.labels
+        segmenter.attention_backbone_ = card.attention_backbone
+        segmenter.adapted_ = backbone is None and card.backbone == TUNED
         return segmenter
 
+    def _open(self, attention_backbone: PathLike | Backbone | None = None) -> Extractor:
+        return open_extractor(
+            self.backbone,
+            attention_backbone,
+            preprocessing=Preprocessing(self.size, self.keep_aspect),
+            precision=self.precision,
+            batch_size=self.batch_size,
+            device=self.device,
+        )
 
-def _labels_of(backbone: Backbone, attention_of: Backbone | None) -> str:
-    """Labels that one of them, or both, learned from."""
-    every = [backbone.spec.labels] + ([] if attention_of is None else [attention_of.spec.labels])
-    return "; ".join(dict.fromkeys(labels for labels in every if labels != "none")) or "none"
+    def _require_fitted(self) -> None:
+        if "model_" not in vars(self):
+            raise NotFittedError("this segmenter has learned nothing yet: call fit, or Segmenter.load")

@@ -1,4 +1,4 @@
-"""What a run of `segment` or `predict` tells about itself: `summary.json`."""
+"""The record of a run of `segment` or `predict`: `summary.json`."""
 
 from __future__ import annotations
 

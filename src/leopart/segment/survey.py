@@ -1,4 +1,4 @@
-"""What every part looks like over all photos: area, neighbours and its best patches.
+"""Statistics of every part over all photos: area, neighbours and its best patches.
 
 Legend: K parts, N photos.
 """
@@ -80,7 +80,7 @@ class PartSurvey:
             photo: its index.
             fold: the group it belongs to.
             ids: parts 0..K-1 of its grid cells, -1 = background, [h, w].
-            scores: how near each cell is to its part's centroid, [h, w]; background is not looked at.
+            scores: how near each cell is to its part's centroid, [h, w]; background is ignored.
         """
         middle = ids.shape[1] // 2
         halves = [

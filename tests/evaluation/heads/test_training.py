@@ -14,7 +14,7 @@ from leopart.evaluation.heads.examples import CachedExamples
 from leopart.evaluation.heads.recipes import HeadRecipe
 from leopart.evaluation.heads.training import fresh_head, train_head
 from leopart.evaluation.heads.views import AugmentedExamples
-from leopart.features.store import Entry, FeatureStore, Recipe
+from leopart.features.store import FeatureRecipe, FeatureStore, StoredPhoto
 
 PHOTOS, GRID, DIM, CLASSES, SIDE = 6, 5, 8, 4, 13
 LINEAR = HeadRecipe(lr=0.1, epochs=3, drop_at=2, batch_size=6, train_size=SIDE)
@@ -210,8 +210,10 @@ def test_label_maps_of_another_size_are_refused():
 
 
 def stored(folder: Path, tokens: torch.Tensor) -> FeatureStore:
-    recipe = Recipe("b", "f", DIM, 1, {}, "fp32")
-    store = FeatureStore.open(folder, recipe, [Entry(str(i), 1, 1, GRID, GRID) for i in range(len(tokens))])
+    recipe = FeatureRecipe("b", "f", DIM, 1, {}, "fp32")
+    store = FeatureStore.open(
+        folder, recipe, [StoredPhoto(str(i), 1, 1, GRID, GRID) for i in range(len(tokens))]
+    )
     for index, photo in enumerate(tokens):
         store.put(index, photo.half().numpy(), np.zeros((1, GRID, GRID), np.float32))
     return store

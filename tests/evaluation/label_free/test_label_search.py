@@ -132,7 +132,7 @@ def test_each_number_of_clusters_is_clustered_once(monkeypatch: pytest.MonkeyPat
         3,
         0,
         recipe=replace(PRESETS["seed"], threshold=0.5),
-        engine="louvain",
+        engine="map-equation",
         trials=12,
     )
     assert sorted(done) == [2, 4]

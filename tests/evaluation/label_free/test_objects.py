@@ -72,7 +72,13 @@ def truth(scenes: list[np.ndarray]) -> list[np.ndarray]:
 def test_planted_objects_are_found_in_each_row_of_the_table():
     tokens, scenes = planted()
     found = fully_unsupervised(
-        foreground_photos(tokens, scenes), truth(scenes), 3, 0, recipe=SEED, engine="louvain", seeds=(0, 1)
+        foreground_photos(tokens, scenes),
+        truth(scenes),
+        3,
+        0,
+        recipe=SEED,
+        engine="map-equation",
+        seeds=(0, 1),
     )
     assert [matching.miou for matching in (*found.cbfe, *found.cd, found.upper_bound)] == [1] * 5
     assert found.edges == 2
@@ -91,7 +97,7 @@ def test_a_cluster_beside_no_other_is_background():
         4,
         0,
         recipe=replace(SEED, clusters=5),
-        engine="louvain",
+        engine="map-equation",
         seeds=(0,),
     )
     labels = np.stack(truth(scenes))
@@ -107,11 +113,11 @@ def test_photos_without_labels_are_clustered_and_not_scored():
     wrong = [np.zeros_like(one) for one in truth(scenes)]
     labels = [*truth(scenes)[:4], None, None]
     photos = foreground_photos(tokens, scenes)
-    found = fully_unsupervised(photos, labels, 3, 0, recipe=SEED, engine="louvain", seeds=(0,))
+    found = fully_unsupervised(photos, labels, 3, 0, recipe=SEED, engine="map-equation", seeds=(0,))
     assert found.cd[0].miou == 1
     assert found.cd[0].true_positives.sum() == 4 * SIDE * SIDE
     bad = fully_unsupervised(
-        photos, [*labels[:4], *wrong[4:]], 3, 0, recipe=SEED, engine="louvain", seeds=(0,)
+        photos, [*labels[:4], *wrong[4:]], 3, 0, recipe=SEED, engine="map-equation", seeds=(0,)
     )
     assert bad.cd[0].miou < 1
 
@@ -125,7 +131,7 @@ def test_maps_show_the_classes_of_the_scored_photos():
         3,
         0,
         recipe=SEED,
-        engine="louvain",
+        engine="map-equation",
         seeds=(0,),
         on_map=lambda name, index, rows: shown.update({(name, index): rows}),
     )
@@ -138,9 +144,9 @@ def test_nothing_foreground_and_no_other_class_are_errors():
     tokens, scenes = planted()
     nothing = foreground_photos(tokens, scenes, threshold=1.1)
     with pytest.raises(ValueError, match="nothing is foreground"):
-        fully_unsupervised(nothing, truth(scenes), 3, 0, recipe=SEED, engine="louvain")
+        fully_unsupervised(nothing, truth(scenes), 3, 0, recipe=SEED, engine="map-equation")
     with pytest.raises(ValueError, match="no class besides background"):
-        fully_unsupervised(nothing, truth(scenes), 1, 0, recipe=SEED, engine="louvain")
+        fully_unsupervised(nothing, truth(scenes), 1, 0, recipe=SEED, engine="map-equation")
     with pytest.raises(ValueError, match="labels of 2 photos were given for 6"):
         count(nothing, [], truth(scenes)[:2])
 
@@ -242,7 +248,7 @@ def striped(*stripes: int) -> np.ndarray:
     return np.repeat(np.array(stripes), 3)[:, None].repeat(9, 1)
 
 
-@pytest.mark.parametrize("engine", ["louvain", "infomap"])
+@pytest.mark.parametrize("engine", ["map-equation", "infomap"])
 def test_background_joins_an_object_only_where_it_is_a_node(engine: str):
     """0 and 1 side by side; 2 beside background alone."""
     if engine == "infomap":
@@ -262,7 +268,7 @@ def test_edges_need_the_probability_both_ways():
     ids = [striped(0, 1, 2), *[striped(2, 1, 2)] * 8]
     tally = tally_of(ids, [None] * 9, 3, Cooccurrence(3))
     p = tally.graph.conditional[1, 0]
-    options = {"markov_time": 1.5, "wanted": 1, "engine": "louvain", "seed": 0}
+    options = {"markov_time": 1.5, "wanted": 1, "engine": "map-equation", "seed": 0}
     assert communities(tally, edge=p - 1e-6, **options).tolist() == [1, 1, 1, 0]
     assert communities(tally, edge=p + 1e-6, **options).tolist() == [0, 1, 1, 0]
 
@@ -274,13 +280,13 @@ def test_the_engine_is_asked_as_published(monkeypatch: pytest.MonkeyPatch):
     )
     tally = tally_of(*random_photos(3), 3, Cooccurrence(3))
     communities(tally, edge=0.05, markov_time=1.6, wanted=20, engine="infomap", seed=4)
-    assert asked == {"engine": "infomap", "fineness": 1 / 1.6, "n_communities": 20, "seed": 4}
+    assert asked == {"engine": "infomap", "resolution": 1 / 1.6, "n_communities": 20, "seed": 4}
 
 
 def test_communities_of_clusters_without_a_graph_are_an_error():
     tally = tally_of([], [], 3, None)
     with pytest.raises(ValueError, match="graph"):
-        communities(tally, edge=0.05, markov_time=1.5, wanted=2, engine="louvain", seed=0)
+        communities(tally, edge=0.05, markov_time=1.5, wanted=2, engine="map-equation", seed=0)
 
 
 def test_a_merged_matrix_is_that_of_the_merged_ids():
@@ -306,7 +312,7 @@ def test_scores_are_those_of_ids_relabelled_and_matched_by_scipy():
     points = photos.pool(9)
     tally = part_tally(points, 2, recipe)
     count(photos, [tally], labels)
-    found = fully_unsupervised(photos, labels, 2, 0, recipe=recipe, engine="louvain", seeds=(1,))
+    found = fully_unsupervised(photos, labels, 2, 0, recipe=recipe, engine="map-equation", seeds=(1,))
 
     modules = found.modules[0]
     ids = np.stack([tally.ids(*photos.embeddings(index)) for index in range(len(photos))])

@@ -10,22 +10,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from leopart.features.extract import Failure
 from leopart.segment.report.curve import draw_chart
 from leopart.segment.report.graph import HEIGHT, WIDTH, draw_map
 from leopart.segment.report.page import (
-    Adaptation,
     Credit,
     Curve,
-    Edge,
     ObjectRow,
+    Page,
     PartRow,
     PhotoRow,
-    Report,
     SceneRow,
     render_report,
     shown,
     write_report,
 )
+from leopart.segment.summary import Summary
+from leopart.training.adaptation import Adapted
 
 NASTY = [
     "<script>alert(1)</script>.jpg",
@@ -41,7 +42,7 @@ NASTY = [
 ]
 
 
-class Page(HTMLParser):
+class Html(HTMLParser):
     """All tags with attributes, and the text."""
 
     def __init__(self, html):
@@ -63,24 +64,32 @@ def picture(seed, shape=(48, 64)):
     return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
 
 
+def page_of(title="t", *, counts=None, seconds=None, warnings=(), failures=(), **shown):
+    """A page with as little in it as can be, and what is asked for."""
+    summary = Summary(
+        "segment", counts or {"photos": 0, "failed": 0}, failures, warnings, {}, {}, seconds or {}
+    )
+    return Page(title, summary, **shown)
+
+
 def full_report(names=("a.jpg", "b/c.jpg")):
     photos = [PhotoRow(n, picture(0), picture(1), picture(2), f"overlays/{n}") for n in names]
-    parts = [
+    one, two, three, four = (
         PartRow(i, o, 0.1 * i, i, [picture(i, (96, 96))] * 8) for i, o in ((1, 1), (2, 1), (3, 2), (4, 0))
-    ]
-    return Report(
-        title=names[0],
+    )
+    animal, ground = ObjectRow(1, [two, one], 0.3, 2), ObjectRow(2, [three], 0.3, 1)
+    return page_of(
+        names[0],
         settings={"backbone": names[0]},
         versions={"torch": "2.6"},
         seconds={"extract": 61.0, "write": 0.04},
-        counts={"photos": 1234},
+        counts={"photos": 1234, "failed": 0},
         warnings=list(names),
-        failures=[(n, n) for n in names],
+        failures=[Failure(n, n) for n in names],
         photos=photos,
-        parts=parts,
-        objects=[ObjectRow(1, [1, 2], 0.3, 2), ObjectRow(2, [3], 0.3, 1)],
-        scenes=[SceneRow(1, [2], 0.3, 1), SceneRow(2, [1], 0.3, 2)],
-        edges=[Edge(1, 2, 0.9), Edge(2, 3, 0.1), Edge(1, 4, 0.5), Edge(1, 99, 0.5)],
+        objects=[animal, ground, ObjectRow(0, [four], 0.4, 0)],
+        scenes=[SceneRow(1, [ground], 0.3, 1), SceneRow(2, [animal], 0.3, 2)],
+        edges=[(1, 2, 0.9), (2, 3, 0.1), (1, 4, 0.5), (1, 99, 0.5)],
         curves=[Curve(names[0], "x", "y", [0.1, 0.2], [0.5, 0.7], 0.2, names[0])],
         credits=[
             Credit(n, n, n, s)
@@ -93,8 +102,8 @@ def full_report(names=("a.jpg", "b/c.jpg")):
 def test_report__every_text_is_escaped(tmp_path):
     write_report(tmp_path / "report.html", full_report(NASTY))
     html = (tmp_path / "report.html").read_bytes().decode("utf-8")
-    tame = Page(render_report(full_report(["x"] * len(NASTY))))
-    page = Page(html)
+    tame = Html(render_report(full_report(["x"] * len(NASTY))))
+    page = Html(html)
     assert [t for t, _ in page.tags] == [t for t, _ in tame.tags]
     assert [sorted(a) for _, a in page.tags] == [sorted(a) for _, a in tame.tags]
     assert "<script>alert(1)</script>.jpg" in page.text
@@ -110,7 +119,7 @@ def test_report__every_text_is_escaped(tmp_path):
     "name", [*NASTY[:6], "//evil.example/x.jpg", "javascript:alert(1)", "a b#c?d%41.jpg", "/etc/x"]
 )
 def test_report__overlay_links_are_relative_and_lead_to_the_file(name):
-    page = Page(render_report(Report("t", photos=[PhotoRow("n", link=name)])))
+    page = Html(render_report(page_of(photos=[PhotoRow("n", link=name)])))
     links = [v for v in page.values("href") if not v.startswith("#")]
     assert len(links) == 1
     assert re.fullmatch(r"\./[A-Za-z0-9_.~/%-]*", links[0])
@@ -118,14 +127,14 @@ def test_report__overlay_links_are_relative_and_lead_to_the_file(name):
 
 
 def test_report__undecodable_file_name_keeps_its_bytes_in_the_link():
-    html = render_report(Report("t", photos=[PhotoRow("n", link="o/latin\udce9.jpg")]))
+    html = render_report(page_of(photos=[PhotoRow("n", link="o/latin\udce9.jpg")]))
     assert "./o/latin%E9.jpg" in html
     assert os.fsencode("o/latin\udce9.jpg") == b"o/latin\xe9.jpg"
 
 
 def test_report__loads_nothing_from_elsewhere():
     html = render_report(full_report())
-    page = Page(html)
+    page = Html(html)
     assert all(v.startswith("data:image/jpeg;base64,") for v in page.values("src"))
     links = page.values("href")
     outside = [v for v in links if not v.startswith(("#", "./", "data:image/jpeg;base64,"))]
@@ -136,14 +145,14 @@ def test_report__loads_nothing_from_elsewhere():
 
 
 def test_report__every_anchor_exists():
-    page = Page(render_report(full_report()))
+    page = Html(render_report(full_report()))
     anchors = {v[1:] for v in page.values("href") if v.startswith("#")}
     assert anchors <= set(page.values("id"))
     assert "part-3" in anchors
 
 
 def test_report__every_image_decodes():
-    page = Page(render_report(full_report()))
+    page = Html(render_report(full_report()))
     images = [v for v in page.values("src", "href") if v.startswith("data:")]
     assert len(images) == 2 * 3 + 4 * 8 + 3  # photos, patches, graph nodes of foreground parts
     for uri in images:
@@ -152,7 +161,7 @@ def test_report__every_image_decodes():
 
 
 def test_report__shows_numbers_objects_and_parts():
-    text = Page(render_report(full_report())).text
+    text = Html(render_report(full_report())).text
     for words in ("1,234", "1 min 01 s", "Object 2", "Part 4", "Background", "Labels used: none"):
         assert words in text
     html = render_report(full_report())
@@ -169,7 +178,7 @@ def test_report__shows_numbers_objects_and_parts():
     ],
 )
 def test_report__tells_how_many_parts_are_shared(shared, words):
-    text = Page(render_report(replace(full_report(), shared=shared))).text
+    text = Html(render_report(replace(full_report(), shared=shared))).text
     assert ("more than one object" in text) == (words is not None)
     assert words is None or words in text
 
@@ -177,14 +186,14 @@ def test_report__tells_how_many_parts_are_shared(shared, words):
 def test_report__an_object_that_has_most_of_no_part_is_shown():
     report = full_report()
     more = replace(report, objects=[*report.objects, ObjectRow(7, [], 0.04, 3)])
-    assert "Object 7" in Page(render_report(more)).text
-    assert "4 % of all pixels · 3 photos · 0 parts" in Page(render_report(more)).text
+    assert "Object 7" in Html(render_report(more)).text
+    assert "4 % of all pixels · 3 photos · 0 parts" in Html(render_report(more)).text
 
 
 def trees(html):
     """Links of each scene group of the tree, in order, and whether it is unfolded."""
     section = html.partition('<section id="hierarchy">')[2].partition("</section>")[0]
-    pages = [Page(f"<details{block}") for block in section.split("<details")[1:]]
+    pages = [Html(f"<details{block}") for block in section.split("<details")[1:]]
     return [
         ([v for v in page.values("href") if "patch" not in v], "open" in page.tags[0][1]) for page in pages
     ]
@@ -196,14 +205,14 @@ def test_report__the_tree_shows_each_scene_with_its_objects_and_their_parts():
         (["#object-2", "#object-2", "#part-3"], True),
         (["#object-1", "#object-1", "#part-2", "#part-1"], True),
     ]
-    text = Page(html).text
+    text = Html(html).text
     assert "30 % · 1 photo · 1 object" in " ".join(text.split())
     assert text.index("Scene group 1") < text.index("Scene group 2")
-    assert "#hierarchy" in Page(html).values("href")
+    assert "#hierarchy" in Html(html).values("href")
 
 
 def test_report__the_tree_draws_the_pictures_of_the_graph_and_embeds_none():
-    page = Page(render_report(full_report()))
+    page = Html(render_report(full_report()))
     used = {a["href"] for tag, a in page.tags if tag == "use"}
     assert used == {"#patch-1", "#patch-2", "#patch-3"}
     assert used == {f"#{a['id']}" for tag, a in page.tags if tag == "image"}
@@ -216,18 +225,17 @@ def test_report__without_scene_groups_there_is_no_tree():
 
 
 def test_report__of_many_objects_the_largest_groups_are_unfolded():
-    objects = [ObjectRow(i, [i], 0.005, 1) for i in range(1, 101)]
-    parts = [PartRow(i, i, 0.005, 1) for i in range(1, 101)]
-    scenes = [SceneRow(1, range(1, 41), 0.2, 1), SceneRow(2, range(41, 61), 0.1, 1)]
-    scenes += [SceneRow(i - 58, [i], 0.005, 1) for i in range(61, 101)]
-    found = trees(render_report(Report("t", parts=parts, objects=objects, scenes=scenes)))
+    objects = [ObjectRow(i, [PartRow(i, i, 0.005, 1)], 0.005, 1) for i in range(1, 101)]
+    scenes = [SceneRow(1, objects[:40], 0.2, 1), SceneRow(2, objects[40:60], 0.1, 1)]
+    scenes += [SceneRow(3 + i, [row], 0.005, 1) for i, row in enumerate(objects[60:])]
+    found = trees(render_report(page_of(objects=objects, scenes=scenes)))
     assert [unfolded for _, unfolded in found] == [True, True] + [False] * 40
     assert [len(links) for links, _ in found] == [120, 60] + [3] * 40
 
 
 def test_report__an_object_without_parts_of_its_own_stands_in_the_tree():
-    objects = [ObjectRow(1, [1], 0.2, 1), ObjectRow(2, [], 0.1, 1)]
-    report = Report("t", parts=[PartRow(1, 1, 0.3, 1)], objects=objects, scenes=[SceneRow(1, [1, 2], 0.3, 1)])
+    objects = [ObjectRow(1, [PartRow(1, 1, 0.3, 1)], 0.2, 1), ObjectRow(2, [], 0.1, 1)]
+    report = page_of(objects=objects, scenes=[SceneRow(1, objects, 0.3, 1)])
     assert trees(render_report(report))[0][0] == [
         "#object-1",
         "#object-1",
@@ -238,23 +246,20 @@ def test_report__an_object_without_parts_of_its_own_stands_in_the_tree():
 
 
 def test_report__empty_still_renders():
-    page = Page(render_report(Report("nothing")))
+    page = Html(render_report(page_of("nothing")))
     assert "No photos." in page.text
     assert "No parts." in page.text
     assert "No foreground parts." in page.text
-    empty = Report(
-        "t",
-        curves=[Curve("c", "x", "y", [], [])],
-        objects=[ObjectRow(1, [], 0, 0)],
-        parts=[PartRow(1, 1, 0, 0)],
+    empty = page_of(
+        curves=[Curve("c", "x", "y", [], [])], objects=[ObjectRow(1, [PartRow(1, 1, 0, 0)], 0, 0)]
     )
-    assert "Nothing was measured." in Page(render_report(empty)).text
+    assert "Nothing was measured." in Html(render_report(empty)).text
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 2000), (2000, 3)])
 def test_report__odd_photo_shapes(shape):
     html = render_report(
-        Report("t", photos=[PhotoRow("n", picture(0, shape), picture(0, shape), picture(0, shape))])
+        page_of(photos=[PhotoRow("n", picture(0, shape), picture(0, shape), picture(0, shape))])
     )
     assert html.count("data:image/jpeg") == 3
 
@@ -264,11 +269,14 @@ def test_report__600_photos_and_500_parts_stay_small(tmp_path):
     smooth = [np.asarray(Image.fromarray(t).resize((40, 30)).resize((320, 240))) for t in thumbs]
     photos = [PhotoRow(f"{i}.jpg", *smooth, f"overlays/{i}.jpg") for i in range(600)]
     patch = np.asarray(Image.fromarray(picture(9, (24, 24))).resize((96, 96)))
-    parts = [PartRow(i, i % 20, 0.002, 5, [patch] * 8) for i in range(1, 501)]
-    write_report(tmp_path / "r.html", Report("t", photos=photos, parts=parts))
+    objects = [
+        ObjectRow(o, [PartRow(i, o, 0.002, 5, [patch] * 8) for i in range(o or 20, 501, 20)], 0.05, 5)
+        for o in range(20)
+    ]
+    write_report(tmp_path / "r.html", page_of(photos=photos, objects=objects))
     assert (tmp_path / "r.html").stat().st_size < 15e6
     html = (tmp_path / "r.html").read_text("utf-8")
-    page = Page(html)
+    page = Html(html)
     assert "60 of 600 photos shown" in page.text
     assert sum(a.get("class") == "triple" for _, a in page.tags) == 60
     assert {f"./overlays/{i}.jpg" for i in range(600)} <= set(page.values("href"))
@@ -276,16 +284,19 @@ def test_report__600_photos_and_500_parts_stay_small(tmp_path):
 
 def test_report__photos_without_pictures_are_listed():
     rows = [PhotoRow("seen.jpg", picture(0), picture(0), picture(0)), PhotoRow("unseen.jpg")]
-    page = Page(render_report(Report("t", photos=rows)))
+    page = Html(render_report(page_of(photos=rows)))
     assert "1 of 2 photos shown" in page.text
     assert "unseen.jpg" in page.text
 
 
+def adapted(steps, seconds, early, sheet):
+    return Adapted(None, None, 10, steps, seconds, early, sheet, sheet)
+
+
 @pytest.mark.parametrize("early", [False, True])
 def test_report__shows_an_adaptation_with_both_sheets(early):
-    sheets = {"before": picture(0, (60, 300)), "after": picture(1, (60, 300))}
-    html = render_report(Report("t", adaptation=Adaptation(190, 605.0, early, **sheets)))
-    page = Page(html)
+    html = render_report(page_of(adaptation=adapted(190, 605.0, early, picture(0, (60, 300)))))
+    page = Html(html)
     assert html.count("data:image/jpeg") == 2
     assert "190 steps in 10 min 05 s" in page.text
     assert ("it ended before its time" in page.text) == early
@@ -294,7 +305,7 @@ def test_report__shows_an_adaptation_with_both_sheets(early):
 
 
 def test_report__an_adaptation_without_sheets_is_told_all_the_same():
-    page = Page(render_report(Report("t", adaptation=Adaptation(20, 3.0, False))))
+    page = Html(render_report(page_of(adaptation=adapted(20, 3.0, False, None))))
     assert "20 steps in 3.0 s." in page.text
     assert not page.values("src")
 

@@ -201,7 +201,7 @@ def communities(
     Args:
         tally: with its graph, counted.
         edge: least conditional probability of an edge, both ways.
-        markov_time: 1 / fineness of the engine, see `detect_communities`.
+        markov_time: 1 / resolution of the engine, see `detect_communities`.
         wanted: preferred number of communities; the engine may find more or fewer.
         engine: see `detect_communities`.
         seed: >= 0; Infomap gets one more, since its seeds begin at 1.
@@ -215,7 +215,7 @@ def communities(
         edge_list(tally.graph.conditional, edge),
         tally.graph.n_clusters,
         engine=engine,
-        fineness=1 / markov_time,
+        resolution=1 / markov_time,
         n_communities=wanted,
         seed=seed,
     )

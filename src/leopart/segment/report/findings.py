@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from leopart.clustering.stability import Communities
 from leopart.run_record import versions
 from leopart.segment.fitting import Fit
 from leopart.segment.outputs import Written
-from leopart.segment.report.page import Adaptation, Credit, Curve, Edge, ObjectRow, PartRow, Report, SceneRow
+from leopart.segment.report.page import Credit, Curve, ObjectRow, Page, PartRow, SceneRow
 from leopart.segment.summary import Summary
 from leopart.segment.survey import Patch
 
@@ -31,7 +32,7 @@ def fit_results(fit: Fit) -> dict[str, Any]:
         "foreground threshold": fit.threshold,
         "foreground share": float(fit.survey.pixels.sum() / max(fit.survey.cells, 1)),
         "communities": found.engine,
-        "communities fineness": found.fineness,
+        "communities fineness": found.resolution,
         "object of part": {str(i): int(o) for i, o in enumerate(fit.model.object_of_part) if i},
         "edges": [[int(a) + 1, int(b) + 1, round(float(w), 4)] for a, b, w in found.edges],
     }
@@ -80,7 +81,7 @@ def fit_warnings(
         )
     n_objects = fit.model.n_objects
     if wanted_objects is not None and n_objects != wanted_objects:
-        warnings.append(f"{wanted_objects} objects were asked for; the photos bear out {n_objects}.")
+        warnings.append(f"{wanted_objects} objects were asked for; the photos support {n_objects}.")
     share = fit.survey.pixels.sum() / max(fit.survey.cells, 1)
     if fit.cut is not None and not 0.05 <= share <= 0.8:
         warnings.append(
@@ -100,37 +101,22 @@ def fit_report(
     patches: Mapping[Patch, NDArray[np.uint8]],
     credits: Sequence[Credit],  # noqa: A002 - what it is
     adapted: Adapted | None = None,
-) -> Report:
+) -> Page:
     """The report of a fit on the photos that were `written`."""
-    counts = {"photos": len(written), **{k: summary.counts[k] for k in ("parts", "objects")}}
-    if summary.counts["failed"]:
-        counts["failed"] = summary.counts["failed"]
-    parts = _part_rows(fit, patches)
-    objects = _object_rows(fit, parts, written)
-    return Report(
-        title=title,
-        settings=_settings(summary),
-        versions=versions(),
-        seconds=summary.seconds,
-        counts=counts,
-        labels_used=summary.labels,
-        warnings=summary.warnings,
-        failures=[(failure.name, failure.reason) for failure in summary.failures],
+    objects = _object_rows(fit, _part_rows(fit, patches), written)
+    return Page(
+        title,
+        replace(summary, counts=dict(summary.counts) | {"photos": len(written)}),
+        _settings(summary),
+        versions(),
         photos=[item.row for item in written],
-        parts=parts,
         objects=objects,
         scenes=_scene_rows(fit, objects, written),
         shared=0 if fit.membership is None else len(fit.membership.shared),
-        edges=[Edge(int(a) + 1, int(b) + 1, float(w)) for a, b, w in fit.communities.edges],
+        edges=[(int(a) + 1, int(b) + 1, float(w)) for a, b, w in fit.communities.edges],
         curves=_curves(fit),
-        adaptation=None if adapted is None else _adaptation(adapted),
+        adaptation=adapted,
         credits=credits,
-    )
-
-
-def _adaptation(adapted: Adapted) -> Adaptation:
-    return Adaptation(
-        adapted.steps, adapted.seconds, adapted.stopped_early, before=adapted.before, after=adapted.after
     )
 
 
@@ -167,27 +153,25 @@ def _part_rows(fit: Fit, patches: Mapping[Patch, NDArray[np.uint8]]) -> list[Par
 
 
 def _object_rows(fit: Fit, parts: Sequence[PartRow], written: Iterable[Written]) -> list[ObjectRow]:
+    """Objects as they are numbered, the largest first; then the background, if it has parts."""
     photos = Counter(number for item in written for number in item.objects)
     rows = []
-    for number in range(1, fit.model.n_objects + 1):
+    for number in (*range(1, fit.model.n_objects + 1), 0):
         own = [part for part in parts if part.object == number]
         share = sum(part.share for part in own)
-        if fit.membership is not None:  # what it has of other objects' parts too
+        if number and fit.membership is not None:  # what it has of other objects' parts too
             share = float(fit.membership.cells[number - 1].sum() / max(fit.survey.cells, 1))
-        rows.append(ObjectRow(number, [part.id for part in own], share, photos[number]))
-    return rows
+        rows.append(ObjectRow(number, own, share, photos[number]))
+    return rows if rows[-1].parts else rows[:-1]
 
 
 def _scene_rows(fit: Fit, objects: Sequence[ObjectRow], written: Sequence[Written]) -> list[SceneRow]:
-    return [
-        SceneRow(
-            scene,
-            members,
-            share=sum(objects[number - 1].share for number in members),
-            photos=sum(not set(members).isdisjoint(item.objects) for item in written),
-        )
-        for scene, members in fit.model.scenes.items()
-    ]
+    rows = []
+    for scene, members in fit.model.scenes.items():
+        own = [objects[number - 1] for number in members]
+        photos = sum(not set(members).isdisjoint(item.objects) for item in written)
+        rows.append(SceneRow(scene, own, sum(row.share for row in own), photos))
+    return rows
 
 
 def _curves(fit: Fit) -> list[Curve]:
@@ -210,7 +194,7 @@ def _curves(fit: Fit) -> list[Curve]:
         gain = "gain of the prediction, nats"
         chosen = float(fit.survey.n_parts)
         curves.append(
-            Curve("Number of parts", "parts", gain, numbers, gains, chosen, " ".join(_TELLS.split()))
+            Curve("Number of parts", "parts", gain, numbers, gains, chosen, " ".join(_GAIN.split()))
         )
     if fit.communities.curve:
         curves.extend(_objects_curves(fit.communities))
@@ -218,31 +202,31 @@ def _curves(fit: Fit) -> list[Curve]:
 
 
 def _objects_curves(found: Communities) -> list[Curve]:
-    """How good each candidate was, by the number of objects and by what the engine was told."""
+    """How good each candidate was, by the number of objects and by the Markov time."""
     good, caption = _GOOD[found.criterion]
     scores = [score for _, _, score in found.curve]
-    counts = {fineness: count for fineness, count, _ in found.curve}
-    fineness = found.fineness or 0
-    knob, values = "resolution", list(counts)
-    if found.engine != "louvain":
-        knob, values = "Markov time", [1 / value for value in counts]
-    chosen = values[list(counts).index(fineness)] if fineness in counts else None
-    same = f"The same candidates by the {knob} of the communities, which decides how many objects there are."
-    objects = Curve(
-        "Number of objects", "objects", good, list(counts.values()), scores, counts.get(fineness), caption
+    counts = {resolution: count for resolution, count, _ in found.curve}
+    resolution = found.resolution or 0
+    times = [1 / value for value in counts]
+    chosen = times[list(counts).index(resolution)] if resolution in counts else None
+    same = (
+        "The same candidates by the Markov time of the communities, which decides how many objects there are."
     )
-    return [objects, Curve(knob[0].upper() + knob[1:], knob, good, values, scores, chosen, same)]
+    objects = Curve(
+        "Number of objects", "objects", good, list(counts.values()), scores, counts.get(resolution), caption
+    )
+    return [objects, Curve("Markov time", "Markov time", good, times, scores, chosen, same)]
 
 
-_TELLS = """Each point is a number of parts; the gain is how much better one half of a photo foretells a part
-in its other half than the part's frequency does. The fewest parts that gain as much as the best are taken."""
-_STABLE = """Each point is a fineness of the communities; stability is how alike the objects come out when
+_GAIN = """Each point is a number of parts; the gain is how much better one half of a photo predicts the parts
+in the other half than their frequency does. The smallest number that gains as much as the best is taken."""
+_STABLE = """Each point is a Markov time of the communities; stability is how alike the objects come out when
 other photos are drawn (adjusted Rand index). The coarsest of the most stable ones is taken."""
-_FORETELLS = """Each point is a fineness of the communities; prediction is how well the objects in one half of
-a photo foretell the parts in its other half (log-probability of a part in nats; how much of each part objects
-have was learned from other photos). The coarsest of those that foretell best is taken."""
+_PREDICTS = """Each point is a Markov time of the communities; prediction is how well the objects in one half
+of a photo predict the parts in the other half (log-probability of a part in nats; how much of each part the
+objects have was learned from other photos). The coarsest of those that predict best is taken."""
 #: What the curve of the number of objects shows, and how to read it, by what decided.
 _GOOD = {
     "stability": ("stability", " ".join(_STABLE.split())),
-    "prediction": ("prediction", " ".join(_FORETELLS.split())),
+    "prediction": ("prediction", " ".join(_PREDICTS.split())),
 }

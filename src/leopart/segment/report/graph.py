@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import networkx as nx
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,9 +46,7 @@ def draw_map(
 ) -> GraphMap:
     """Place parts as discs that touch nothing, the parts of an object together, related objects near.
 
-    Two levels of the same two steps: a spring layout with a fixed seed says who is near whom, then discs
-    are pushed apart until none overlap and drawn towards the middle. First the parts inside each object,
-    then the objects as larger discs.
+    First the parts inside each object are packed, then the objects as larger discs.
 
     Args:
         radii: relative radius of every part to draw, > 0.
@@ -98,22 +96,25 @@ def _between(
 def _pack(
     names: Sequence[int], edges: Sequence[tuple[int, int, float]], discs: Points, pull: Points
 ) -> Points:
-    """Centres [n, 2] of discs that do not overlap, as near to the middle as a few hundred steps bring them.
+    """Centres [n, 2] of discs that do not overlap, near the middle and near those they are joined with.
 
+    Discs start on a sunflower. In every step they move towards the
+    middle and towards the weighted mean of their neighbours, less and less, and apart, more and more.
     `pull` is the strength towards the middle per axis: unequal strengths pack an ellipse.
     """
-    graph: nx.Graph[int] = nx.Graph()
-    graph.add_nodes_from(names)
-    graph.add_weighted_edges_from(edges)
-    layout = nx.spring_layout(graph, seed=0, weight="weight")
-    reach = 2.0 * float(np.sqrt((discs**2).sum()))
-    # A tiny fixed spiral keeps discs apart that the spring layout puts on one spot.
-    turn = np.arange(len(names)) * 2.4
-    centre = np.array([layout[n] for n in names]) * reach
-    centre = centre + 1e-3 * reach * np.stack([np.cos(turn), np.sin(turn)], axis=1)
-    for step in range(400):  # the pull dies away, so that the last steps only part what still overlaps
-        centre = centre * (1.0 - 0.1 * pull * (1.0 - step / 400))
-        centre = centre + _apart(centre, discs)
+    index = {name: i for i, name in enumerate(names)}
+    weights = np.zeros((len(names), len(names)))
+    for a, b, weight in edges:
+        weights[[index[a], index[b]], [index[b], index[a]]] += weight
+    total = weights.sum(1, keepdims=True)
+    number = np.arange(len(names))
+    spread = 2.0 * np.sqrt((number + 1) * (discs**2).sum() / len(names))
+    centre = spread[:, None] * np.stack([np.cos(2.4 * number), np.sin(2.4 * number)], axis=1)
+    for step in range(400):
+        early = max(0.0, 1.0 - step / 200)
+        to_neighbours = (weights @ centre - total * centre) / np.maximum(total, 1e-9)
+        centre = centre + early * (0.3 * to_neighbours - 0.1 * pull * centre)
+        centre = centre + min(1.0, step / 100) * _apart(centre, discs)
     packed: Points = centre - centre.mean(axis=0)
     return packed
 
@@ -144,27 +145,9 @@ def _fit(spots: dict[int, tuple[Points, float]], members: dict[int, list[int]], 
     for obj, parts in members.items():
         discs = [nodes[p] for p in parts]
         largest = max(r for _, _, r in discs)
-        outline = _hull([(x, y) for x, y, _ in discs])
+        outline = cv2.convexHull(np.array([disc[:2] for disc in discs], np.float32))[:, 0]
         path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in outline) + "Z"
         pad = largest + 0.3 * scale * unit
         top = min(discs, key=lambda disc: disc[1])
         hulls.append(Hull(obj, path, round(2 * pad, 1), top[0], round(top[1] - pad - 4, 1)))
     return GraphMap(nodes, hulls)
-
-
-def _hull(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Convex hull by Andrew's monotone chain; one and two points are their own hull."""
-
-    def chain(ordered: list[tuple[float, float]]) -> list[tuple[float, float]]:
-        kept: list[tuple[float, float]] = []
-        for x, y in ordered:
-            while len(kept) > 1:
-                (ax, ay), (bx, by) = kept[-2:]
-                if (bx - ax) * (y - ay) - (by - ay) * (x - ax) > 0:
-                    break
-                kept.pop()
-            kept.append((x, y))
-        return kept[:-1]
-
-    ordered = sorted(set(points))
-    return ordered if len(ordered) < 3 else chain(ordered) + chain(ordered[::-1])

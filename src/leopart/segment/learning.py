@@ -1,0 +1,203 @@
+"""From photos to parts and objects: adapt the backbone, extract features, fit. The whole sequence, once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from leopart.clustering.communities import engine_name
+from leopart.config.method import FitSettings
+from leopart.data.photos import Photo
+from leopart.errors import LeopartError
+from leopart.features.extract import Extractor, Failure, Preprocessing
+from leopart.features.store import MANIFEST, FeatureStore
+from leopart.models.backbone import Backbone, load_backbone
+from leopart.models.device import pick_device
+from leopart.progress import Track, silent
+from leopart.run_record import Stopwatch
+from leopart.segment import saved
+from leopart.segment.adapting import Watching, adapt_backbone, unwatched
+from leopart.segment.fitting import Fit, fit_parts
+
+if TYPE_CHECKING:
+    from leopart.training.adaptation import Adapted
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where intermediate results are kept, so that an interrupted run can continue.
+
+    Attributes:
+        features: folder of the feature store.
+        adaptation: folder of the adaptation's state.
+        kept: the user keeps the features for other runs: whatever does not fit them is refused, not replaced.
+    """
+
+    features: Path
+    adaptation: Path
+    kept: bool = False
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What was learned from photos, and from what.
+
+    Attributes:
+        extractor: gives the tokens of more photos; its backbone is the adapted one, if there is one.
+        fit: parts, objects, and the evidence for their numbers.
+        settings: see `FitSettings`.
+        store: features of the photos.
+        failures: photos that could not be used, and why.
+        labels: labels that the backbones learned from; `none` for none.
+        attention_backbone: name or path of the backbone whose attention was used; None = that of
+            `extractor`.
+        adapted: how the backbone was adapted to the photos; None = not at all.
+    """
+
+    extractor: Extractor
+    fit: Fit
+    settings: FitSettings
+    store: FeatureStore
+    failures: list[Failure]
+    labels: str
+    attention_backbone: str | None = None
+    adapted: Adapted | None = None
+
+    def save(self, folder: Path) -> None:
+        """Write a segmenter, see `saved.save`."""
+        saved.save(
+            folder,
+            self.extractor,
+            self.fit.model,
+            settings=self.settings,
+            attention_backbone=self.attention_backbone,
+            labels=self.labels,
+            is_adapted=self.adapted is not None,
+        )
+
+
+def open_extractor(
+    backbone: str | Path | Backbone,
+    attention_backbone: str | Path | Backbone | None = None,
+    *,
+    preprocessing: Preprocessing,
+    precision: str = "auto",
+    batch_size: int | None = None,
+    device: str = "auto",
+) -> Extractor:
+    """Load one or two backbones, given by name, path, or loaded already, and set the forward pass up.
+
+    Raises:
+        LeopartError: a backbone cannot be loaded, or the two do not go together.
+    """
+
+    def loaded(asked: str | Path | Backbone) -> Backbone:
+        if not isinstance(asked, Backbone):
+            return load_backbone(asked, device=pick_device(device))
+        return asked if device == "auto" else asked.to(pick_device(device))
+
+    opened = loaded(backbone)
+    attends = (
+        None
+        if attention_backbone is None
+        else loaded(attention_backbone).to(next(opened.parameters()).device)
+    )
+    return Extractor(opened, preprocessing, precision=precision, batch_size=batch_size, attention_of=attends)
+
+
+def learn(
+    extractor: Extractor,
+    photos: Sequence[Photo],
+    settings: FitSettings,
+    workspace: Workspace,
+    *,
+    minutes: float | None = None,
+    track: Track = silent,
+    watching: Watching = unwatched,
+    watch: Stopwatch | None = None,
+) -> Learned:
+    """Adapt the backbone to the photos if asked for, extract their features, and fit parts and objects.
+
+    Args:
+        extractor: over the backbone to start from; the attention comes from `extractor.attention_of`, or from
+            that backbone as it is before it is adapted.
+        photos: at least one.
+        settings: see `FitSettings`.
+        workspace: folders for intermediate results.
+        minutes: how long to adapt; None = not at all.
+        track: progress.
+        watching: progress of the adaptation.
+        watch: measures the stages.
+
+    Raises:
+        LeopartError: no photo can be used, kept features do not fit, or the backbone cannot be adapted.
+        KeyboardInterrupt: a signal ended the adaptation; the same call continues it.
+    """
+    settings.check()
+    engine_name(settings.communities)  # before the work: Infomap may be missing
+    watch = watch or Stopwatch()
+    start, adapted = extractor.backbone, None
+    if minutes is not None:
+        with watch.stage("adaptation"):
+            adapted = _adapt(start, photos, workspace, minutes=minutes, seed=settings.seed, watching=watching)
+        extractor = extractor.over(adapted.backbone, extractor.attention_of or start)
+    backbone, attends = extractor.backbone, extractor.attention_of
+    if attends is not None and attends.fingerprint == backbone.fingerprint:
+        extractor = extractor.over(backbone)
+    with watch.stage("features"):
+        store, failures = extractor.extract(
+            photos, workspace.features, replace=not workspace.kept, track=track
+        )
+        require_some(photos, failures)
+    with watch.stage("parts and objects"):
+        fit = fit_parts(store, settings, track=track)
+    return Learned(
+        extractor.over(backbone),
+        fit,
+        settings,
+        store,
+        failures,
+        labels=labels_of(extractor),
+        attention_backbone=None if attends is None else attends.source,
+        adapted=adapted,
+    )
+
+
+def require_some(photos: Sequence[Photo], failures: Sequence[Failure]) -> None:
+    """Refuse to go on where every photo has failed."""
+    if len(failures) == len(photos):
+        reasons = "\n".join(f"  {failure.reason}" for failure in failures)
+        raise LeopartError(f"no photo could be used, of {len(photos)} given:\n{reasons}")
+
+
+def _adapt(
+    start: Backbone,
+    photos: Sequence[Photo],
+    workspace: Workspace,
+    *,
+    minutes: float,
+    seed: int,
+    watching: Watching,
+) -> Adapted:
+    folder, features = workspace.adaptation, workspace.features
+    if workspace.kept and (features / MANIFEST).is_file() and not folder.is_dir():
+        message = f"{features} holds features of a network that was not adapted to the photos"
+        raise LeopartError(f"{message}: choose another folder, or give --no-adapt")
+    return adapt_backbone(
+        start,
+        photos,
+        folder,
+        minutes=minutes,
+        seed=seed,
+        replace_other=not workspace.kept,
+        watching=watching,
+    )
+
+
+def labels_of(extractor: Extractor) -> str:
+    """Labels that its backbones learned from, see `BackboneSpec.labels`; `none` for none."""
+    backbones = [extractor.backbone, extractor.attention_of]
+    labels = [backbone.spec.labels for backbone in backbones if backbone is not None]
+    return "; ".join(dict.fromkeys(name for name in labels if name != "none")) or "none"
