@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
+from annotated_types import Ge, Gt, Interval, Le
 
 from leopart.config import (
     CBFEFigureConfig,
@@ -20,6 +22,7 @@ from leopart.config import (
     SegmentConfig,
     TrainingFigureConfig,
 )
+from leopart.config.checks import check_fields
 from leopart.errors import LeopartError
 
 
@@ -70,6 +73,38 @@ def test_what_makes_no_sense_is_refused_by_the_options_name(config, option, valu
         replace(config, **{option: value}).check()
 
     assert str(caught.value) == says
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """Every kind of bound, alone and beside words."""
+
+    least: Annotated[int, Ge(3)] = 3
+    above: Annotated[float, Gt(0), Le(1)] | None = None
+    between: Annotated[int, Interval(ge=1, le=9)] | Literal["auto", "none"] = "auto"
+    free: float = 0.0
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"least": 2}, "--least must be at least 3, got 2"),
+        ({"above": 0.0}, "--above must be above 0 and at most 1, got 0"),
+        ({"above": float("nan")}, "--above must be above 0 and at most 1, got nan"),
+        ({"above": float("inf")}, "--above must be above 0 and at most 1 and finite, got inf"),
+        ({"between": 10}, "--between must be auto, none or from 1 to 9, got 10"),
+    ],
+)
+def test_bounds_at_a_field_are_said_as_they_are_written_there(values, says):
+    with pytest.raises(LeopartError) as caught:
+        check_fields(Bounded(**values))
+    assert str(caught.value) == says
+
+
+def test_words_none_truth_values_and_free_numbers_are_taken():
+    check_fields(Bounded())
+    check_fields(Bounded(above=1.0, between="none", free=float("nan")))
+    check_fields(Bounded(least=True))
 
 
 def test_an_output_folder_may_exist_or_not(config):

@@ -86,11 +86,13 @@ class Extractor:
         attention_of: Backbone | None = None,
     ) -> None:
         self.backbone, self.preprocessing = backbone, preprocessing
-        self.block, self.attention_of = block, attention_of
+        self.block = block
         if attention_of is not None and attention_of.patch_size != backbone.patch_size:
             sizes = f"{attention_of.patch_size} and {backbone.patch_size} pixels"
             message = f"the attention of {attention_of.name} does not fit {backbone.name}: patches of {sizes}"
             raise LeopartError(f"{message}; choose an attention backbone with equal patches")
+        is_same = attention_of is not None and attention_of.fingerprint == backbone.fingerprint
+        self.attention_of = None if is_same else attention_of
         self.device = next(backbone.parameters()).device
         self.precision = fast_precision(self.device) if precision == "auto" else precision
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 32)

@@ -99,11 +99,9 @@ def open_extractor(
         return asked if device == "auto" else asked.to(pick_device(device))
 
     opened = loaded(backbone)
-    attends = (
-        None
-        if attention_backbone is None
-        else loaded(attention_backbone).to(next(opened.parameters()).device)
-    )
+    attends = None
+    if attention_backbone is not None:
+        attends = loaded(attention_backbone).to(next(opened.parameters()).device)
     return Extractor(opened, preprocessing, precision=precision, batch_size=batch_size, attention_of=attends)
 
 
@@ -138,31 +136,22 @@ def learn(
     settings.check()
     engine_name(settings.communities)  # before the work: Infomap may be missing
     watch = watch or Stopwatch()
-    start, adapted = extractor.backbone, None
+    adapted = None
     if minutes is not None:
+        start = extractor.backbone
         with watch.stage("adaptation"):
             adapted = _adapt(start, photos, workspace, minutes=minutes, seed=settings.seed, watching=watching)
         extractor = extractor.over(adapted.backbone, extractor.attention_of or start)
-    backbone, attends = extractor.backbone, extractor.attention_of
-    if attends is not None and attends.fingerprint == backbone.fingerprint:
-        extractor = extractor.over(backbone)
+    attends = extractor.attention_of
     with watch.stage("features"):
-        store, failures = extractor.extract(
-            photos, workspace.features, replace=not workspace.kept, track=track
-        )
+        replace = not workspace.kept
+        store, failures = extractor.extract(photos, workspace.features, replace=replace, track=track)
         require_some(photos, failures)
     with watch.stage("parts and objects"):
         fit = fit_parts(store, settings, track=track)
-    return Learned(
-        extractor.over(backbone),
-        fit,
-        settings,
-        store,
-        failures,
-        labels=labels_of(extractor),
-        attention_backbone=None if attends is None else attends.source,
-        adapted=adapted,
-    )
+    source = None if attends is None else attends.source
+    alone, labels = extractor.over(extractor.backbone), labels_of(extractor)
+    return Learned(alone, fit, settings, store, failures, labels, source, adapted)
 
 
 def require_some(photos: Sequence[Photo], failures: Sequence[Failure]) -> None:

@@ -15,6 +15,7 @@ from leopart.config import FitConfig, PredictConfig, SegmentConfig
 from leopart.data.photos import Photo, output_stems
 from leopart.errors import LeopartError, PhotoError
 from leopart.features.extract import Extractor, Failure, Preprocessing, TokensAndAttention
+from leopart.features.store import FeatureStore
 from leopart.models.tuned import start_of
 from leopart.models.weights.spec import BackboneSpec
 from leopart.parallel import ordered_map, workers
@@ -57,8 +58,7 @@ def segment_photos(
     photos = run_folder.photos_for(config)
     with watch.stage("loading the backbone"):
         extractor = _open(config)
-    start = extractor.backbone
-    minutes = minutes_of(config.adapt, len(photos), start)
+    minutes = minutes_of(config.adapt, len(photos), extractor.backbone)
     config = replace(config, adapt=minutes or False)
     run_folder.write_settings(config)
     learned = learn(
@@ -71,19 +71,16 @@ def segment_photos(
         watching=watching,
         watch=watch,
     )
-    run_folder.remove_earlier(config.out, start.source, config.attention_backbone)
+    run_folder.remove_earlier(config.out, extractor.backbone.source, config.attention_backbone)
     with watch.stage("masks"):
         written, patches = _write_masks(config, photos, learned, track)
-    summary = _summary(config, photos, learned, len(written), start.spec, watch)
+    summary = _summary(config, photos, learned, len(written), extractor.backbone.spec, watch)
     with watch.stage("report"):
         report = fit_report(title, summary, learned.fit, written, patches, credits, learned.adapted)
         write_report(config.out / "report.html", report)
     learned.save(config.out / "segmenter")
     summary.write(config.out / "summary.json")
-    if config.features is None:
-        learned.store.close()
-        shutil.rmtree(learned.store.folder, ignore_errors=True)
-    shutil.rmtree(config.out / STATE, ignore_errors=True)
+    _remove_intermediate(config, learned.store)
     return summary
 
 
@@ -143,6 +140,13 @@ def _workspace(config: FitConfig) -> Workspace:
     return Workspace(features, (config.features or config.out) / STATE, kept)
 
 
+def _remove_intermediate(config: FitConfig, store: FeatureStore) -> None:
+    if config.features is None:
+        store.close()
+        shutil.rmtree(store.folder, ignore_errors=True)
+    shutil.rmtree(config.out / STATE, ignore_errors=True)
+
+
 def _summary(
     config: FitConfig,
     photos: Sequence[Photo],
@@ -173,13 +177,8 @@ def _summary(
 
 
 def _counts(photos: Sequence[Photo], failures: Sequence[Failure], model: PartModel) -> dict[str, int]:
-    n_parts = len(model.parts.centroids)
-    return {
-        "photos": len(photos),
-        "failed": len(failures),
-        "parts": n_parts,
-        "objects": model.n_objects,
-    }
+    sizes = {"parts": len(model.parts.centroids), "objects": model.n_objects}
+    return {"photos": len(photos), "failed": len(failures), **sizes}
 
 
 def _forward(extractor: Extractor) -> dict[str, Any]:
