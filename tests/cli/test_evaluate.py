@@ -46,7 +46,7 @@ def expected_scores(backbone: Backbone, folder: Path, k: int, seeds: int, stems=
             0, 0
         ]
         labels.append(np.select([pixels == 0, pixels == 3, pixels == 5], [0, 1, 2], 255))
-    (scores,) = overcluster(tokens, labels, 3, ks=(k,), seeds=range(seeds), background=0, settings=Settings())
+    (scores,) = overcluster(tokens, labels, 3, Settings(ks=(k,), seeds=range(seeds)), background=0)
     return scores
 
 

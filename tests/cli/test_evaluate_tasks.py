@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from leopart.evaluation.tasks.heads import fitting_recipe, recipe_of
 from networks_small import small as small_spec
 from networks_small import source_model
 from PIL import Image
@@ -19,16 +20,15 @@ from sklearn.neighbors import NearestNeighbors
 from leopart.config import FCNConfig
 from leopart.data.datasets.folder import open_folder
 from leopart.data.images import load_photo
-from leopart.evaluation.attention import AttentionScores
-from leopart.evaluation.boundary import boundary_f1
 from leopart.evaluation.heads.examples import CachedExamples
 from leopart.evaluation.heads.files import read_head
 from leopart.evaluation.heads.recipes import head_recipe
 from leopart.evaluation.heads.scoring import score_head
 from leopart.evaluation.heads.training import train_head
 from leopart.evaluation.labels import LabelMaps
-from leopart.evaluation.matching import score
-from leopart.evaluation.tasks.heads import fitting_recipe, recipe_of
+from leopart.evaluation.metrics.attention import AttentionScores
+from leopart.evaluation.metrics.boundary import boundary_f1
+from leopart.evaluation.metrics.matching import score
 from leopart.features.extract import Extractor, Preprocessing
 from leopart.models.backbone import Backbone, build_backbone
 from small_sets import coco, voc

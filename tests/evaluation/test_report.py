@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from leopart.errors import LeopartError
-from leopart.evaluation.matching import score
+from leopart.evaluation.metrics.matching import score
 from leopart.evaluation.report import Evaluation, Outcome, Score, read_report, write_report
 
 # Two classes under two clusters, twice: 6 of 8 pixels right, then 5 of 8.

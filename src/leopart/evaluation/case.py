@@ -20,6 +20,7 @@ from leopart.evaluation.maps import MapWriter
 from leopart.features.extract import Extractor, Preprocessing
 from leopart.features.store import FeatureStore
 from leopart.models.backbone import load_backbone
+from leopart.models.transformer import has_cls
 from leopart.processes import rank, world_size
 from leopart.progress import Track
 from leopart.run_record import Stopwatch
@@ -66,6 +67,21 @@ class Case(Generic[Config]):
         """C."""
         return len(self.labelled.classes)
 
+    @property
+    def background(self) -> int:
+        """Row of the background class, for the tasks about foreground.
+
+        Raises:
+            LeopartError: there is none, so nothing says what foreground is.
+        """
+        background = self.labelled.background
+        if background is None:
+            names = ", ".join(list(self.labelled.classes.values())[:5])
+            problem = f"no class of these masks is called background (they are {names}, ...)"
+            advice = "choose other --masks, or another set such as voc:PATH"
+            raise LeopartError(f"{problem}, so nothing is foreground; {advice}")
+        return background
+
     def labels(self, labelled: LabelledPhotos, side: int | None) -> Sequence[LabelMap]:
         """Label maps of photos, each read once; see `checked_labels`."""
         with self.watch.stage("masks"):
@@ -94,6 +110,19 @@ class Case(Generic[Config]):
             raise LeopartError(message)
         self.stores.append(store)
         return store
+
+    def attention(self) -> FeatureStore:
+        """Features of the photos that are scored, with their CLS attention.
+
+        Raises:
+            LeopartError: the backbone has none.
+        """
+        backbone = self.extractor.backbone
+        if not has_cls(backbone.model):  # other networks have a stand-in, which is no attention
+            raise LeopartError(
+                f"{backbone.name} has no CLS attention; choose a vision transformer with --backbone"
+            )
+        return self.features(self.labelled)
 
     def close(self) -> None:
         """Let go of the features' files."""

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from leopart.errors import LeopartError
-from leopart.evaluation.matching import Floats
+from leopart.evaluation.metrics.matching import Floats
 from leopart.evaluation.report import read_report
 
 #: Of the intervals: a difference that only the seeds made lies outside in one of twenty comparisons.

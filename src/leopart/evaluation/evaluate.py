@@ -19,8 +19,8 @@ from leopart.evaluation.tasks import (
     attention,
     boundary,
     foreground,
-    heads,
     in_context,
+    linear_and_fcn,
     overclustering,
     unsupervised,
 )
@@ -32,8 +32,8 @@ from leopart.run_record import git_commit, peak_memory, settings_of, versions
 
 RUNNERS: dict[str, Callable[[Case[Any]], Outcome]] = {
     "overclustering": overclustering.run,
-    "linear": heads.run,
-    "fcn": heads.run,
+    "linear": linear_and_fcn.run,
+    "fcn": linear_and_fcn.run,
     "in-context": in_context.run,
     "attention": attention.run,
     "boundary": boundary.run,

@@ -22,11 +22,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from leopart.data.masks import IGNORE
-from leopart.evaluation.cells import cell_counts
-from leopart.evaluation.confusion import Confusion, Labels
+from leopart.evaluation.metrics.cells import cell_counts
+from leopart.evaluation.metrics.confusion import Confusion, Labels
 from leopart.evaluation.neighbours import CosineIndex
-from leopart.evaluation.overclustering import Tokens
-from leopart.features.store import FeatureStore
+from leopart.evaluation.tokens import Tokens, home_of, paired_photos, tokens_of
 from leopart.progress import Track, silent
 
 OnMap = Callable[[int, Labels], None]
@@ -100,13 +99,13 @@ class MemoryBank:
             ValueError: tokens and labels differ in number, a store's photos are not all done, a class is out
                 of range, or no patch has a label.
         """
-        chosen = _chosen(tokens, labels, photos)
+        chosen = paired_photos(tokens, labels, photos)
         if memory_size is not None and memory_size < 1:
             raise ValueError(f"a memory of {memory_size} tokens: at least one is needed")
-        quotas = _quotas(len(chosen), memory_size, seed)
+        home, quotas = home_of(tokens, device), _quotas(len(chosen), memory_size, seed)
         vectors, shares = [], []
         for index, quota in track(zip(chosen, quotas, strict=True), len(chosen), "memory"):
-            found = unit_tokens(tokens, index, device)
+            found = unit_tokens(tokens, index, home)
             counted = patch_shares(labels[index], (found.shape[0], found.shape[1]), num_classes)
             taken = _rare_first(counted, quota, np.random.default_rng([seed, index]))
             vectors.append(found.flatten(0, 1)[torch.from_numpy(taken).to(found.device)])
@@ -179,7 +178,7 @@ def in_context(
         ValueError: tokens and labels differ in number, a store's photos are not all done, or a class is out
             of range.
     """
-    chosen = _chosen(tokens, labels, photos)
+    chosen = paired_photos(tokens, labels, photos)
     counts = Confusion(memory.num_classes, memory.num_classes, IGNORE)
     for index in track(chosen, len(chosen), "scoring"):
         found = unit_tokens(tokens, index, memory.shares.device)
@@ -221,23 +220,9 @@ def enlarged_classes(shares: Tensor, size: tuple[int, int]) -> npt.NDArray[np.in
     return classes.cpu().numpy()
 
 
-def unit_tokens(tokens: Tokens, index: int, device: torch.device | None) -> Tensor:
+def unit_tokens(tokens: Tokens, index: int, device: torch.device) -> Tensor:
     """Tokens of one photo, length 1 (or 0), float32 [h, w, D]."""
-    found = tokens.tokens_of(index) if isinstance(tokens, FeatureStore) else tokens[index]
-    return F.normalize(torch.as_tensor(found, device=device).float(), dim=-1)
-
-
-def _chosen(
-    tokens: Tokens, labels: Sequence[Labels], photos: Sequence[int] | npt.NDArray[np.int64] | None
-) -> list[int]:
-    if len(tokens) != len(labels):
-        raise ValueError(f"tokens of {len(tokens)} photos and {len(labels)} label maps: give one for each")
-    chosen = list(range(len(tokens))) if photos is None else [int(index) for index in photos]
-    if not chosen:
-        raise ValueError("there are no photos")
-    if isinstance(tokens, FeatureStore) and not tokens.done[chosen].all():
-        raise ValueError("the features of some photos are missing in the store")
-    return chosen
+    return F.normalize(tokens_of(tokens, index).to(device).float(), dim=-1)
 
 
 def _quotas(n_photos: int, memory_size: int | None, seed: int) -> Iterator[int | None]:

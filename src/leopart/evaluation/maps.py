@@ -14,8 +14,8 @@ from leopart.data.photos import output_stems, shown
 from leopart.drawing.masks import save_mask
 from leopart.drawing.palette import colours
 from leopart.errors import LeopartError
-from leopart.evaluation.confusion import Labels
 from leopart.evaluation.labels import nearest
+from leopart.evaluation.metrics.confusion import Labels
 
 _VOID = (224, 224, 192)  # as PASCAL VOC paints it
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from leopart.data.photos import shown
 from leopart.errors import LeopartError
-from leopart.evaluation.matching import Floats, Matching
+from leopart.evaluation.metrics.matching import Floats, Matching
 from leopart.files import write_text
 
 MIOU, ACCURACY = "miou", "pixel accuracy"

@@ -10,9 +10,9 @@ from leopart.config import OverclusteringConfig, OverclusteringFigureConfig
 from leopart.data.datasets.labelled import labelled_photos
 from leopart.data.labelled import LabelledPhotos
 from leopart.drawing.page import Page
-from leopart.evaluation.confusion import Labels
 from leopart.evaluation.evaluate import evaluate
 from leopart.evaluation.maps import MapWriter
+from leopart.evaluation.metrics.confusion import Labels
 from leopart.figures.choice import chosen
 from leopart.figures.classes import ClassColours, labels_of
 from leopart.figures.overlays import Layer, overlay_page

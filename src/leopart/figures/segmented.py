@@ -20,8 +20,8 @@ from leopart.data.labelled import LabelledPhotos
 from leopart.data.photos import Photo, find_photos, output_stems
 from leopart.drawing.page import Entry, Page
 from leopart.drawing.palette import colours, part_colours
-from leopart.evaluation.masks import score_maps, score_masks
-from leopart.evaluation.matching import Matching
+from leopart.evaluation.metrics.masks import score_maps, score_masks
+from leopart.evaluation.metrics.matching import Matching
 from leopart.figures.choice import chosen
 from leopart.figures.classes import ClassColours, labels_of, legend_of
 from leopart.figures.overlays import Layer, overlay_page

@@ -34,7 +34,7 @@ from leopart.evaluation.evaluate import evaluate
 from leopart.evaluation.label_free.published import published
 from leopart.evaluation.report import read_report
 from leopart.evaluation.splits import data_name, learned_split, scored_split
-from leopart.evaluation.tasks import heads
+from leopart.evaluation.tasks.linear_and_fcn import recipe_of as head_recipe_of
 from leopart.evaluation.tasks.unsupervised import published_engine
 from leopart.files import write_text
 from leopart.progress import Track
@@ -180,7 +180,7 @@ def splits_of(config: EvaluateConfig) -> list[str | None]:
 def _numbers_of(config: EvaluateConfig) -> str:
     """What the name of a preset stands for, and the engine that `auto` takes."""
     if isinstance(config, HeadConfig):
-        return repr(heads.recipe_of(config, config.backbone))
+        return repr(head_recipe_of(config, config.backbone))
     if isinstance(config, UnsupervisedConfig):
         return f"{published(config.preset)} {published_engine(config.communities)}"
     return repr(published(config.preset)) if isinstance(config, ForegroundConfig) else ""

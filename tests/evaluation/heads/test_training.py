@@ -240,7 +240,7 @@ def test_examples_that_do_not_fit_are_refused(tmp_path: Path):
     tokens, labels = drawn()
     with pytest.raises(ValueError, match="tokens of 6 photos and 5 label maps"):
         CachedExamples(tokens, labels[:5])
-    with pytest.raises(ValueError, match="not of 0 grids"):
+    with pytest.raises(ValueError, match="there are no photos"):
         CachedExamples(tokens, labels, photos=[])
     with pytest.raises(ValueError, match="not of 2 grids"):
         CachedExamples([tokens[0], tokens[1, :4]], labels[:2])

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leopart.evaluation.confusion import Labels
-from leopart.evaluation.overclustering import Tokens
-from leopart.features.store import FeatureStore
+from leopart.evaluation.metrics.confusion import Labels
+from leopart.evaluation.tokens import Tokens, home_of, paired_photos, token_shape, tokens_of
 from leopart.parallel import ordered_map, workers
 
 
@@ -68,13 +67,7 @@ class CachedExamples:
         photos: Sequence[int] | None = None,
         device: torch.device | None = None,
     ) -> None:
-        if len(tokens) != len(labels):
-            raise ValueError(
-                f"tokens of {len(tokens)} photos and {len(labels)} label maps: give one for each"
-            )
-        chosen = list(range(len(tokens)) if photos is None else photos)
-        if isinstance(tokens, FeatureStore) and not tokens.done[chosen].all():
-            raise ValueError("the features of some photos are missing in the store")
+        chosen = paired_photos(tokens, labels, photos)
         shapes = {token_shape(tokens, index) for index in chosen}
         if len(shapes) != 1:
             raise ValueError(f"a head learns from photos of one grid of tokens, not of {len(shapes)} grids")
@@ -83,8 +76,7 @@ class CachedExamples:
         read = ordered_map(labels.__getitem__, chosen, workers=workers())
         self.labels = np.stack([np.asarray(ids).astype(np.uint8) for ids in read])
         self.side = self.labels.shape[1]
-        here = tokens.device if isinstance(tokens, Tensor) else torch.device("cpu")
-        self.device = here if device is None else device
+        self.device = home_of(tokens, device)
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -98,22 +90,6 @@ class CachedExamples:
     def encode(self, content: Tensor) -> Tensor:
         """See `Examples`."""
         return content.to(self.device, non_blocking=True).float()
-
-
-def token_shape(tokens: Tokens, index: int) -> tuple[int, int, int]:
-    """h, w and D of a photo, whatever holds its tokens."""
-    if isinstance(tokens, FeatureStore):
-        entry = tokens.entries[index]
-        return entry.height, entry.width, tokens.recipe.dim
-    height, width, dim = tokens[index].shape
-    return height, width, dim
-
-
-def tokens_of(tokens: Tokens, index: int) -> Tensor:
-    """Tokens [h, w, D] of a photo, whatever holds them, in the type and where they are."""
-    if isinstance(tokens, FeatureStore):
-        return torch.from_numpy(tokens.tokens_of(index))
-    return torch.as_tensor(tokens[index])
 
 
 def pinned(tensor: Tensor, device: torch.device) -> Tensor:

@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leopart.evaluation.confusion import Confusion, Labels
-from leopart.evaluation.heads.examples import tokens_of
 from leopart.evaluation.heads.networks import SegmentationHead, Size, bilinear_matrix
 from leopart.evaluation.labels import LabelMap
-from leopart.evaluation.overclustering import Tokens
+from leopart.evaluation.metrics.confusion import Confusion, Labels
+from leopart.evaluation.tokens import Tokens, paired_photos, tokens_of
 from leopart.parallel import ordered_map, workers
 from leopart.processes import rank, world_size
 from leopart.progress import Track, silent
@@ -59,9 +58,7 @@ def score_head(
 
     Source: Leopart, CVPR 2022, linear and FCN heads; spec/leopart-facts.md 6.4.
     """
-    if len(tokens) != len(labels):
-        raise ValueError(f"tokens of {len(tokens)} photos and {len(labels)} label maps: give one for each")
-    mine = list(range(len(tokens)) if photos is None else photos)[rank() :: world_size()]
+    mine = paired_photos(tokens, labels, photos)[rank() :: world_size()]
 
     def load(index: int) -> tuple[int, Tensor, Labels]:
         return index, tokens_of(tokens, index), labels[index]

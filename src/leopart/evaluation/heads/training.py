@@ -22,7 +22,7 @@ from leopart.errors import LeopartError
 from leopart.evaluation.heads.examples import CachedExamples, Examples
 from leopart.evaluation.heads.networks import FCNHead, LinearHead, dropout_factors
 from leopart.evaluation.heads.recipes import HeadRecipe
-from leopart.evaluation.matching import score
+from leopart.evaluation.metrics.matching import score
 from leopart.parallel import ordered_map, workers
 from leopart.processes import rank, total, world_size
 from leopart.progress import Track, silent

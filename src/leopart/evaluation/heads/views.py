@@ -16,9 +16,9 @@ from torch import Tensor
 from leopart.data.crops import CropSettings, sample_crops
 from leopart.data.images import load_photo, resize
 from leopart.data.labelled import LabelledPhotos
-from leopart.evaluation.confusion import Labels
 from leopart.evaluation.heads.examples import pinned
 from leopart.evaluation.labels import nearest, squeezed
+from leopart.evaluation.metrics.confusion import Labels
 from leopart.features.extract import Extractor
 
 _CROPS = CropSettings(global_crops=1, local_crops=0, global_scale=(0.8, 1.0), ratio=(3 / 4, 4 / 3))

@@ -16,16 +16,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from leopart.clustering.foreground import ClusterCounts
 from leopart.clustering.kmeans import kmeans
 from leopart.clustering.reduce import Reduction, fit_reduction
+from leopart.clustering.sampling import draw_rows, take_rows
 from leopart.evaluation.labels import nearest
+from leopart.evaluation.tokens import PhotoTokens
 from leopart.progress import Track, silent
 
-PhotoTokens = Tensor | npt.NDArray[np.floating[Any]]
-"""Tokens of one photo, [h, w, D]; a view into a memory map costs nothing until it is used."""
 Mask = npt.NDArray[np.bool_]
 Ids = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.float64]
@@ -80,13 +79,10 @@ def cluster_tokens(
     Source: see the module. Deviation: standardisation, PCA and k-means learn from a random sample of 100,000
     tokens where there are more (faiss takes 51,200 of them for k-means).
     """
-    chosen = draw([photo.shape[0] * photo.shape[1] for photo in tokens], _SAMPLE, _SEED)
-    sample = torch.cat(
-        [_rows(photo)[torch.from_numpy(rows)] for photo, rows in zip(tokens, chosen, strict=True)]
-    )
     device = device or torch.device("cpu")
-    fitted = fit_reduction(sample, dimensions)  # on the CPU: sums are in float64, which not all devices have
-    reduction = Reduction(fitted.offset.to(device), fitted.projection.to(device))
+    chosen = draw_rows([photo.shape[0] * photo.shape[1] for photo in tokens], _SAMPLE, _SEED)
+    sample = torch.cat(list(take_rows(lambda index: torch.as_tensor(tokens[index]), chosen)))
+    reduction = fit_reduction(sample, dimensions).to(device)
     clusters = kmeans(
         reduction(sample.to(device)),
         n_clusters,
@@ -153,23 +149,6 @@ class Foreground:
         return nearest(self.chosen[self.list_of[index]][self.ids[index]], self.side)
 
 
-def draw(sizes: Sequence[int], most: int, seed: int) -> list[npt.NDArray[np.int64]]:
-    """Rows of each photo, ascending: `most` of all rows at random without repeats, or all of them.
-
-    Args:
-        sizes: number of rows of each photo.
-        most: rows to draw.
-        seed: the same gives the same rows.
-    """
-    if sum(sizes) <= most:
-        return [np.arange(size) for size in sizes]
-    rng = np.random.default_rng(seed)
-    # First how many from which photo, so that memory does not grow with all rows.
-    shares = rng.multivariate_hypergeometric(sizes, most, method="marginals")
-    pairs = zip(sizes, shares, strict=True)
-    return [np.sort(rng.choice(size, share, replace=False)) for size, share in pairs]
-
-
 def otsu_mask(attention: npt.NDArray[np.floating[Any]]) -> Mask:
     """Attention above Otsu's threshold: the simplest foreground that attention gives.
 
@@ -199,8 +178,3 @@ def otsu_threshold(values: npt.NDArray[np.floating[Any]]) -> float:
     high, high_sum = counts.sum() - low, (counts * centres).sum() - low_sum
     between = low * high * (low_sum / low - high_sum / high) ** 2
     return float(centres[between.argmax()])
-
-
-def _rows(photo: PhotoTokens) -> Tensor:
-    tensor = torch.as_tensor(photo)
-    return tensor.reshape(-1, tensor.shape[-1])

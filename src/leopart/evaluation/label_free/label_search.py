@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from leopart.errors import LeopartError
-from leopart.evaluation.confusion import Labels
 from leopart.evaluation.label_free.foreground import Floats, Ids
 from leopart.evaluation.label_free.objects import (
     ForegroundPhotos,
     Tally,
+    Truth,
     communities,
     count,
     merged,
@@ -27,7 +27,8 @@ from leopart.evaluation.label_free.objects import (
 )
 from leopart.evaluation.label_free.published import Published
 from leopart.evaluation.labels import nearest
-from leopart.evaluation.matching import hungarian
+from leopart.evaluation.metrics.confusion import Labels
+from leopart.evaluation.metrics.matching import hungarian
 from leopart.progress import Track, silent
 
 #: Shares of the clusters, those of least precision, that may become background.
@@ -112,11 +113,9 @@ class Trial:
 
 def search_communities(
     photos: ForegroundPhotos,
-    labels: Sequence[Labels | None],
-    num_classes: int,
-    background: int,
-    *,
+    truth: Truth,
     recipe: Published,
+    *,
     engine: str,
     trials: int,
     track: Track = silent,
@@ -124,16 +123,14 @@ def search_communities(
     """Try settings of community detection, by Optuna's tree-structured Parzen estimator.
 
     Edge probability 0.01 .. 0.10 in steps of 0.01, Markov time 0.1 .. 2.0 in steps of 0.1, clusters 99 .. 249
-    in steps of 10. A number of clusters is clustered once.
+    in steps of 10. A number of clusters is clustered once. A class without pixels counts 0.
 
     Args:
         photos: all that are clustered.
-        labels: class rows of those to search on; None for the others.
-        num_classes: C, background included.
-        background: row of the background class.
+        truth: labels of the photos to search on; None for the others.
         recipe: what is not searched.
-        engine: see `detect_communities`; Markov time does not matter to Louvain, which then looks for
-            a number of communities.
+        engine: see `detect_communities`; Louvain ignores the Markov time, and looks for a number of
+            communities.
         trials: number of settings to try.
         track: progress, one step a trial.
 
@@ -150,14 +147,13 @@ def search_communities(
     counted: dict[int, Tally] = {}
 
     def score(clusters: int, markov_time: float, edge: float) -> float:
+        tried = replace(recipe, clusters=clusters, markov_time=markov_time, edge=edge)
         if clusters not in counted:
-            counted[clusters] = part_tally(points, num_classes, replace(recipe, clusters=clusters))
-            count(photos, [counted[clusters]], labels)
+            counted[clusters] = part_tally(points, truth.num_classes, tried)
+            count(photos, [counted[clusters]], truth.labels)
         tally = counted[clusters]
-        modules = communities(
-            tally, edge=edge, markov_time=markov_time, wanted=num_classes - 1, engine=engine, seed=0
-        )
-        return hungarian(merged(tally.confusion.matrix, modules), background).miou
+        modules = communities(tally, tried, engine=engine, seed=0)
+        return hungarian(merged(tally.confusion.matrix, modules), truth.background).miou
 
     return optimise(score, trials, track)
 

@@ -12,23 +12,22 @@ from leopart.config import BoundaryConfig
 from leopart.data.masks import check_mask_size, read_index_mask
 from leopart.data.photos import output_stems, shown
 from leopart.errors import LeopartError
-from leopart.evaluation.attention import merged_mask
-from leopart.evaluation.boundary import mean_boundary_f1
 from leopart.evaluation.case import Case
-from leopart.evaluation.labelled_foreground import attention_store, background_of
 from leopart.evaluation.labels import nearest, squeezed
+from leopart.evaluation.metrics.attention import merged_mask
+from leopart.evaluation.metrics.boundary import mean_boundary_f1
 from leopart.evaluation.report import Outcome, Score
 
 Mask = npt.NDArray[np.bool_]
 
 
 def run(case: Case[BoundaryConfig]) -> Outcome:
-    """See `leopart.evaluation.boundary`.
+    """See `leopart.evaluation.metrics.boundary`.
 
     Raises:
         LeopartError: a photo or mask cannot be used, there is no background class, or no attention.
     """
-    config, background = case.config, background_of(case)
+    config, background = case.config, case.background
     labels = case.labels(case.labelled, config.size)
     found = _attended(case) if config.predicted is None else _predicted(case, config.predicted)
 
@@ -52,7 +51,7 @@ def run(case: Case[BoundaryConfig]) -> Outcome:
 
 def _attended(case: Case[BoundaryConfig]) -> Callable[[int], Mask]:
     """Masks of the CLS attention, enlarged by nearest."""
-    store, config = attention_store(case), case.config
+    store, config = case.attention(), case.config
     return lambda index: nearest(merged_mask(store.attention_of(index), config.keep), config.size)
 
 

@@ -8,11 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from leopart.config import ForegroundConfig
-from leopart.evaluation.attention import merged_mask
 from leopart.evaluation.case import Case
-from leopart.evaluation.jaccard import foreground_jaccard
-from leopart.evaluation.label_free.foreground import SIDE, Mask, otsu_mask
-from leopart.evaluation.label_free.photos import (
+from leopart.evaluation.label_free.clusters import (
     Clusters,
     chosen_settings,
     cluster_photos,
@@ -22,8 +19,10 @@ from leopart.evaluation.label_free.photos import (
     search_labels,
     tuned_suffix,
 )
-from leopart.evaluation.labelled_foreground import background_of
+from leopart.evaluation.label_free.foreground import SIDE, Mask, otsu_mask
 from leopart.evaluation.labels import nearest
+from leopart.evaluation.metrics.attention import merged_mask
+from leopart.evaluation.metrics.jaccard import foreground_jaccard
 from leopart.evaluation.report import Outcome, Score
 
 _FOLDERS = {
@@ -42,7 +41,7 @@ def run(case: Case[ForegroundConfig]) -> Outcome:
         LeopartError: a photo or mask cannot be used, there is no background class or no attention, or the
             preset is unknown.
     """
-    config, background = case.config, background_of(case)
+    config, background = case.config, case.background
     recipe, lists = chosen_settings(config), photo_lists(config, case.labelled)
     labels, known = case.labels(case.labelled, config.size), search_labels(case, lists, config.size)
     clusters = cluster_photos(case, lists)

@@ -28,15 +28,15 @@ def run(case: Case[OverclusteringConfig]) -> Outcome:
             store,
             labels,
             case.num_classes,
-            ks=list(dict.fromkeys(config.k)),
-            seeds=seeds,
-            background=case.labelled.background,
-            settings=Settings(
+            Settings(
+                ks=tuple(dict.fromkeys(config.k)),
+                seeds=seeds,
                 eval_size=side,
                 normalise=config.normalise,
                 many_to_one=config.matching,
                 absent=config.absent,
             ),
+            background=case.labelled.background,
             device=case.device,
             on_map=(lambda k, index, rows: case.maps.write(f"k{k}", index, rows))
             if case.maps.wanted

@@ -13,10 +13,7 @@ from leopart.clustering.communities import engine_name
 from leopart.config import UnsupervisedConfig
 from leopart.errors import LeopartError
 from leopart.evaluation.case import Case
-from leopart.evaluation.label_free.foreground import SIDE
-from leopart.evaluation.label_free.label_search import Trial, best, require_optuna, search_communities
-from leopart.evaluation.label_free.objects import ForegroundPhotos, FullyUnsupervised, fully_unsupervised
-from leopart.evaluation.label_free.photos import (
+from leopart.evaluation.label_free.clusters import (
     Clusters,
     chosen_settings,
     cluster_photos,
@@ -27,10 +24,17 @@ from leopart.evaluation.label_free.photos import (
     search_labels,
     tuned_suffix,
 )
+from leopart.evaluation.label_free.foreground import SIDE
+from leopart.evaluation.label_free.label_search import Trial, best, require_optuna, search_communities
+from leopart.evaluation.label_free.objects import (
+    ForegroundPhotos,
+    FullyUnsupervised,
+    Truth,
+    fully_unsupervised,
+)
 from leopart.evaluation.label_free.published import REFERENCE_STEPS, Published
-from leopart.evaluation.labelled_foreground import background_of
 from leopart.evaluation.labels import LabelMap
-from leopart.evaluation.matching import Matching
+from leopart.evaluation.metrics.matching import Matching
 from leopart.evaluation.overclustering import Settings, overcluster
 from leopart.evaluation.report import Outcome, Score
 
@@ -42,7 +46,7 @@ def run(case: Case[UnsupervisedConfig]) -> Outcome:
         LeopartError: a photo or mask cannot be used, there is no background class, no other class or no
             attention, nothing is foreground, or a setting is unknown.
     """
-    config, background = case.config, background_of(case)
+    config, background = case.config, case.background
     if case.num_classes < 2:
         raise LeopartError("background is the only class that counts; leave another one out of --ignore")
     recipe, engine = _settings(config), published_engine(config.communities)
@@ -61,13 +65,10 @@ def run(case: Case[UnsupervisedConfig]) -> Outcome:
     with case.watch.stage("segmentation"):
         found = fully_unsupervised(
             foreground_photos(clusters, recipe),
-            labels_of(clusters, "scored", labels),
-            case.num_classes,
-            background,
-            recipe=recipe,
+            Truth(labels_of(clusters, "scored", labels), case.num_classes, background, config.absent),
+            recipe,
             engine=engine,
             seeds=range(config.seeds),
-            absent=config.absent,
             on_map=case.maps.write if case.maps.wanted else None,
             track=case.track,
         )
@@ -131,10 +132,13 @@ def _all_tokens(
             clusters.tokens[: len(labels)],
             labels,
             case.num_classes,
-            ks=[case.num_classes],
-            seeds=range(case.config.seeds),
+            Settings(
+                ks=[case.num_classes],
+                seeds=range(case.config.seeds),
+                eval_size=SIDE,
+                absent=case.config.absent,
+            ),
             background=background,
-            settings=Settings(eval_size=SIDE, absent=case.config.absent),
             device=case.device,
             on_map=(lambda _, index, rows: case.maps.write("all-tokens", index, rows))
             if case.maps.wanted
@@ -157,10 +161,8 @@ def _searched(
     with case.watch.stage("search"):
         trials = search_communities(
             foreground_photos(clusters, recipe),
-            labels,
-            case.num_classes,
-            background,
-            recipe=recipe,
+            Truth(labels, case.num_classes, background),
+            recipe,
             engine=engine,
             trials=case.config.tune_on_labels,
             track=case.track,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from leopart.evaluation.boundary import BoundaryScore, boundary_f1, mean_boundary_f1
+from leopart.evaluation.metrics.boundary import BoundaryScore, boundary_f1, mean_boundary_f1
 
 
 def blobs(seed: int, height: int = 40, width: int = 46, smooth: float = 4) -> tuple[np.ndarray, np.ndarray]:

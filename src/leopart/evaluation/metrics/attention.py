@@ -9,10 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from leopart.evaluation.cells import cell_counts
-from leopart.evaluation.confusion import Labels
-from leopart.evaluation.jaccard import foreground_jaccard
 from leopart.evaluation.labels import nearest
+from leopart.evaluation.metrics.cells import cell_counts
+from leopart.evaluation.metrics.confusion import Labels
+from leopart.evaluation.metrics.jaccard import foreground_jaccard
 from leopart.models.attention import attention_mask, heaviest
 
 Attention = Tensor | npt.NDArray[np.floating[Any]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from leopart.evaluation.confusion import Labels
+from leopart.evaluation.metrics.confusion import Labels
 
 
 def cell_counts(

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from leopart.evaluation.attention import AttentionScores, best_heads, head_masks, merged_mask
+from leopart.evaluation.metrics.attention import AttentionScores, best_heads, head_masks, merged_mask
 
 HEADS = 3
 

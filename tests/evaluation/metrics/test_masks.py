@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from leopart.data.masks import IGNORE
-from leopart.evaluation.confusion import Confusion
-from leopart.evaluation.jaccard import mean_foreground_jaccard
-from leopart.evaluation.masks import score_maps
-from leopart.evaluation.matching import hungarian
+from leopart.evaluation.metrics.confusion import Confusion
+from leopart.evaluation.metrics.jaccard import mean_foreground_jaccard
+from leopart.evaluation.metrics.masks import score_maps
+from leopart.evaluation.metrics.matching import hungarian
 
 CLASSES = 4
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leopart.evaluation.confusion import Confusion
+from leopart.evaluation.metrics.confusion import Confusion
 
 
 def naive(gt: np.ndarray, pred: np.ndarray, classes: int, clusters: int, ignore: int) -> list[list[int]]:

@@ -13,9 +13,9 @@ from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import IGNORE, read_index_mask
 from leopart.data.photos import output_stems
 from leopart.errors import LeopartError
-from leopart.evaluation.confusion import Confusion
-from leopart.evaluation.jaccard import foreground_jaccard
-from leopart.evaluation.matching import Matching, hungarian
+from leopart.evaluation.metrics.confusion import Confusion
+from leopart.evaluation.metrics.jaccard import foreground_jaccard
+from leopart.evaluation.metrics.matching import Matching, hungarian
 
 Maps = tuple[NDArray[np.uint8], NDArray[np.integer]]
 """Labels and found ids of one photo."""

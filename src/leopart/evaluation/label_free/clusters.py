@@ -14,7 +14,6 @@ from leopart.config import ForegroundConfig
 from leopart.data.datasets.labelled import labelled_photos
 from leopart.data.labelled import LabelledPhotos
 from leopart.errors import LeopartError
-from leopart.evaluation.attention import merged_mask
 from leopart.evaluation.case import Case
 from leopart.evaluation.label_free.foreground import (
     SIDE,
@@ -29,7 +28,8 @@ from leopart.evaluation.label_free.label_search import ThresholdSearch, search_t
 from leopart.evaluation.label_free.published import CHOSEN_WITH, Published, published
 from leopart.evaluation.label_free.saliency import saliency_of
 from leopart.evaluation.labels import LabelMap
-from leopart.features.store import FeatureStore
+from leopart.evaluation.metrics.attention import merged_mask
+from leopart.evaluation.tokens import token_views
 from leopart.models.transformer import has_cls
 
 _TITLES = {"scored": "features", "searched": "search features", "clustered": "more features"}
@@ -242,13 +242,6 @@ def photo_lists(config: ForegroundConfig, scored: LabelledPhotos) -> dict[str, L
         if (rest := _without(more, lists)).pairs:
             lists["clustered"] = rest
     return lists
-
-
-def token_views(store: FeatureStore) -> list[npt.NDArray[np.float16]]:
-    """Tokens [h, w, D] of each photo of a store; nothing is read before it is used."""
-    ends = np.cumsum([entry.height * entry.width for entry in store.entries])
-    pairs = zip(np.split(store.tokens, ends[:-1]), store.entries, strict=True)
-    return [rows.reshape(entry.height, entry.width, -1) for rows, entry in pairs]
 
 
 def labels_of(clusters: Clusters, name: str, maps: Sequence[LabelMap]) -> list[LabelMap | None]:

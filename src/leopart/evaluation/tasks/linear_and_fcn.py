@@ -21,7 +21,7 @@ from leopart.evaluation.heads.scoring import score_head
 from leopart.evaluation.heads.training import TrainedHead, train_head
 from leopart.evaluation.heads.views import AugmentedExamples
 from leopart.evaluation.labels import LabelMap, LabelMaps
-from leopart.evaluation.matching import Matching, score
+from leopart.evaluation.metrics.matching import Matching, score
 from leopart.evaluation.report import Outcome, Score
 from leopart.evaluation.splits import data_name, learned_photos, notes_on
 from leopart.features.store import FeatureStore

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leopart.evaluation.jaccard import foreground_jaccard, mean_foreground_jaccard
+from leopart.evaluation.metrics.jaccard import foreground_jaccard, mean_foreground_jaccard
 
 LABELS = np.array([[0, 0, 5], [0, 255, 5]])
 FOUND = np.array([[0, 1, 1], [0, 0, 1]])
