@@ -252,7 +252,7 @@ def test_a_folder_of_the_users_is_left_alone(evaluate, tmp_path):
     ran, found = evaluate("--k", "3", "--seeds", "1")
     assert (ran.status, found) == (2, None)
     assert ran.lines == [
-        f"leopart: {folder} is there, and holds no features of an earlier run: choose another --out"
+        f"leopart: {folder} exists and holds no features of an earlier run: choose another --out"
     ]
     assert [file.name for file in folder.iterdir()] == ["mine.txt"]
 

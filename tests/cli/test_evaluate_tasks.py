@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from leopart.evaluation.tasks.heads import fitting_recipe, recipe_of
 from networks_small import small as small_spec
 from networks_small import source_model
 from PIL import Image
@@ -22,13 +21,14 @@ from leopart.data.datasets.folder import open_folder
 from leopart.data.images import load_photo
 from leopart.evaluation.heads.examples import CachedExamples
 from leopart.evaluation.heads.files import read_head
-from leopart.evaluation.heads.recipes import head_recipe
+from leopart.evaluation.heads.recipes import fitting_recipe, head_recipe
 from leopart.evaluation.heads.scoring import score_head
 from leopart.evaluation.heads.training import train_head
 from leopart.evaluation.labels import LabelMaps
 from leopart.evaluation.metrics.attention import AttentionScores
 from leopart.evaluation.metrics.boundary import boundary_f1
 from leopart.evaluation.metrics.matching import score
+from leopart.evaluation.tasks.linear_and_fcn import recipe_of
 from leopart.features.extract import Extractor, Preprocessing
 from leopart.models.backbone import Backbone, build_backbone
 from small_sets import coco, voc
@@ -236,9 +236,9 @@ MISTAKES = {
     ),
     "no list to learn from": (("linear", "--train-split", "small"), "has no list small.txt"),
     "an unknown preset": (("linear", "--preset", "smal"), "did you mean small?"),
-    "a share that is none": (("in-context", "--fractions", "2"), "--fractions takes shares above 0"),
+    "a share that is none": (("in-context", "--fractions", "2"), "--fractions takes fractions above 0"),
     "a word for a share": (("in-context", "--fractions", "half"), "got 'half'"),
-    "no share": (("in-context", "--fractions"), "--fractions takes at least one share of the photos"),
+    "no share": (("in-context", "--fractions"), "--fractions takes at least one fraction of the photos"),
     "a temperature that is no number": (
         ("in-context", "--temperature", "nan"),
         "--temperature must be at least 1e-06, got nan",

@@ -53,7 +53,7 @@ def test_what_is_written_is_read_back(tmp_path: Path):
     ("content", "sentence"),
     [
         (None, "cannot read .*: No such file or directory; check the path"),
-        ("{", "is no JSON: .*; give a file of `leopart evaluate`"),
+        ("{", "is not JSON: .*; give a file of `leopart evaluate`"),
         (json.dumps([1]), "holds no scores; give a file of `leopart evaluate`"),
         (json.dumps({"scores": 3}), "holds no scores"),
     ],

@@ -26,7 +26,7 @@ FONT = 7.0
 
 
 @dataclass(frozen=True)
-class Entry:
+class LegendEntry:
     """One line of a legend."""
 
     name: str
@@ -139,7 +139,7 @@ class Legend:
         dpi: pixels of an inch.
     """
 
-    def __init__(self, entries: Sequence[Entry], width: int, dpi: int) -> None:
+    def __init__(self, entries: Sequence[LegendEntry], width: int, dpi: int) -> None:
         self.entries, self.point = entries, dpi / 72
         widest = max((words_width(entry.name) for entry in entries), default=0.0)
         needed = (widest + 2.4 * FONT) * self.point
@@ -159,7 +159,7 @@ class Legend:
             page.block(left + x, top + y + (self.line - side) / 2, side, side, entry.colour)
             page.words(left + x + 1.5 * side, top + y + self.line / 2, entry.name)
 
-    def _places(self) -> Iterator[tuple[Entry, float, float]]:
+    def _places(self) -> Iterator[tuple[LegendEntry, float, float]]:
         for index, entry in enumerate(self.entries):
             row, column = divmod(index, self.columns)
             yield entry, column * self.column, row * self.line

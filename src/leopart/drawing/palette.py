@@ -16,7 +16,7 @@ _FIRST_HUE = 32.0
 # Cycled with the id. Lengths 3 and 2 have no common factor, so six levels pass before a pair comes back.
 _LIGHTNESS = np.array([0.70, 0.56, 0.82])
 _CHROMA = np.array([0.17, 0.12])
-# 21 golden angles are nearly whole turns: the next round of hues is told apart by lightness.
+# 21 golden angles are nearly whole turns: lightness separates the next round of hues.
 _ROUND = 21
 _ROUND_LIGHTNESS = np.array([0.0, -0.10, 0.08])
 

@@ -11,7 +11,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Cell:
+class Place:
     """Where one picture lies, in pixels.
 
     Attributes:
@@ -27,7 +27,7 @@ class Cell:
     height: int
 
 
-def justified(aspects: Sequence[float], columns: int, width: int, gap: int) -> list[Cell]:
+def justified(aspects: Sequence[float], columns: int, width: int, gap: int) -> list[Place]:
     """Places of pictures, in their order, so that every row is exactly as wide as the page.
 
     As many rows as if each held `columns` pictures; they are broken where their heights differ least (sum of
@@ -41,18 +41,18 @@ def justified(aspects: Sequence[float], columns: int, width: int, gap: int) -> l
         gap: pixels between two pictures of a row.
 
     Returns:
-        A cell for each picture.
+        A place for each picture.
     """
     ends = _breaks(aspects, -(-len(aspects) // columns))
-    cells: list[Cell] = []
+    places: list[Place] = []
     for row, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
         shares = np.cumsum([0.0, *aspects[start:end]])
         free = width - gap * (end - start - 1)
         edges = np.rint(shares / shares[-1] * free).astype(int).tolist()
         height = max(1, round(free / float(shares[-1])))
         for index, (left, right) in enumerate(pairwise(edges)):
-            cells.append(Cell(row, left + index * gap, max(1, right - left), height))
-    return cells
+            places.append(Place(row, left + index * gap, max(1, right - left), height))
+    return places
 
 
 def _breaks(aspects: Sequence[float], rows: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Overclustering: cluster the tokens of all photos, name each cluster after a class, score the result.
+"""Overclustering: cluster the tokens of all photos, assign each cluster a class, score the result.
 
 Legend: n photos, h x w a photo's grid of tokens, D channels, d reduced channels, K clusters, C classes,
 S seeds.
@@ -27,9 +27,9 @@ from leopart.progress import Track, silent
 OnMap = Callable[[int, int, Labels], None]
 """Takes K, a photo's index, and class rows [h, w] of its tokens, -1 for none."""
 
-#: Tokens that the reduction is fitted on, at most: 100,000 x 384 in half precision are 77 MB.
+#: Largest number of tokens that the reduction is fitted on: 100,000 x 384 in half precision are 77 MB.
 _SAMPLE = 100_000
-#: Reduced tokens that k-means draws from, at most: 50 dimensions are 200 MB.
+#: Largest number of reduced tokens that k-means draws from: 50 dimensions are 200 MB.
 _POOL = 1_000_000
 #: Seed of both draws: they do not change with the seed of the clustering.
 _SEED = 0
@@ -71,10 +71,10 @@ class ClusterScores:
 
     Attributes:
         k: K.
-        rule: `hungarian`, one cluster a class, where K is the number of classes; else see
+        rule: `hungarian`, one to one, where K is the number of classes; otherwise see
             `Settings.many_to_one`.
         seeds: of k-means, S of them.
-        matchings: clusters named, and all scores, of each seed.
+        matchings: clusters matched to classes, and all scores, for each seed.
     """
 
     k: int
@@ -94,12 +94,12 @@ class ClusterScores:
 
     @property
     def mean(self) -> float:
-        """Mean of `miou` over the seeds: the number that is published."""
+        """Mean of `miou` over the seeds: the published number."""
         return float(self.miou.mean())
 
     @property
     def std(self) -> float:
-        """Standard deviation of `miou` over the seeds (of these S, not an estimate for others)."""
+        """Standard deviation of `miou` over these S seeds (not an estimate for others)."""
         return float(self.miou.std())
 
 
@@ -120,9 +120,10 @@ def overcluster(
     2. K-means for each K and seed.
     3. Every token's cluster id, enlarged to `eval_size` by nearest; pixels counted by class and cluster over
        all photos.
-    4. Clusters named after classes: Hungarian where K is the number of classes, else many to one.
+    4. Clusters matched to classes: one to one (Hungarian) where K is the number of classes, otherwise many
+       to one.
 
-    Labels name the clusters and score them, and have no other use. Memory does not grow with the photos,
+    Labels are used for the matching and the scores only. Memory does not grow with the photos,
     apart from `tokens` and `labels` themselves and a few bytes a token.
 
     Args:
@@ -133,7 +134,7 @@ def overcluster(
         settings: see `Settings`.
         background: row of the background class, None where there is none; see `matching`.
         device: where to compute; None = where a tensor of tokens is, else the CPU.
-        on_map: takes what was found in each photo, of the first seed.
+        on_map: takes the predicted classes of each photo, for the first seed.
         track: progress, one step a run of k-means, then one a photo.
 
     Raises:

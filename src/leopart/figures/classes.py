@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import IGNORE
 from leopart.data.photos import Photo
-from leopart.drawing.page import Entry
+from leopart.drawing.page import LegendEntry
 from leopart.drawing.palette import colours
 
 Ids = NDArray[np.int32]
@@ -58,7 +58,7 @@ class ClassColours:
             nothing |= rows == self.background
         return np.where(nothing, 0, rows + 1)
 
-    def legend(self, shown: Iterable[NDArray[np.integer[Any]]]) -> list[Entry]:
+    def legend(self, shown: Iterable[NDArray[np.integer[Any]]]) -> list[LegendEntry]:
         """Names of the numbers that photos show, see `legend_of`."""
         return legend_of(shown, ["", *self.names, "no class"], self.table)
 
@@ -68,7 +68,7 @@ def legend_of(
     names: Sequence[str],
     table: NDArray[np.uint8],
     most: int = 40,
-) -> list[Entry]:
+) -> list[LegendEntry]:
     """Names and colours of the ids that maps hold, by id; where they are many, of the largest alone.
 
     Args:
@@ -83,8 +83,8 @@ def legend_of(
     area[0] = 0
     present = int(np.count_nonzero(area))
     largest = sorted(np.argsort(-area, kind="stable")[: min(most, present)].tolist())
-    rest = [Entry(f"and {present - most} smaller", WHITE)] if present > most else []
-    return [Entry(names[i], table[i]) for i in largest] + rest
+    rest = [LegendEntry(f"and {present - most} smaller", WHITE)] if present > most else []
+    return [LegendEntry(names[i], table[i]) for i in largest] + rest
 
 
 def labels_of(labelled: LabelledPhotos, photo: Photo) -> NDArray[np.uint8]:

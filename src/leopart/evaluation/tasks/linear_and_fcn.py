@@ -16,7 +16,7 @@ from leopart.evaluation.case import Case, as_side
 from leopart.evaluation.heads.examples import CachedExamples, Examples
 from leopart.evaluation.heads.files import check_head_name, read_head, write_head
 from leopart.evaluation.heads.networks import SegmentationHead
-from leopart.evaluation.heads.recipes import HEAD_RECIPES, HeadRecipe, Kind, head_recipe
+from leopart.evaluation.heads.recipes import HeadRecipe, Kind, fitting_recipe, head_recipe
 from leopart.evaluation.heads.scoring import score_head
 from leopart.evaluation.heads.training import TrainedHead, train_head
 from leopart.evaluation.heads.views import AugmentedExamples
@@ -26,22 +26,6 @@ from leopart.evaluation.report import Outcome, Score
 from leopart.evaluation.splits import data_name, learned_photos, notes_on
 from leopart.features.store import FeatureStore
 from leopart.processes import rank
-
-_FAMILIES = {
-    "leopart_vitb8": ("leopart-vitb8", "leopart"),
-    "leopart": ("leopart-vits16", "leopart"),
-    "mocov3": ("mocov3",),
-    "moco": ("moco",),
-    "mae": ("mae",),
-    "densecl": ("densecl",),
-    "maskcontrast": ("maskcontrast",),
-    "swav": ("swav",),
-    "supervised_resnet50": ("resnet",),
-    "supervised": ("supvit",),
-    "dino_": ("dino",),
-}
-"""Rows of the recipes for the backbones whose name holds a word; the first that fits counts."""
-
 
 Grid = int | Literal["reference"]
 _GRID: Grid = 100
@@ -146,23 +130,6 @@ def recipe_of(config: HeadConfig, backbone: str) -> HeadRecipe:
     recipe = head_recipe(name, kind)
     by_hand = f" By hand: {', '.join(values)}." if values else ""
     return replace(recipe, **values, about=recipe.about + by_hand)
-
-
-def fitting_recipe(data: str, backbone: str, kind: Kind) -> str:
-    """Name of the paper's settings for a data set and a backbone; `small` for folders.
-
-    Args:
-        data: name of the layout.
-        backbone: its name in the registry.
-        kind: `linear` or `fcn`.
-    """
-    base = {"voc": "voc", "coco-stuff": "coco", "coco-thing": "coco"}.get(data, "small")
-    lead = "fcn-" if kind == "fcn" else ""
-    if base == "coco" and kind == "fcn":
-        base = "voc"  # the paper trains none there
-    rows = next((rows for word, rows in _FAMILIES.items() if word in backbone), ())
-    names = [f"{base}-{row}" for row in rows if f"{lead}{base}-{row}" in HEAD_RECIPES]
-    return names[0] if names else base
 
 
 def _examples(case: Case[HeadConfig], learned: LabelledPhotos, recipe: HeadRecipe) -> Any:
