@@ -30,7 +30,7 @@ class AttentionScores:
         best_head += mean of best, if the photo has objects
 
     Masks are compared at the labels' size, enlarged by nearest. Scores are means over photos, which all count
-    the same. Separate scores are added with `+`.
+    the same.
 
     Args:
         keep: share of the attention that is kept, see `attention_mask`.
@@ -92,20 +92,6 @@ class AttentionScores:
     def best_head(self) -> float:
         """Mean over photos with objects: the mean over objects of the best head's IoU; NaN without any."""
         return self._best_head / self.photos_with_objects if self.photos_with_objects else float("nan")
-
-    def __add__(self, other: AttentionScores) -> AttentionScores:
-        mine = (self.keep, self.background, self.ignore_index)
-        theirs = (other.keep, other.background, other.ignore_index)
-        heads = {len(part.head_wins) for part in (self, other) if part.photos}
-        if mine != theirs or len(heads) > 1:
-            raise ValueError("scores of different settings or numbers of heads cannot be added")
-        both = AttentionScores(*mine)
-        both.photos = self.photos + other.photos
-        both.photos_with_objects = self.photos_with_objects + other.photos_with_objects
-        both._merged = self._merged + other._merged
-        both._best_head = self._best_head + other._best_head
-        both.head_wins = sum((part.head_wins for part in (self, other) if part.photos), np.zeros(1, np.int64))
-        return both
 
 
 def merged_mask(attention: Attention, keep: float = 0.6) -> Mask:

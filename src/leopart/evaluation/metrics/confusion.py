@@ -22,7 +22,7 @@ class Confusion:
         for each pixel with gt != ignore_index:
             matrix[gt, pred] += 1
 
-    Separate counts are added with `+`, those of several processes with `over_processes`.
+    Counts of several processes are added by `over_processes`.
 
     Args:
         num_classes: C; classes are 0 .. C-1.
@@ -82,15 +82,6 @@ class Confusion:
         cells = np.multiply(truth, self._cells.type(self.num_clusters), dtype=self._cells, casting="unsafe")
         cells += found.astype(self._cells, copy=False)
         return np.bincount(cells, minlength=self._size)[: self.matrix.size]
-
-    def __add__(self, other: Confusion) -> Confusion:
-        mine = (self.num_classes, self.num_clusters, self.ignore_index)
-        theirs = (other.num_classes, other.num_clusters, other.ignore_index)
-        if mine != theirs:
-            raise ValueError(f"counts of different problems cannot be added: {mine} and {theirs}")
-        both = Confusion(*mine)
-        both.matrix = self.matrix + other.matrix
-        return both
 
     def over_processes(self, group: dist.ProcessGroup | None = None) -> Confusion:
         """The sum of the counts of all processes, the same in each process."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import numpy.typing as npt
 
@@ -39,24 +37,3 @@ def foreground_jaccard(
         truth, found = truth & counted, found & counted
     union = np.count_nonzero(truth | found)
     return np.count_nonzero(truth & found) / union if union else 1.0
-
-
-def mean_foreground_jaccard(
-    images: Iterable[tuple[npt.ArrayLike, npt.ArrayLike]],
-    background: int = 0,
-    ignore_index: int | None = None,
-) -> float:
-    """Mean of `foreground_jaccard` over photos, which all count the same whatever their size.
-
-    Args:
-        images: pairs of labels and prediction; may be a generator, one photo is held at a time.
-        background: see `foreground_jaccard`.
-        ignore_index: see `foreground_jaccard`.
-
-    Raises:
-        ValueError: there are no photos, or the shapes of a pair differ.
-    """
-    scores = [foreground_jaccard(labels, found, background, ignore_index) for labels, found in images]
-    if not scores:
-        raise ValueError("there is no photo to score")
-    return float(np.mean(scores))
