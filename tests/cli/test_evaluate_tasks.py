@@ -268,7 +268,7 @@ def test_a_head_that_could_not_be_written_is_noticed_before_the_work(evaluate, t
     monkeypatch.setattr(Extractor, "extract", lambda *_, **__: pytest.fail("this was the work"))
     ran, found = evaluate("linear", "--save-head", tmp_path / "head.txt")
     assert (ran.status, found) == (2, None)
-    assert "head.txt has no suffix of a head's file; choose one of .safetensors" in ran.err
+    assert "head.txt has an unknown suffix for a head; choose one of .safetensors" in ran.err
 
 
 def test_a_head_of_other_sizes_is_refused(evaluate, tmp_path: Path):

@@ -30,16 +30,16 @@ def mosaic(
     bands: Sequence[str],
     legend: Sequence[LegendEntry] = (),
 ) -> Page:
-    """A page of photos in rows of equal width; what belongs to a photo stands below it.
+    """A page of photos in rows of equal width, each photo with its masks below it.
 
     Args:
         aspects: width over height of each photo, at least one.
         draw: makes the pictures of a photo, as many as there are `bands`.
         width: of the page in inches.
-        dpi: pixels of an inch.
-        columns: photos in a row, about.
-        bands: what the pictures of a photo show, top to bottom; written beside them where there are several.
-        legend: names of colours, below all.
+        dpi: pixels per inch.
+        columns: approximate number of photos in a row.
+        bands: names of the pictures of a photo, top to bottom; written beside them if there are several.
+        legend: names of colours, below the photos.
 
     Raises:
         LeopartError: matplotlib is missing.

@@ -1,4 +1,4 @@
-"""Pictures of any shape in rows that are all equally wide: nothing is cut, squeezed or left white."""
+"""Layout of pictures of any shape in rows of equal width: nothing is cropped, distorted or left blank."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Place:
-    """Where one picture lies, in pixels.
+    """Place of one picture on a page, in pixels.
 
     Attributes:
         row: counted from 0.
@@ -30,14 +30,14 @@ class Place:
 def justified(aspects: Sequence[float], columns: int, width: int, gap: int) -> list[Place]:
     """Places of pictures, in their order, so that every row is exactly as wide as the page.
 
-    As many rows as if each held `columns` pictures; they are broken where their heights differ least (sum of
-    squared logarithms of height over the mean height, by dynamic programming). Pictures of one shape, a
-    multiple of `columns`, come out as a plain grid.
+    The number of rows is that of `columns` pictures a row. Rows are broken so that their heights differ least
+    (sum of squared logarithms of height over mean height, by dynamic programming). Pictures of one shape, a
+    multiple of `columns`, form a plain grid.
 
     Args:
         aspects: width over height of each picture, at least one.
-        columns: pictures in a row, about.
-        width: of the page in pixels; a row needs at least a pixel for each of its pictures.
+        columns: approximate number of pictures in a row.
+        width: of the page in pixels; each picture of a row needs at least one.
         gap: pixels between two pictures of a row.
 
     Returns:

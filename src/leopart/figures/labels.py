@@ -1,4 +1,4 @@
-"""Labelled photos and their part masks in the palette; pixels that count nowhere are dark green."""
+"""Labelled photos and their part masks; unlabelled pixels are dark green."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Photos with masks over them on a page, as four of the figures show them."""
+"""Pages of photos with masks drawn over them, for four of the figures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Layer:
     """Masks of all photos shown.
 
     Attributes:
-        name: what they are, written beside them.
+        name: of the masks, written beside them.
         ids: of each photo, integer [h, w] of any size, 0 = no colour.
         table: sRGB of each id, uint8 [n, 3].
     """

@@ -1,4 +1,4 @@
-"""What a segmenter finds in photos: foreground, parts, and objects as communities of parts."""
+"""Masks of a segmenter: foreground, parts, and objects as communities of parts."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ Drawn = tuple[Layer, Sequence[LegendEntry]]
 
 @dataclass(frozen=True)
 class FoundMasks:
-    """A segmenter and what it finds in the photos of a figure.
+    """A segmenter, and its masks of the photos of a figure.
 
     Attributes:
         segmenter: fitted.
-        photos: those shown.
-        masks: of each, at its own size.
-        labelled: all photos of the labelled set that they are from, if it is one.
+        photos: the photos shown.
+        masks: of each photo, at its size.
+        labelled: the whole labelled set of the photos, if they are from one.
     """
 
     segmenter: Segmenter
@@ -50,7 +50,7 @@ class FoundMasks:
 
 
 def draw(config: SegmentedConfig, track: Track) -> Page:
-    """The page of the figure that `config` is for."""
+    """The page of the figure."""
     found = _find(config, track)
     layer, legend = _LAYERS[type(config)](config, found, track)
     layers = [layer]
@@ -76,7 +76,7 @@ def _parts(_config: SegmentedConfig, found: FoundMasks, _track: Track) -> Drawn:
 
 
 def _communities(config: SegmentedConfig, found: FoundMasks, track: Track) -> Drawn:
-    """Object ids in their colours, or in those of the classes that they are matched to."""
+    """Object ids in their own colours, or in those of their matched classes."""
     if found.labelled is None:
         ids = [masks.objects for masks in found.masks]
         table = colours(found.segmenter.model_.n_objects + 1)
@@ -100,7 +100,7 @@ def match_objects(
 ) -> Matching:
     """Match object ids to classes one to one, over all photos of a labelled set at their own size.
 
-    The masks are those that `leopart segment` has left of these photos, or are found anew.
+    The masks are those that `leopart segment` wrote for these photos, if it did; otherwise they are computed.
 
     Raises:
         LeopartError: a mask cannot be used.
@@ -119,9 +119,9 @@ def match_objects(
 
 
 def class_numbers(matching: Matching, classes: ClassColours) -> NDArray[np.int32]:
-    """Number in which each object id is drawn, see `ClassColours`: that of its class, or that of none.
+    """Number of each object id in `ClassColours`: that of its class, or `unmatched`.
 
-    An object that went to background, or to nothing, was found all the same: it is grey. Id 0 has no colour.
+    Objects matched to background or to nothing are grey. Id 0 has no colour.
     """
     numbers = classes.numbers(matching.assignment)
     numbers[1:][numbers[1:] == 0] = classes.unmatched
@@ -130,10 +130,10 @@ def class_numbers(matching: Matching, classes: ClassColours) -> NDArray[np.int32
 
 
 def _find(config: SegmentedConfig, track: Track) -> FoundMasks:
-    """Load the segmenter, choose photos, and find masks in them.
+    """Load the segmenter, choose photos, and compute their masks.
 
     Raises:
-        LeopartError: the segmenter is not whole, or a photo cannot be used.
+        LeopartError: the segmenter is incomplete, or a photo cannot be used.
     """
     labelled = None
     if config.data is not None:

@@ -200,7 +200,7 @@ def test_a_trained_head_is_ready_for_use():
 
 def test_a_rate_that_is_far_too_high_is_told():
     tokens, labels = drawn()
-    with pytest.raises(LeopartError, match=r"no number any more in epoch \d+; take a rate below 1e\+38"):
+    with pytest.raises(LeopartError, match=r"not finite in epoch \d+; take a learning rate below 1e\+38"):
         train_head(CachedExamples(tokens, labels), CLASSES, replace(LINEAR, lr=1e38, batch_size=2, drop_at=9))
 
 

@@ -182,7 +182,7 @@ def test_what_is_not_there_or_damaged_is_refused(tmp_path: Path):
     ):
         saliency_of("nowher", 32)
     (tmp_path / "broken.onnx").write_bytes(b"no model")
-    with pytest.raises(LeopartError, match=r"broken\.onnx is no ONNX model that can be used"):
+    with pytest.raises(LeopartError, match=r"broken\.onnx is not a usable ONNX model"):
         saliency_of(str(tmp_path / "broken.onnx"), 32)
 
 

@@ -1,4 +1,4 @@
-"""What a head learns from when features are computed once: stored tokens, and label maps.
+"""Training examples of a head with features that are computed once: stored tokens, and label maps.
 
 Legend: n photos, b of them in a piece, h x w a photo's grid of tokens, D channels, S side of a label map.
 """
@@ -18,21 +18,21 @@ from leopart.parallel import ordered_map, workers
 
 
 class Examples(Protocol):
-    """Photos to learn from, a piece at a time."""
+    """Photos to learn from, one piece at a time."""
 
     device: torch.device
-    """Where tokens are wanted."""
+    """Where the head learns."""
     dim: int
     """D."""
     side: int
     """S."""
 
     def __len__(self) -> int:
-        """How many photos, n."""
+        """Number of photos, n."""
         ...
 
     def load(self, photos: Sequence[int], epoch: int) -> tuple[Tensor, Tensor]:
-        """Content and labels of a piece, on the CPU; called in threads, ahead.
+        """Content and labels of a piece, on the CPU; called ahead, in threads.
 
         Returns:
             What `encode` takes, b of them; and class rows [b, S, S] uint8, 255 = no label.
@@ -45,13 +45,13 @@ class Examples(Protocol):
 
 
 class CachedExamples:
-    """Tokens that are there already, read from where they lie piece by piece.
+    """Tokens that exist already, read piece by piece.
 
     Args:
         tokens: a store whose photos are all done, a tensor [n, h, w, D], or arrays [h, w, D] of one grid.
         labels: class rows of each photo [S, S], read at once and kept as uint8.
-        photos: indices of those that count, in both; None: all.
-        device: where the head learns; None: where a tensor of tokens is, else the CPU.
+        photos: indices of the photos to use; None = all.
+        device: where the head learns; None = where a tensor of tokens is, else the CPU.
 
     Raises:
         ValueError: tokens and labels differ in number, there are no photos, a store's photos are not all
@@ -93,5 +93,5 @@ class CachedExamples:
 
 
 def pinned(tensor: Tensor, device: torch.device) -> Tensor:
-    """In memory that a GPU can copy from while the CPU goes on, where there is one."""
+    """The tensor in pinned memory if it goes to a GPU, so that the copy is asynchronous."""
     return tensor.pin_memory() if device.type == "cuda" and tensor.device.type == "cpu" else tensor

@@ -1,7 +1,7 @@
-"""Foreground without labels (CBFE): clusters of all tokens, those kept that noisy masks call foreground.
+"""Foreground without labels (CBFE): clusters of all tokens; those that noisy masks cover are foreground.
 
 Legend: n photos in L lists, h x w a photo's grid of tokens, D channels, d reduced channels, K clusters, S the
-side at which photos are compared.
+side at which masks are compared.
 
 Source: Leopart, CVPR 2022, cluster-based foreground extraction; appendix A.1.
 """
@@ -32,10 +32,10 @@ Floats = npt.NDArray[np.float64]
 SIDE = 100
 """S of the paper."""
 ITERATIONS, RESTARTS, POINTS_PER_CENTROID = 100, 5, 256
-"""Of every k-means here, as in the paper (the last as in faiss)."""
-#: Tokens that the reduction and the clusters learn from, at most: 77 MB at 384 channels in half precision.
+"""Settings of every k-means here, as in the paper (the last one as in faiss)."""
+#: Largest number of tokens to learn from: 77 MB at 384 channels in half precision.
 _SAMPLE = 100_000
-#: Of all samples and of the clusters of all tokens.
+#: Seed of the sample and of the clusters.
 _SEED = 0
 
 
@@ -66,12 +66,12 @@ def cluster_tokens(
     """Standardise all tokens, reduce them by PCA, and cluster them by spherical k-means (seed 0).
 
     Args:
-        tokens: of n photos, whose grids may differ.
-        n_clusters: K, fewer where there are fewer tokens.
+        tokens: of n photos; grids may differ.
+        n_clusters: K, or the number of tokens if that is smaller.
         dimensions: d.
         restarts: of k-means.
         device: where to compute; None = the CPU.
-        track: progress, a step a run of k-means, then one a photo.
+        track: progress, one step a run of k-means, then one a photo.
 
     Raises:
         ValueError: there are no tokens.
@@ -116,10 +116,10 @@ def list_precisions(
         noisy: foreground masks of the same photos, n arrays bool of any size.
         list_of: list 0 .. L-1 of each photo, [n].
         n_clusters: K.
-        pooled: take the photos of all lists together; all rows are then the same.
-        side: S; ids and masks meet there, brought to it by nearest.
+        pooled: treat all lists as one; all rows are then the same.
+        side: S; ids and masks are resized to it by nearest.
 
-    Source: see the module; the authors' code judges each list by its own photos.
+    Source: see the module; the authors' code treats each list by itself.
     """
     counts = [ClusterCounts(n_clusters) for _ in range(1 if pooled else int(max(list_of)) + 1)]
     for photo, mask, where in zip(ids, noisy, list_of, strict=True):
@@ -130,7 +130,7 @@ def list_precisions(
 
 @dataclass(frozen=True)
 class Foreground:
-    """Foreground of n photos: the clusters that were chosen, in each list for itself.
+    """Foreground of n photos: the clusters that were chosen for each list.
 
     Attributes:
         ids: cluster of each token, n arrays [h, w].
@@ -150,7 +150,7 @@ class Foreground:
 
 
 def otsu_mask(attention: npt.NDArray[np.floating[Any]]) -> Mask:
-    """Attention above Otsu's threshold: the simplest foreground that attention gives.
+    """Attention above Otsu's threshold: a simple baseline of foreground.
 
     Args:
         attention: mean over the heads, [h, w]. It is blurred first as in `models.attention.attention_mask`.
@@ -169,7 +169,7 @@ def otsu_mask(attention: npt.NDArray[np.floating[Any]]) -> Mask:
 
 
 def otsu_threshold(values: npt.NDArray[np.floating[Any]]) -> float:
-    """The value that parts others best in two: the largest variance between the parts. See `otsu_mask`."""
+    """The threshold with the largest variance between the two classes; see `otsu_mask`."""
     if values.min() == values.max():
         return float(values.min())
     counts, edges = np.histogram(values, 256)

@@ -1,6 +1,6 @@
-"""Settings chosen with labels, as the paper's were: the foreground threshold, and those of communities.
+"""Settings chosen with labels, as in the paper: the foreground threshold, and those of communities.
 
-What is found here has seen labels; a score on the same photos is not one of a method without labels.
+These settings have seen labels: a score on the same photos is not the score of a method without labels.
 
 Legend: n photos, K clusters, C classes.
 """
@@ -31,11 +31,11 @@ from leopart.evaluation.metrics.confusion import Labels
 from leopart.evaluation.metrics.matching import hungarian
 from leopart.progress import Track, silent
 
-#: Shares of the clusters, those of least precision, that may become background.
+#: Least and largest share of the clusters that becomes background, those of least precision first.
 _BACKGROUND = (0.55, 0.75)
 #: Thresholds are multiples of this.
 _STEP = 0.05
-#: Of the search for communities: percent, tenths, clusters; each from, to, step.
+#: Search space of communities, each as from, to, step: percent, tenths, clusters.
 _EDGES, _MARKOV, _CLUSTERS = (1, 10, 1), (1, 20, 1), (99, 249, 10)
 _TPE_SEED = 1000
 
@@ -45,7 +45,7 @@ class ThresholdSearch:
     """Foreground Jaccard at each cut between clusters in the order of their precision.
 
     Attributes:
-        threshold: the precision at the best of the cuts that are searched, to the nearest 0.05.
+        threshold: the precision at the best cut, to the nearest 0.05.
         thresholds: clusters of at least this precision are foreground, ascending, [K].
         jaccard: mean over the photos at that threshold, [K] in [0, 1].
     """
@@ -61,12 +61,12 @@ def search_threshold(
     """The foreground threshold that agrees best with labels.
 
     Naive form, for each number s of clusters from 55 % to 75 % of all:
-        foreground = all clusters but the s of least precision
+        foreground = all clusters except the s of least precision
         mean over the photos of |foreground & truth| / |foreground | truth|
 
     Args:
-        photos: clusters 0 .. K-1 of a photo's tokens, [h, w], and its class rows, [H, W]; what is not
-            `background` is foreground, void as well. Clusters are brought to `side`, then to [H, W], by
+        photos: clusters 0 .. K-1 of a photo's tokens, [h, w], and its class rows, [H, W]; every row except
+            `background` is foreground, void as well. Clusters are resized to `side`, then to [H, W], by
             nearest.
         precision: of each cluster, [K], see `list_precisions`.
         background: row of the background class.
@@ -103,7 +103,7 @@ def _jaccard_at_cuts(ids: Ids, truth: npt.NDArray[np.bool_], order: Ids) -> Floa
 
 @dataclass(frozen=True)
 class Trial:
-    """Settings that were tried, and their mean IoU in [0, 1]."""
+    """Settings that were tried, with their mean IoU in [0, 1]."""
 
     clusters: int
     markov_time: float
@@ -123,12 +123,12 @@ def search_communities(
     """Try settings of community detection, by Optuna's tree-structured Parzen estimator.
 
     Edge probability 0.01 .. 0.10 in steps of 0.01, Markov time 0.1 .. 2.0 in steps of 0.1, clusters 99 .. 249
-    in steps of 10. A number of clusters is clustered once. A class without pixels counts 0.
+    in steps of 10. K-means runs once for each number of clusters. A class without pixels counts 0.
 
     Args:
         photos: all that are clustered.
         truth: labels of the photos to search on; None for the others.
-        recipe: what is not searched.
+        recipe: the other settings.
         engine: see `detect_communities`; Louvain ignores the Markov time, and looks for a number of
             communities.
         trials: number of settings to try.
@@ -161,7 +161,7 @@ def search_communities(
 def optimise(
     score: Callable[[int, float, float], float], trials: int, track: Track = silent
 ) -> tuple[Trial, ...]:
-    """Try settings (clusters, Markov time, edge probability) so that `score` becomes large.
+    """Search settings (clusters, Markov time, edge probability) with a high `score`.
 
     Raises:
         LeopartError: Optuna is not installed.
@@ -191,12 +191,12 @@ def _suggest(suggest: Callable[..., int], name: str, bounds: tuple[int, int, int
 
 
 def best(trials: Sequence[Trial]) -> Trial:
-    """The trial with the largest mean IoU, the first of equals."""
+    """The trial with the largest mean IoU; the first one of equals."""
     return max(trials, key=lambda trial: trial.miou)
 
 
 def require_optuna() -> None:
-    """See that the search can run.
+    """Check that the search can run.
 
     Raises:
         LeopartError: Optuna is not installed.

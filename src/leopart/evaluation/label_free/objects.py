@@ -37,12 +37,12 @@ from leopart.evaluation.tokens import PhotoTokens
 from leopart.progress import Track, silent
 
 OnMap = Callable[[str, int, Labels], None]
-"""Takes `cbfe` or `cd`, a photo's index, and class rows [S, S] found there, -1 for none."""
+"""Takes `cbfe` or `cd`, a photo's index, and the predicted class rows [S, S], -1 for none."""
 
-#: Points that k-means draws its own from, at least: 13 MB at 50 channels. The same for all usual numbers of
-#: clusters, so that a search and the score of what it chose see the same clusters.
+#: Least number of points that k-means samples from: 13 MB at 50 channels. It is the same for all usual
+#: numbers of clusters, so that a search and the final score see the same clusters.
 _POOL = 1 << 16
-#: Of the sample that k-means learns from, and of the clusters that communities join.
+#: Seed of the sample that k-means learns from, and of the clusters that are joined to communities.
 _SEED = 0
 
 
@@ -69,7 +69,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class ForegroundPhotos:
-    """Foreground embeddings of n photos, made one photo at a time.
+    """Foreground embeddings of n photos, computed one photo at a time.
 
     Attributes:
         tokens: of each photo, [h, w, D].
@@ -95,7 +95,7 @@ class ForegroundPhotos:
         return mask, pixels[torch.from_numpy(mask).to(device)]
 
     def pool(self, n_clusters: int, track: Track = silent) -> Tensor:
-        """What k-means into up to so many clusters learns from, see `sample`."""
+        """The points that k-means with up to `n_clusters` clusters samples from, see `sample`."""
         return self.sample(max(_POOL, POINTS_PER_CENTROID * n_clusters), track)
 
     def sample(self, most: int, track: Track = silent) -> Tensor:
@@ -116,7 +116,7 @@ class ForegroundPhotos:
 def cluster_foreground(
     points: Tensor, n_clusters: int, seed: int, *, restarts: int = RESTARTS, track: Track = silent
 ) -> KMeans:
-    """Euclidean k-means of foreground embeddings [points, d], at the paper's settings."""
+    """Euclidean k-means of foreground embeddings [points, d], with the settings of the paper."""
     return kmeans(
         points,
         n_clusters,
@@ -130,12 +130,13 @@ def cluster_foreground(
 
 @dataclass
 class Tally:
-    """Running counts of one clustering of the foreground: everything that its scores follow from.
+    """Running counts of one clustering of the foreground; all its scores follow from them.
 
     Attributes:
         fit: K clusters.
         num_classes: C.
-        graph: neighbours of clusters, of K nodes, or of K + 1 where background is one; None = not counted.
+        graph: counts of neighbouring clusters, with K nodes, or K + 1 if background is a node; None = not
+            counted.
         confusion: pixels by class and id, C x (K + 1); id K is background.
     """
 
@@ -175,7 +176,7 @@ class Tally:
 
 
 def part_tally(points: Tensor, num_classes: int, recipe: Published, *, track: Track = silent) -> Tally:
-    """The clusters that communities join, and their graph, nothing counted yet."""
+    """The clusters that are joined to communities, with an empty graph."""
     fit = cluster_foreground(points, recipe.clusters, _SEED, track=track)
     offsets = REFERENCE_OFFSETS if "offsets" in recipe.reference else CLEAN_OFFSETS
     nodes = len(fit.centroids) + ("background" in recipe.reference)
@@ -189,7 +190,7 @@ def count(
     *,
     track: Track = silent,
 ) -> None:
-    """Count all photos; those without labels only where a tally has a graph.
+    """Count all photos; those without labels only if a tally has a graph.
 
     Raises:
         ValueError: there are not as many labels as photos, or they have another size.
@@ -210,8 +211,8 @@ def communities(tally: Tally, recipe: Published, *, engine: str, seed: int) -> n
     C - 1 communities are preferred; the engine may find more or fewer.
 
     Args:
-        tally: with its graph, counted.
-        recipe: its least conditional probability of an edge, and its Markov time, count here.
+        tally: with a graph, after `count`.
+        recipe: gives the least probability of an edge, and the Markov time.
         engine: see `detect_communities`.
         seed: >= 0; Infomap gets one more, since its seeds begin at 1.
 
@@ -246,8 +247,8 @@ class FullyUnsupervised:
     Attributes:
         cbfe: C - 1 clusters and background, one to one; of each seed of k-means.
         cd: communities, one to one; of each seed of the engine.
-        upper_bound: the clusters that communities join, many to one by precision: no joining does better in
-            pixels.
+        upper_bound: the same clusters as in `cd`, each matched to a class by majority vote: no communities
+            have more correct pixels.
         edges: of the graph.
         modules: community of each cluster and of background, [K + 1], of each seed.
     """
@@ -269,13 +270,13 @@ def fully_unsupervised(
     on_map: OnMap | None = None,
     track: Track = silent,
 ) -> FullyUnsupervised:
-    """Cluster the foreground, join clusters that lie side by side, and score both.
+    """Cluster the foreground, join neighbouring clusters to objects, and score both.
 
     1. K-means of the foreground's embeddings into C - 1 clusters (each seed), with background C ids, matched
        one to one with the classes so that the sum of IoUs is largest.
-    2. K-means into `recipe.clusters` (seed 0); which lie beside which, over all photos; communities of that
-       graph (each seed), C - 1 preferred; clusters without one are background. Matched one to one; what is
-       left over is background.
+    2. K-means into `recipe.clusters` (seed 0); a graph of which clusters are neighbours, over all photos; its
+       communities (each seed), C - 1 preferred; clusters in none are background. Matched one to one; surplus
+       communities are background.
 
     Args:
         photos: all that are clustered.
@@ -283,7 +284,7 @@ def fully_unsupervised(
         recipe: see `Published`; its threshold is not used here.
         engine: see `detect_communities`.
         seeds: of k-means in 1, of the engine in 2.
-        on_map: takes what was found in each scored photo, of the first seed.
+        on_map: takes the predicted classes of each scored photo, for the first seed.
         track: progress.
 
     Raises:
@@ -314,7 +315,7 @@ def fully_unsupervised(
 def _counted(
     photos: ForegroundPhotos, truth: Truth, recipe: Published, seeds: Sequence[int], track: Track
 ) -> tuple[list[Tally], Tally]:
-    """C - 1 clusters of each seed, and the clusters that communities join; all photos counted."""
+    """Tallies of C - 1 clusters for each seed, and of the clusters that are joined to communities."""
     n_objects = truth.num_classes - 1
     points = photos.pool(max(recipe.clusters, n_objects), track)
     fits = [cluster_foreground(points, n_objects, seed, track=track) for seed in seeds]

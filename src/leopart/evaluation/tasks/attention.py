@@ -1,4 +1,4 @@
-"""The task `attention`: where the CLS token looks, against the labelled foreground."""
+"""The task `attention`: CLS attention against the labelled foreground."""
 
 from __future__ import annotations
 

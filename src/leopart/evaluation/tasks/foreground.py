@@ -1,4 +1,4 @@
-"""The task `foreground`: Jaccard of foreground found without labels, beside plainer ways to it."""
+"""The task `foreground`: Jaccard index of foreground found without labels, beside simple baselines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FOLDERS = {
     "saliency": "saliency",
     "everything": "everything",
 }
-"""Of maps, by the name of a row; CBFE's says where it was tuned on labels."""
+"""Folders of maps, by the name of a row; the name of the CBFE row varies."""
 
 
 def run(case: Case[ForegroundConfig]) -> Outcome:
@@ -74,7 +74,7 @@ def run(case: Case[ForegroundConfig]) -> Outcome:
 def _ways(
     case: Case[ForegroundConfig], clusters: Clusters, threshold: float
 ) -> dict[str, Callable[[int], Mask]]:
-    """Foreground of a photo by the name of the row, bool [h, w] of any size."""
+    """Foreground of a photo, bool [h, w] of any size, by the name of a row."""
     keep = case.config.keep
     ways: dict[str, Callable[[int], Mask]] = {
         f"CBFE{tuned_suffix(case.config, clusters)}": clusters.foreground(threshold).mask

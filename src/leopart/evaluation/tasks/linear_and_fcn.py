@@ -29,11 +29,11 @@ from leopart.processes import rank
 
 Grid = int | Literal["reference"]
 _GRID: Grid = 100
-"""Side of the grid of an FCN whose settings nobody knows: that of the paper's training."""
+"""Side of the grid for an FCN of unknown settings: as in the paper's training."""
 
 
 def run(case: Case[HeadConfig]) -> Outcome:
-    """See `leopart.evaluation.heads.training` and `head_scoring`.
+    """See `leopart.evaluation.heads.training` and `scoring`.
 
     Raises:
         LeopartError: a photo, a mask, the head or the settings cannot be used, or a photo is in both splits.
@@ -42,7 +42,7 @@ def run(case: Case[HeadConfig]) -> Outcome:
 
 
 def _given(case: Case[HeadConfig]) -> Outcome:
-    """Score the head of a file."""
+    """Score a head that was read from a file."""
     config = case.config
     assert config.head is not None  # noqa: S101 - narrows the type
     file = read_head(config.head)
@@ -64,7 +64,7 @@ def _given(case: Case[HeadConfig]) -> Outcome:
 
 
 def _trained(case: Case[HeadConfig]) -> Outcome:
-    """Train heads, one a seed, and score them."""
+    """Train one head for each seed, and score them."""
     config, recipe = case.config, recipe_of(case.config, case.extractor.backbone.name)
     if config.save_head is not None:  # before the work
         check_head_name(config.save_head)
@@ -103,14 +103,14 @@ def _trained(case: Case[HeadConfig]) -> Outcome:
 
 
 def recipe_of(config: HeadConfig, backbone: str) -> HeadRecipe:
-    """The preset's settings, with those that the options replace.
+    """The settings of the preset, with the values that options replace.
 
     Args:
         config: options.
         backbone: name of the network, by which `auto` chooses.
 
     Raises:
-        LeopartError: there is no such preset, or the settings make no sense.
+        LeopartError: there is no such preset, or a value is invalid.
     """
     kind: Kind = "fcn" if isinstance(config, FCNConfig) else "linear"
     name = config.preset
@@ -134,7 +134,7 @@ def recipe_of(config: HeadConfig, backbone: str) -> HeadRecipe:
 
 def _examples(case: Case[HeadConfig], learned: LabelledPhotos, recipe: HeadRecipe) -> Any:
     """A function from a seed to what the head learns from."""
-    labels = case.labels(learned, recipe.train_size)  # tells what is wrong with a mask before the work
+    labels = case.labels(learned, recipe.train_size)  # wrong masks are an error before the work
 
     def augmented(seed: int) -> Examples:
         return AugmentedExamples(case.extractor, learned, train_size=recipe.train_size, seed=seed)
@@ -146,7 +146,7 @@ def _examples(case: Case[HeadConfig], learned: LabelledPhotos, recipe: HeadRecip
 
 
 def _choosing(case: Case[HeadConfig], tokens: FeatureStore, recipe: HeadRecipe) -> CachedExamples | None:
-    """The photos whose labels choose the epoch, if any do."""
+    """The photos whose labels choose the epoch; None = no labels do."""
     if not recipe.select:
         return None
     labels = LabelMaps(case.labelled, recipe.train_size, case.config.size)

@@ -1,4 +1,4 @@
-"""The task `overclustering`: clusters of tokens, named after classes."""
+"""The task `overclustering`: clusters of tokens, matched to classes."""
 
 from __future__ import annotations
 
@@ -56,5 +56,5 @@ def _score(scores: ClusterScores) -> Score:
 
 
 def _on_background(found: tuple[ClusterScores, ...]) -> dict[str, list[float]]:
-    """Share of the clusters, of each seed, by their number."""
+    """Share of the clusters that became background, for each seed, by the number of clusters."""
     return {str(of.k): [round(matching.background_share, 6) for matching in of.matchings] for of in found}

@@ -1,4 +1,4 @@
-"""The task `unsupervised`: segmentation made without labels, in the rows of the paper's table."""
+"""The task `unsupervised`: segmentation without labels, with the rows of the paper's table."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ def run(case: Case[UnsupervisedConfig]) -> Outcome:
 
 
 class Known(NamedTuple):
-    """Label maps that a search may use, see `search_labels`: at the side of the score, and at the input's."""
+    """Label maps that a search may use, see `search_labels`: at the side of the score, and of the input."""
 
     small: Sequence[LabelMap]
     large: Sequence[LabelMap]
 
 
 def published_engine(wanted: str) -> str:
-    """The engine that finds communities: `auto` is Infomap, the paper's, where it is installed.
+    """The engine that finds communities: `auto` is Infomap, as in the paper, if it is installed.
 
     Raises:
         LeopartError: see `engine_name`.
@@ -126,7 +126,7 @@ def _settings(config: UnsupervisedConfig) -> Published:
 def _all_tokens(
     case: Case[UnsupervisedConfig], clusters: Clusters, labels: Sequence[LabelMap], background: int
 ) -> tuple[Matching, ...]:
-    """As many clusters of all tokens of the scored photos as there are classes."""
+    """Clusters of all tokens of the scored photos, as many as classes."""
     with case.watch.stage("all tokens"):
         (found,) = overcluster(
             clusters.tokens[: len(labels)],
@@ -156,7 +156,7 @@ def _searched(
     engine: str,
     background: int,
 ) -> tuple[Published, tuple[Trial, ...]]:
-    """The settings that labels say are best, and all that were tried."""
+    """The best settings for the labels, and all trials."""
     labels = labels_of(clusters, "searched" if "searched" in clusters.lists else "scored", known)
     with case.watch.stage("search"):
         trials = search_communities(
@@ -204,7 +204,7 @@ def _labels_used(case: Case[UnsupervisedConfig], clusters: Clusters) -> dict[str
 
 
 def _communities(found: FullyUnsupervised, recipe: Published, engine: str) -> dict[str, Any]:
-    """What the JSON file tells of the communities."""
+    """Facts about the communities for the JSON file."""
     parts = [modules[:-1] for modules in found.modules]
     facts = {
         "engine": engine,
