@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import IGNORE
+from leopart.data.photos import Photo, output_stems, shown
 from leopart.errors import LeopartError
 from leopart.parallel import ordered_map, workers
 from leopart.progress import Track, silent
@@ -120,3 +122,17 @@ def checked_labels(
     if not labels:
         raise LeopartError("no pixel of the masks has a label that counts; check --masks and --ignore")
     return small if kept else LabelMaps(labelled, side, through)
+
+
+def mask_files(folder: Path, photos: Sequence[Photo], option: str) -> list[Path]:
+    """The mask of each photo in a folder: photo `a/1.jpg` has the mask `a/1.png`.
+
+    Raises:
+        LeopartError: a mask is missing; the message names the option that gave the folder.
+    """
+    files = [folder / f"{stem}.png" for stem in output_stems(photos)]
+    if missing := [file for file in files if not file.is_file()]:
+        count = f"{len(missing)} of {len(files)} photos have no mask"
+        advice = f"the first missing is {shown(missing[0])}; masks have the photo's name and the suffix .png"
+        raise LeopartError(f"{option} {shown(folder)}: {count}, {advice}")
+    return files

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from leopart.data.images import load_photo, opened, resize
-from leopart.data.photos import Photo, output_stems, shown
+from leopart.data.photos import Photo, shown
 from leopart.errors import LeopartError, PhotoError
-from leopart.evaluation.labels import squeezed
+from leopart.evaluation.labels import mask_files, squeezed
 from leopart.files import sha256
 from leopart.models.weights.fetching import packaged_model
 from leopart.models.weights.registry import backbone_spec
@@ -103,13 +103,7 @@ class Folder:
 
     def masks(self, photos: Sequence[Photo], side: int, through: int, track: Track) -> list[Mask]:
         """See `Saliency`."""
-        paths = [self.path / f"{stem}.png" for stem in output_stems(photos)]
-        if missing := [path for path in paths if not path.is_file()]:
-            count = f"{len(missing)} of {len(paths)} photos have no mask"
-            advice = (
-                f"the first missing is {shown(missing[0])}; give them the photos' names and the suffix .png"
-            )
-            raise LeopartError(f"--noisy-foreground {shown(self.path)}: {count}, {advice}")
+        paths = mask_files(self.path, photos, "--noisy-foreground")
         return [
             squeezed(read_foreground(path), side, through)
             for path in track(paths, len(paths), "noisy foreground")

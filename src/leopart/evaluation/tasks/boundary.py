@@ -10,10 +10,8 @@ import numpy.typing as npt
 
 from leopart.config import BoundaryConfig
 from leopart.data.masks import check_mask_size, read_index_mask
-from leopart.data.photos import output_stems, shown
-from leopart.errors import LeopartError
 from leopart.evaluation.case import Case
-from leopart.evaluation.labels import nearest, squeezed
+from leopart.evaluation.labels import mask_files, nearest, squeezed
 from leopart.evaluation.metrics.attention import merged_mask
 from leopart.evaluation.metrics.boundary import mean_boundary_f1
 from leopart.evaluation.report import Outcome, Score
@@ -58,12 +56,7 @@ def _attended(case: Case[BoundaryConfig]) -> Callable[[int], Mask]:
 def _predicted(case: Case[BoundaryConfig], folder: Path) -> Callable[[int], Mask]:
     """Masks of a folder, squeezed as the labels are."""
     photos = [photo for photo, _ in case.labelled.pairs]
-    paths = [folder / f"{stem}.png" for stem in output_stems(photos)]
-    if missing := [path for path in paths if not path.is_file()]:
-        count = f"{len(missing)} of {len(paths)} photos have no mask, the first missing is {missing[0].name}"
-        raise LeopartError(
-            f"--predicted {shown(folder)}: {count}; masks have the photo's name and the suffix .png"
-        )
+    paths = mask_files(folder, photos, "--predicted")
 
     def read(index: int) -> Mask:
         ids = read_index_mask(paths[index])
