@@ -156,7 +156,6 @@ def in_context(
     *,
     neighbours: int = 30,
     temperature: float = 0.02,
-    photos: Sequence[int] | npt.NDArray[np.int64] | None = None,
     on_map: OnMap | None = None,
     track: Track = silent,
 ) -> Confusion:
@@ -171,7 +170,6 @@ def in_context(
         labels: class rows 0 .. C-1 of each photo, 255 = no label, integer [H, W] of any size.
         neighbours: see `MemoryBank.predict`.
         temperature: see `MemoryBank.predict`.
-        photos: indices of the photos to score; None = all.
         on_map: takes the prediction for each photo.
         track: progress, one step a photo.
 
@@ -179,7 +177,7 @@ def in_context(
         ValueError: tokens and labels differ in number, a store's photos are not all done, or a class is out
             of range.
     """
-    chosen = paired_photos(tokens, labels, photos)
+    chosen = paired_photos(tokens, labels)
     counts = Confusion(memory.num_classes, memory.num_classes, IGNORE)
     for index in track(chosen, len(chosen), "scoring"):
         found = unit_tokens(tokens, index, memory.shares.device)

@@ -45,9 +45,7 @@ class Settings:
         eval_size: side of the square at which cluster ids and labels are compared; None = the labels' size.
         dimensions: of the reduced tokens.
         normalise: make every token a unit vector first.
-        iterations: of k-means, at most.
         restarts: of k-means; the best run counts.
-        points_per_centroid: tokens per cluster that k-means learns from, at most.
         many_to_one: how a cluster finds its class where K is not the number of classes: `precision`, by
             majority vote of its pixels, or `iou`, the class with the largest IoU.
         absent: what a class without labelled pixels does to the mean, see `matching.score`.
@@ -58,9 +56,7 @@ class Settings:
     eval_size: int | None = 100
     dimensions: int = 50
     normalise: bool = False
-    iterations: int = 100
     restarts: int = 5
-    points_per_centroid: int = 256
     many_to_one: Literal["precision", "iou"] = "precision"
     absent: Literal["zero", "skip"] = "zero"
 
@@ -177,9 +173,7 @@ class _Clusterings:
                 pool,
                 k,
                 seed=seed,
-                iterations=settings.iterations,
                 restarts=settings.restarts,
-                max_points_per_centroid=settings.points_per_centroid,
                 track=track,
             )
             for k in settings.ks

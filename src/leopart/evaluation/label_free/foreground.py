@@ -31,8 +31,6 @@ Floats = npt.NDArray[np.float64]
 
 SIDE = 100
 """S of the paper."""
-ITERATIONS, RESTARTS, POINTS_PER_CENTROID = 100, 5, 256
-"""Settings of every k-means here, as in the paper (the last one as in faiss)."""
 #: Largest number of tokens to learn from: 77 MB at 384 channels in half precision.
 _SAMPLE = 100_000
 #: Seed of the sample and of the clusters.
@@ -59,7 +57,6 @@ def cluster_tokens(
     *,
     n_clusters: int = 200,
     dimensions: int = 50,
-    restarts: int = RESTARTS,
     device: torch.device | None = None,
     track: Track = silent,
 ) -> TokenClusters:
@@ -69,7 +66,6 @@ def cluster_tokens(
         tokens: of n photos; grids may differ.
         n_clusters: K, or the number of tokens if that is smaller.
         dimensions: d.
-        restarts: of k-means.
         device: where to compute; None = the CPU.
         track: progress, one step a run of k-means, then one a photo.
 
@@ -88,9 +84,6 @@ def cluster_tokens(
         n_clusters,
         seed=_SEED,
         spherical=True,
-        iterations=ITERATIONS,
-        restarts=restarts,
-        max_points_per_centroid=POINTS_PER_CENTROID,
         track=track,
     )
     ids = tuple(

@@ -23,13 +23,7 @@ from leopart.clustering.enlarge import Interpolation, enlarged
 from leopart.clustering.kmeans import KMeans, kmeans
 from leopart.clustering.reduce import Reduction
 from leopart.clustering.sampling import draw_rows, take_rows
-from leopart.evaluation.label_free.foreground import (
-    ITERATIONS,
-    POINTS_PER_CENTROID,
-    RESTARTS,
-    Foreground,
-    Mask,
-)
+from leopart.evaluation.label_free.foreground import Foreground, Mask
 from leopart.evaluation.label_free.published import Published
 from leopart.evaluation.metrics.confusion import Confusion, Labels
 from leopart.evaluation.metrics.matching import Counts, Matching, hungarian, many_to_one
@@ -42,6 +36,8 @@ OnMap = Callable[[str, int, Labels], None]
 #: Least number of points that k-means samples from: 13 MB at 50 channels. It is the same for all usual
 #: numbers of clusters, so that a search and the final score see the same clusters.
 _POOL = 1 << 16
+#: Points for each cluster that `kmeans` learns from.
+_PER_CLUSTER = 256
 #: Seed of the sample that k-means learns from, and of the clusters that are joined to communities.
 _SEED = 0
 
@@ -96,7 +92,7 @@ class ForegroundPhotos:
 
     def pool(self, n_clusters: int, track: Track = silent) -> Tensor:
         """The points that k-means with up to `n_clusters` clusters samples from, see `sample`."""
-        return self.sample(max(_POOL, POINTS_PER_CENTROID * n_clusters), track)
+        return self.sample(max(_POOL, _PER_CLUSTER * n_clusters), track)
 
     def sample(self, most: int, track: Track = silent) -> Tensor:
         """`most` random foreground embeddings of all photos, or all where there are fewer, [points, d].
@@ -111,21 +107,6 @@ class ForegroundPhotos:
         if not drawn:
             raise ValueError("nothing is foreground")
         return torch.cat(drawn)
-
-
-def cluster_foreground(
-    points: Tensor, n_clusters: int, seed: int, *, restarts: int = RESTARTS, track: Track = silent
-) -> KMeans:
-    """Euclidean k-means of foreground embeddings [points, d], with the settings of the paper."""
-    return kmeans(
-        points,
-        n_clusters,
-        seed=seed,
-        iterations=ITERATIONS,
-        restarts=restarts,
-        max_points_per_centroid=POINTS_PER_CENTROID,
-        track=track,
-    )
 
 
 @dataclass
@@ -177,7 +158,7 @@ class Tally:
 
 def part_tally(points: Tensor, num_classes: int, recipe: Published, *, track: Track = silent) -> Tally:
     """The clusters that are joined to communities, with an empty graph."""
-    fit = cluster_foreground(points, recipe.clusters, _SEED, track=track)
+    fit = kmeans(points, recipe.clusters, seed=_SEED, track=track)
     offsets = REFERENCE_OFFSETS if "offsets" in recipe.reference else CLEAN_OFFSETS
     nodes = len(fit.centroids) + ("background" in recipe.reference)
     return Tally(fit, num_classes, Cooccurrence(nodes, offsets))
@@ -318,7 +299,7 @@ def _counted(
     """Tallies of C - 1 clusters for each seed, and of the clusters that are joined to communities."""
     n_objects = truth.num_classes - 1
     points = photos.pool(max(recipe.clusters, n_objects), track)
-    fits = [cluster_foreground(points, n_objects, seed, track=track) for seed in seeds]
+    fits = [kmeans(points, n_objects, seed=seed, track=track) for seed in seeds]
     objects = [Tally(fit, truth.num_classes) for fit in fits]
     parts = part_tally(points, truth.num_classes, recipe, track=track)
     count(photos, [*objects, parts], truth.labels, track=track)

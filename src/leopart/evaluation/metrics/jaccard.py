@@ -6,9 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-def foreground_jaccard(
-    labels: npt.ArrayLike, prediction: npt.ArrayLike, background: int = 0, ignore_index: int | None = None
-) -> float:
+def foreground_jaccard(labels: npt.ArrayLike, prediction: npt.ArrayLike, background: int = 0) -> float:
     """Intersection over union of the foreground of one photo, in [0, 1]; 1 where both are empty.
 
     Naive form:
@@ -20,7 +18,6 @@ def foreground_jaccard(
         prediction: foreground found, [H, W], bool or 0 for background.
         background: class id of the background. For label sets without this class, where everything
             unlabelled is 255, give 255.
-        ignore_index: class id of pixels to leave out; None = leave out none.
 
     Raises:
         ValueError: the shapes differ.
@@ -32,8 +29,5 @@ def foreground_jaccard(
     if ids.shape != found.shape:
         raise ValueError(f"labels {ids.shape} and prediction {found.shape} differ in shape")
     truth = ids != background
-    if ignore_index is not None:
-        counted = ids != ignore_index
-        truth, found = truth & counted, found & counted
     union = np.count_nonzero(truth | found)
     return np.count_nonzero(truth & found) / union if union else 1.0
