@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from leopart.data.datasets.folder import open_folder
-from leopart.evaluation.masks import score_masks
+from leopart.evaluation.metrics.masks import score_masks
 
 _RESULTS = Path(__file__).parents[1] / "results"
 _SETS = {"msrc21": "masks_voclike", "car_parts": "masks", "coco100": "masks_thing12"}

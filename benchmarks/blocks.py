@@ -16,8 +16,8 @@ import torch.nn.functional as F
 
 from leopart.clustering.kmeans import kmeans
 from leopart.data.datasets.folder import open_folder
-from leopart.evaluation.confusion import Confusion
-from leopart.evaluation.matching import many_to_one
+from leopart.evaluation.metrics.confusion import Confusion
+from leopart.evaluation.metrics.matching import many_to_one
 from leopart.features.extract import Extractor, Preprocessing, fast_precision
 from leopart.models.backbone import Backbone, load_backbone
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from benchmarks.harness import Comparison, compare
-from leopart.evaluation.boundary import boundary_f1
+from leopart.evaluation.metrics.boundary import boundary_f1
 
 
 def run() -> Iterator[Comparison]:

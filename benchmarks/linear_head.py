@@ -30,7 +30,7 @@ from leopart.evaluation.heads.recipes import head_recipe
 from leopart.evaluation.heads.scoring import score_head
 from leopart.evaluation.heads.training import train_head
 from leopart.evaluation.labels import small_labels
-from leopart.evaluation.matching import score
+from leopart.evaluation.metrics.matching import score
 from leopart.features.extract import Extractor, Preprocessing
 from leopart.features.store import FeatureStore
 from leopart.models.backbone import load_backbone

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.harness import Comparison, compare
-from leopart.evaluation.confusion import Confusion
 from leopart.evaluation.labels import nearest
-from leopart.evaluation.matching import many_to_one
+from leopart.evaluation.metrics.confusion import Confusion
+from leopart.evaluation.metrics.matching import many_to_one
 
 MAPS, SIDE, GRID, CLASSES, CLUSTERS = 1449, 100, 28, 21, 500
 _TIMED = 5

@@ -30,9 +30,9 @@ from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import IGNORE
 from leopart.data.photos import Photo
 from leopart.drawing import palette
-from leopart.evaluation.confusion import Confusion
-from leopart.evaluation.masks import score_maps
-from leopart.evaluation.matching import many_to_one
+from leopart.evaluation.metrics.confusion import Confusion
+from leopart.evaluation.metrics.masks import score_maps
+from leopart.evaluation.metrics.matching import many_to_one
 from leopart.features.extract import Preprocessing
 from leopart.features.store import FeatureStore
 from leopart.segment.fitting import fit_parts

@@ -13,11 +13,11 @@ from leopart.clustering.foreground import cluster_precision as _cluster_precisio
 from leopart.clustering.kmeans import kmeans
 from leopart.clustering.reduce import fit_reduction
 from leopart.data.crops import pair_boxes
-from leopart.evaluation.confusion import Confusion
 from leopart.evaluation.heads.files import HeadFile
 from leopart.evaluation.heads.networks import SegmentationHead
-from leopart.evaluation.jaccard import mean_foreground_jaccard
-from leopart.evaluation.matching import hungarian, many_to_one
+from leopart.evaluation.metrics.confusion import Confusion
+from leopart.evaluation.metrics.jaccard import foreground_jaccard
+from leopart.evaluation.metrics.matching import hungarian, many_to_one
 from leopart.models.attention import attention_mask as _attention_mask
 from leopart.models.backbone import build_backbone
 from leopart.models.heads import DenseHead
@@ -71,7 +71,7 @@ def attention_mask(attn, keep):
 
 
 def jaccard(labels, pred):
-    return mean_foreground_jaccard(zip(labels, pred, strict=True))
+    return float(np.mean([foreground_jaccard(*pair) for pair in zip(labels, pred, strict=True)]))
 
 
 def matching(gt, pred, num_classes, num_clusters, ignore_index):

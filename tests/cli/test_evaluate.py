@@ -46,7 +46,7 @@ def expected_scores(backbone: Backbone, folder: Path, k: int, seeds: int, stems=
             0, 0
         ]
         labels.append(np.select([pixels == 0, pixels == 3, pixels == 5], [0, 1, 2], 255))
-    (scores,) = overcluster(tokens, labels, 3, ks=(k,), seeds=range(seeds), background=0, settings=Settings())
+    (scores,) = overcluster(tokens, labels, 3, Settings(ks=(k,), seeds=range(seeds)), background=0)
     return scores
 
 
@@ -252,7 +252,7 @@ def test_a_folder_of_the_users_is_left_alone(evaluate, tmp_path):
     ran, found = evaluate("--k", "3", "--seeds", "1")
     assert (ran.status, found) == (2, None)
     assert ran.lines == [
-        f"leopart: {folder} is there, and holds no features of an earlier run: choose another --out"
+        f"leopart: {folder} exists and holds no features of an earlier run: choose another --out"
     ]
     assert [file.name for file in folder.iterdir()] == ["mine.txt"]
 

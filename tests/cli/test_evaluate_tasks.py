@@ -19,16 +19,16 @@ from sklearn.neighbors import NearestNeighbors
 from leopart.config import FCNConfig
 from leopart.data.datasets.folder import open_folder
 from leopart.data.images import load_photo
-from leopart.evaluation.attention import AttentionScores
-from leopart.evaluation.boundary import boundary_f1
 from leopart.evaluation.heads.examples import CachedExamples
 from leopart.evaluation.heads.files import read_head
-from leopart.evaluation.heads.recipes import head_recipe
+from leopart.evaluation.heads.recipes import fitting_recipe, head_recipe
 from leopart.evaluation.heads.scoring import score_head
 from leopart.evaluation.heads.training import train_head
 from leopart.evaluation.labels import LabelMaps
-from leopart.evaluation.matching import score
-from leopart.evaluation.tasks.heads import fitting_recipe, recipe_of
+from leopart.evaluation.metrics.attention import AttentionScores
+from leopart.evaluation.metrics.boundary import boundary_f1
+from leopart.evaluation.metrics.matching import score
+from leopart.evaluation.tasks.linear_and_fcn import recipe_of
 from leopart.features.extract import Extractor, Preprocessing
 from leopart.models.backbone import Backbone, build_backbone
 from small_sets import coco, voc
@@ -236,9 +236,9 @@ MISTAKES = {
     ),
     "no list to learn from": (("linear", "--train-split", "small"), "has no list small.txt"),
     "an unknown preset": (("linear", "--preset", "smal"), "did you mean small?"),
-    "a share that is none": (("in-context", "--fractions", "2"), "--fractions takes shares above 0"),
+    "a share that is none": (("in-context", "--fractions", "2"), "--fractions takes fractions above 0"),
     "a word for a share": (("in-context", "--fractions", "half"), "got 'half'"),
-    "no share": (("in-context", "--fractions"), "--fractions takes at least one share of the photos"),
+    "no share": (("in-context", "--fractions"), "--fractions takes at least one fraction of the photos"),
     "a temperature that is no number": (
         ("in-context", "--temperature", "nan"),
         "--temperature must be at least 1e-06, got nan",
@@ -268,7 +268,7 @@ def test_a_head_that_could_not_be_written_is_noticed_before_the_work(evaluate, t
     monkeypatch.setattr(Extractor, "extract", lambda *_, **__: pytest.fail("this was the work"))
     ran, found = evaluate("linear", "--save-head", tmp_path / "head.txt")
     assert (ran.status, found) == (2, None)
-    assert "head.txt has no suffix of a head's file; choose one of .safetensors" in ran.err
+    assert "head.txt has an unknown suffix for a head; choose one of .safetensors" in ran.err
 
 
 def test_a_head_of_other_sizes_is_refused(evaluate, tmp_path: Path):

@@ -20,7 +20,7 @@ from leopart.evaluation.label_free import label_search
 from leopart.evaluation.label_free.foreground import cluster_tokens, list_precisions
 from leopart.evaluation.label_free.published import PRESETS
 from leopart.evaluation.labels import LabelMaps, squeezed
-from leopart.evaluation.overclustering import overcluster
+from leopart.evaluation.overclustering import Settings, overcluster
 from leopart.features.extract import Extractor, Preprocessing
 from leopart.models.attention import attention_mask
 from leopart.models.backbone import Backbone, build_backbone, load_backbone
@@ -150,7 +150,7 @@ def test_unsupervised_has_the_rows_of_the_table(evaluate, tiny_backbone, labelle
 
     tokens, _ = features(tiny_backbone, labelled, VAL)
     truth = list(LabelMaps(open_folder(labelled, "masks", "val"), 100, 64))
-    (expected,) = overcluster(tokens, truth, CLASSES, ks=(3,), seeds=(0, 1), background=0)
+    (expected,) = overcluster(tokens, truth, CLASSES, Settings(ks=(3,), seeds=(0, 1)), background=0)
     assert rows["all tokens"]["miou"]["per seed"] == pytest.approx(expected.miou.tolist(), abs=1e-6)
 
 

@@ -93,7 +93,7 @@ def test_as_many_communities_come_back_as_are_asked_for(engine: str, n_communiti
 
 
 @ENGINES
-def test_larger_fineness_gives_more_communities(engine: str):
+def test_larger_resolution_gives_more_communities(engine: str):
     needs(engine)
     edges = planted([4] * 8, between=0.12)
     counts = [

@@ -44,7 +44,7 @@ def test_a_last_line_without_an_end_is_left_out(tmp_path: Path, end: str):
 @pytest.mark.parametrize("line", ["hello", "[1]", '{"loss": 1}', '{"step": "x"}', "3"])
 def test_a_line_that_is_something_else_is_named(tmp_path: Path, line: str):
     path = write(tmp_path / "m.jsonl", [{"step": 1}], f"{line}\n")
-    with pytest.raises(LeopartError, match=r"line 2 of .*m\.jsonl is no JSON object with a step"):
+    with pytest.raises(LeopartError, match=r"line 2 of .*m\.jsonl is not a JSON object with a step"):
         read_metrics(path)
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from leopart.drawing.mosaic import mosaic
-from leopart.drawing.page import Entry, Legend, Page
+from leopart.drawing.page import Legend, LegendEntry, Page
 from leopart.errors import LeopartError
 
 
@@ -65,7 +65,7 @@ def test_the_same_page_gives_the_same_files(tmp_path: Path):
 
 @pytest.mark.parametrize("names", [["a"], ["a" * 20] * 7, ["short", "a longer name"] * 9])
 def test_a_legend_stays_on_its_page(tmp_path: Path, names: list[str]):
-    entries = [Entry(name, np.array((10, 200, 30), np.uint8)) for name in names]
+    entries = [LegendEntry(name, np.array((10, 200, 30), np.uint8)) for name in names]
     legend = Legend(entries, 700, 100)
     page = Page(700, legend.height, 100)
     legend.draw(page, 0, 0)

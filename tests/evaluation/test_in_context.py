@@ -165,7 +165,7 @@ def test_a_limited_memory_is_shared_out_evenly_and_repeats():
     def build(size: int, seed: int) -> torch.Tensor:
         return MemoryBank.build(list(tokens), labels, CLASSES, memory_size=size, seed=seed).index.vectors
 
-    whole = unit_tokens(torch.from_numpy(tokens.reshape(1, -1, 1, DIM)), 0, None)[:, 0]
+    whole = unit_tokens(torch.from_numpy(tokens.reshape(1, -1, 1, DIM)), 0, torch.device("cpu"))[:, 0]
     photo_of = np.repeat(np.arange(5), SIDE**2)
     for size in (3, 5, 52):
         bank = MemoryBank.build(list(tokens), labels, CLASSES, memory_size=size)

@@ -63,7 +63,7 @@ def test_without_the_bound_bfloat16_would_lose_neighbours(monkeypatch: pytest.Mo
     assert not torch.equal(coarse.index, fine.index)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from([2.0, 0.3, 0.03]))
 def test_the_bound_holds_for_every_vector(seed: int, spread: float):
     """What is no candidate is never more similar than it says; checked with the weakest as the only one."""

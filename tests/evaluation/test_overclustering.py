@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from leopart.evaluation import overclustering as module
-from leopart.evaluation.matching import hungarian
+from leopart.evaluation.metrics.matching import hungarian
 from leopart.evaluation.overclustering import ClusterScores, Settings, overcluster
 from leopart.features.store import FeatureRecipe, FeatureStore, StoredPhoto
 
@@ -61,7 +62,7 @@ def sklearn_ids(tokens: torch.Tensor, k: int, dimensions: int) -> np.ndarray:
 def test_clusters_that_are_the_classes_score_1():
     tokens, which = planted(4)
     same, finer = overcluster(
-        tokens, list(enlarged(which, 100)), 4, ks=(4, 9), seeds=(0, 1), settings=Settings(restarts=MANY)
+        tokens, list(enlarged(which, 100)), 4, Settings(ks=(4, 9), seeds=(0, 1), restarts=MANY)
     )
 
     assert (same.k, same.rule, finer.k, finer.rule) == (4, "hungarian", 9, "precision")
@@ -73,13 +74,13 @@ def test_clusters_that_are_the_classes_score_1():
 @pytest.mark.parametrize("k", [3, 5])
 def test_scores_are_those_of_scikit_learn_and_pixels_counted_one_by_one(k: int):
     """Blobs; labels of three classes that follow them loosely, some missing, at a size of their own."""
-    settings = Settings(eval_size=20, dimensions=5, restarts=MANY)
+    settings = Settings(ks=(k,), eval_size=20, dimensions=5, restarts=MANY)
     tokens, which = planted(k)
     rng = np.random.default_rng(1)
     labels = enlarged(which % 3, 30)
     labels = np.where(rng.random(labels.shape) < 0.3, rng.integers(0, 3, labels.shape), labels)
     labels[rng.random(labels.shape) < 0.2] = 255
-    (scores,) = overcluster(tokens, list(labels), 3, ks=(k,), seeds=(0,), settings=settings)
+    (scores,) = overcluster(tokens, list(labels), 3, settings)
 
     truth, ids = enlarged(labels, 20), enlarged(sklearn_ids(tokens, k, 5), 20)
     if k == 3:
@@ -107,10 +108,10 @@ def test_a_tensor_a_list_and_a_store_score_alike(tmp_path: Path):
     tokens, which = planted(7)
     tokens = tokens.half()
     labels = list(enlarged(which % 3, 24))
-    options = {"ks": (3, 5), "seeds": (0, 1), "settings": Settings(eval_size=24)}
+    settings = Settings(ks=(3, 5), seeds=(0, 1), eval_size=24)
 
     def scores(given) -> np.ndarray:
-        return np.stack([found.class_iou for found in overcluster(given, labels, 3, **options)])
+        return np.stack([found.class_iou for found in overcluster(given, labels, 3, settings)])
 
     expected = scores(tokens)
     assert (expected < 1).any()
@@ -123,9 +124,7 @@ def test_photos_may_have_different_grids():
     tokens, which = planted(4)
     cut = [tokens[0], tokens[1, :5], tokens[2, :, :3]]
     labels = [enlarged(ids[None], 30)[0] for ids in (which[0], which[1, :5], which[2, :, :3])]
-    (scores,) = overcluster(
-        cut, labels, 4, ks=(4,), seeds=(0,), settings=Settings(eval_size=30, restarts=MANY)
-    )
+    (scores,) = overcluster(cut, labels, 4, Settings(ks=(4,), eval_size=30, restarts=MANY))
     assert scores.mean == 1
 
 
@@ -135,8 +134,8 @@ def test_normalised_tokens_lose_their_length():
     labels = list(enlarged(which, 20))
 
     def mean(normalise: bool) -> float:
-        settings = Settings(eval_size=20, normalise=normalise, restarts=MANY)
-        return overcluster(tokens * lengths, labels, 4, ks=(4,), seeds=(0,), settings=settings)[0].mean
+        settings = Settings(ks=(4,), eval_size=20, normalise=normalise, restarts=MANY)
+        return overcluster(tokens * lengths, labels, 4, settings)[0].mean
 
     assert mean(normalise=True) == 1
     assert mean(normalise=False) < 0.9
@@ -159,8 +158,8 @@ def test_the_samples_of_many_tokens_are_of_the_size_they_should_be(monkeypatch: 
     monkeypatch.setattr(module, "kmeans", kmeans)
     monkeypatch.setattr(module, "_SAMPLE", 120)
     monkeypatch.setattr(module, "_POOL", 300)
-    options = {"ks": (4,), "seeds": (0,), "settings": Settings(eval_size=20, restarts=MANY)}
-    (scores,) = overcluster(tokens, list(enlarged(which, 20)), 4, **options)
+    settings = Settings(ks=(4,), eval_size=20, restarts=MANY)
+    (scores,) = overcluster(tokens, list(enlarged(which, 20)), 4, settings)
 
     assert seen == {"sample": 120, "pool": 300}
     assert scores.mean == 1
@@ -169,11 +168,11 @@ def test_the_samples_of_many_tokens_are_of_the_size_they_should_be(monkeypatch: 
 def test_the_same_seed_gives_the_same_scores_and_another_one_others():
     tokens = torch.randn(PHOTOS, SIDE, SIDE, DIM, generator=torch.Generator().manual_seed(0))
     labels = list(np.random.default_rng(0).integers(0, 3, (PHOTOS, 20, 20)))
-    options = {"ks": (12,), "settings": Settings(eval_size=20, restarts=1)}
+    settings = Settings(ks=(12,), seeds=(0, 0, 1), eval_size=20, restarts=1)
 
-    (first,) = overcluster(tokens, labels, 3, seeds=(0, 0, 1), **options)
+    (first,) = overcluster(tokens, labels, 3, settings)
     assert first.miou[0] == first.miou[1] != first.miou[2]
-    (second,) = overcluster(tokens, labels, 3, seeds=(1,), **options)
+    (second,) = overcluster(tokens, labels, 3, replace(settings, seeds=(1,)))
     assert second.miou[0] == first.miou[2]
 
 
@@ -187,17 +186,17 @@ def test_mean_and_deviation_are_over_the_seeds():
 
 def test_fewer_different_tokens_than_clusters_are_no_error():
     tokens = torch.ones(2, 3, 3, 4)
-    (scores,) = overcluster(tokens, [np.zeros((9, 9), int)] * 2, 2, ks=(5,), seeds=(0,), background=0)
+    (scores,) = overcluster(tokens, [np.zeros((9, 9), int)] * 2, 2, Settings(ks=(5,)), background=0)
     assert scores.class_iou.tolist() == [[1, 0]]
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path):
     tokens, which = planted(4)
     with pytest.raises(ValueError, match="tokens of 6 photos and 5 label maps"):
-        overcluster(tokens, list(which[:5]), 4, ks=(4,), seeds=(0,))
-    with pytest.raises(ValueError, match="tokens of 0 photos"):
-        overcluster([], [], 4, ks=(4,), seeds=(0,))
+        overcluster(tokens, list(which[:5]), 4, Settings(ks=(4,)))
+    with pytest.raises(ValueError, match="there are no photos"):
+        overcluster([], [], 4, Settings(ks=(4,)))
     store = stored(tmp_path / "store", tokens)
     store.done[3] = 0
     with pytest.raises(ValueError, match="features of some photos are missing"):
-        overcluster(store, list(which), 4, ks=(4,), seeds=(0,))
+        overcluster(store, list(which), 4, Settings(ks=(4,)))

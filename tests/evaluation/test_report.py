@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from leopart.errors import LeopartError
-from leopart.evaluation.matching import score
+from leopart.evaluation.metrics.matching import score
 from leopart.evaluation.report import Evaluation, Outcome, Score, read_report, write_report
 
 # Two classes under two clusters, twice: 6 of 8 pixels right, then 5 of 8.
@@ -53,7 +53,7 @@ def test_what_is_written_is_read_back(tmp_path: Path):
     ("content", "sentence"),
     [
         (None, "cannot read .*: No such file or directory; check the path"),
-        ("{", "is no JSON: .*; give a file of `leopart evaluate`"),
+        ("{", "is not JSON: .*; give a file of `leopart evaluate`"),
         (json.dumps([1]), "holds no scores; give a file of `leopart evaluate`"),
         (json.dumps({"scores": 3}), "holds no scores"),
     ],

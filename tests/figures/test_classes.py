@@ -10,7 +10,7 @@ from leopart.data.labelled import LabelledPhotos
 from leopart.data.photos import Photo
 from leopart.drawing.palette import colours
 from leopart.errors import LeopartError
-from leopart.evaluation.matching import many_to_one
+from leopart.evaluation.metrics.matching import many_to_one
 from leopart.figures.choice import chosen
 from leopart.figures.classes import NO_CLASS, ClassColours, legend_of
 from leopart.figures.segmented import class_numbers

@@ -12,7 +12,7 @@ from PIL import Image
 
 from leopart.errors import LeopartError
 from leopart.evaluation.labels import small_labels
-from leopart.evaluation.overclustering import overcluster
+from leopart.evaluation.overclustering import Settings, overcluster
 from leopart.training.reporting import Loggers, MetricsFile
 from leopart.training.validation import Validation, labelled_sample, sheet_of
 
@@ -91,7 +91,7 @@ def test_scores_are_those_of_the_evaluation(labelled, fresh, tmp_path, heard, tr
 
     labels = small_labels(sample.folder, through=64)
     maps = [tokens(photo.path) for photo, _ in sample.folder.pairs]
-    expected = overcluster(maps, labels, 2, ks=[2, 5], seeds=(1,), background=None)
+    expected = overcluster(maps, labels, 2, Settings(ks=[2, 5], seeds=(1,)), background=None)
     assert found == pytest.approx({f"val/miou_k{s.k}": s.mean for s in expected}, abs=0.02)
     assert set(found) == {"val/miou_k2", "val/miou_k5"}  # there are fewer tokens than a million
 

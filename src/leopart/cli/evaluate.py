@@ -14,13 +14,13 @@ _HELP = """\
 usage: leopart evaluate TASK --data NAME:PATH --out FILE [--backbone B] …
        leopart evaluate --compare A.json B.json
 
-Score a backbone on labelled photos; writes one JSON file and shows the scores.
+Score a backbone on labelled photos: writes one JSON file and prints the scores.
 
 tasks:
 {tasks}
 
-`leopart evaluate TASK --help` tells about the options of a task; `leopart data list` about data sets.
---compare shows two results side by side, and whether the spread of the seeds explains the difference.
+`leopart evaluate TASK --help` lists the options of a task, `leopart data list` the data sets.
+--compare shows two results side by side, and whether the spread over seeds explains the difference.
 """
 
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     from leopart.processes import is_first_process
 
     found = evaluate(config, track=tracker(config.quiet))
-    if is_first_process():  # of those that torchrun has started
+    if is_first_process():  # torchrun may have started several
         if not config.quiet:
             show(found)
         say(f"scores: {config.out.resolve()}", quiet=config.quiet)
@@ -46,10 +46,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def parse_evaluate(argv: Sequence[str]) -> EvaluateConfig:
-    """The options of the task that comes first, or that the file behind `--config` names.
+    """Options of the task, which is the first word or is named in the file of `--config`.
 
     Raises:
-        LeopartError: there is no such task, or a value makes no sense.
+        LeopartError: there is no such task, or a value is invalid.
         SystemExit: see `parse`.
     """
     form = "`leopart evaluate TASK --data DATA --out OUT`"

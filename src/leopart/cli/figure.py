@@ -1,4 +1,4 @@
-"""`leopart figure`: pictures of what a method does, as the paper shows them, from the user's own photos."""
+"""`leopart figure`: the figures of the paper, from the user's own photos."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from leopart.config import FIGURES, FigureConfig
 _HELP = """\
 usage: leopart figure NAME … --out FOLDER
 
-Draw a figure from your own photos; writes FOLDER/NAME.pdf and FOLDER/NAME.png.
+Draw a figure from your own photos: writes FOLDER/NAME.pdf and FOLDER/NAME.png.
 
 figures:
 {figures}
 
-`leopart figure NAME --help` tells about the options of a figure.
+`leopart figure NAME --help` lists the options of a figure.
 """
 
 
@@ -36,10 +36,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def parse_figure(argv: Sequence[str]) -> FigureConfig:
-    """The options of the figure that comes first, or that the file behind `--config` names.
+    """Options of the figure, which is the first word or is named in the file of `--config`.
 
     Raises:
-        LeopartError: there is no such figure, or a value makes no sense.
+        LeopartError: there is no such figure, or a value is invalid.
         SystemExit: see `parse`.
     """
     name = named_first(argv, "name", "figure", "`leopart figure NAME … --out OUT`", FIGURES)

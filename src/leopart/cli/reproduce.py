@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command; exit status 1 when some numbers could not be had."""
+    """Run the command; exit status 1 when numbers are missing."""
     config = parse(ReproduceConfig, "reproduce", argv)
     from leopart.reproduction.stages import Machine
 
@@ -33,11 +33,11 @@ def main(argv: Sequence[str]) -> int:
         if not config.dry_run:
             return _run(config, tables, _setting(config, config.out), machine)
         with TemporaryDirectory(prefix="leopart-") as lists:  # a dry run leaves nothing behind
-            return _tell_plan(tables, _setting(config, Path(lists)), machine, full_size=not config.mini)
+            return _print_plan(tables, _setting(config, Path(lists)), machine, full_size=not config.mini)
 
 
 def chosen_tables(config: ReproduceConfig) -> list[Table]:
-    """The tables that are asked for, with the rows that are.
+    """The chosen tables with the chosen rows.
 
     Raises:
         LeopartError: no row has the name.
@@ -111,9 +111,9 @@ def _show(filled: Filled) -> None:
     _print(table)
 
 
-def _tell_plan(tables: Sequence[Table], setting: Setting, machine: Machine, *, full_size: bool) -> int:
-    """What would be done, then what is missing."""
-    from leopart.reproduction.dry_run import lacks_of, remedy, steps_of
+def _print_plan(tables: Sequence[Table], setting: Setting, machine: Machine, *, full_size: bool) -> int:
+    """Print what would be done, then what is missing."""
+    from leopart.reproduction.dry_run import missing_of, remedy, steps_of
 
     steps = list(steps_of(tables, setting, machine))
     for step in steps:
@@ -123,10 +123,9 @@ def _tell_plan(tables: Sequence[Table], setting: Setting, machine: Machine, *, f
     sys.stdout.write("\n" + ", ".join(f"{count} {state}" for state, count in counts.items()) + "\n")
     for cost in dict.fromkeys(row.cost for one in tables for row in one.rows) if full_size else ():
         sys.stdout.write(f"a row: {cost}\n")
-    lacks = lacks_of(tables, setting)
-    for lack in lacks:
-        sys.stdout.write(f"\n{lack.kind} {lack.name} is not here\n")
-        for line in remedy(lack):
+    for requirement in missing_of(tables, setting):
+        sys.stdout.write(f"\nmissing: {requirement.kind} {requirement.name}\n")
+        for line in remedy(requirement):
             sys.stdout.write(f"  {printable(line)}\n")
     return 0
 

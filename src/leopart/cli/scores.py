@@ -1,4 +1,4 @@
-"""Tables of scores, in percent, on stdout."""
+"""Print tables of scores, in percent."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from leopart.cli.display import counted, printable
-from leopart.evaluation.compare import Comparison, Difference, Row
+from leopart.evaluation.compare import ComparedRow, Comparison, Difference
 from leopart.evaluation.report import Evaluation, Score
 
 _NAMES = {"miou": "mIoU"}
-_VERDICTS = {True: "seeds may explain it", False: "beyond the seeds", None: "one seed: cannot tell"}
+_VERDICTS = {
+    True: "within the spread of seeds",
+    False: "beyond the spread of seeds",
+    None: "one seed: unknown",
+}
 
 
 def show(found: Evaluation) -> None:
@@ -32,7 +36,7 @@ def show(found: Evaluation) -> None:
 
 
 def _totals(scores: tuple[Score, ...]) -> Table:
-    """A row a score: what it is about, mean and deviation of each metric, each seed of the first."""
+    """One row a score: mean and standard deviation of each metric, and the first metric of each seed."""
     table = _table("", *scores[0].about)
     several = any(len(score.headline) > 1 for score in scores)
     for name in scores[0].metrics:
@@ -71,7 +75,7 @@ def show_comparison(found: Comparison) -> None:
     console = _console()
     console.print(f"{found.task}, percent: A = {found.names[0]}, B = {found.names[1]}")
     for name, (first, second) in found.settings.items():
-        console.print(f"not the same option: --{name.replace('_', '-')}: A {first}, B {second}")
+        console.print(f"different option: --{name.replace('_', '-')}: A {first}, B {second}")
     for row in found.rows:
         console.print(_differences(f"{row.name}", row.metrics))
         if row.classes:
@@ -85,7 +89,7 @@ def show_comparison(found: Comparison) -> None:
         console.print(f"only in one of the two: {', '.join(found.missing)}")
 
 
-def _by_change(row: Row) -> tuple[Difference, ...]:
+def _by_change(row: ComparedRow) -> tuple[Difference, ...]:
     return tuple(sorted(row.classes, key=lambda entry: -entry.change))
 
 

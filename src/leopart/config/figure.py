@@ -14,7 +14,7 @@ from leopart.errors import LeopartError
 Words = tuple[str, ...]
 OptionalData = Annotated[str | None, tyro.conf.arg(metavar="NAME:PATH")]
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
-#: Smallest values of options that are numbers, of every figure that has them.
+#: Smallest values of numeric options, for every figure that has them.
 _LEAST = {"width": 1, "dpi": 36, "number": 1, "seed": 0, "columns": 1, "k": 1, "size": 1, "milliseconds": 20}
 
 
@@ -23,7 +23,7 @@ class FigureConfig:
     """Options of every figure."""
 
     ABOUT: ClassVar[str] = ""
-    """The figure in half a line."""
+    """One line about the figure."""
     name: tyro.conf.Positional[str]
     """Which figure; `leopart figure --help` lists them."""
     out: Path
@@ -31,7 +31,7 @@ class FigureConfig:
     config: OptionalPath = None
     """Read options from this YAML file. The command line wins."""
     quiet: bool = False
-    """Print nothing; errors are still told."""
+    """Print nothing; errors are still printed."""
 
     def check(self) -> None:
         """See `RunConfig.check`."""
@@ -47,7 +47,7 @@ class FigureConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingFigureConfig(FigureConfig):
-    """Pictures and curves from what a training run has left.
+    """Pictures and curves of a training run.
 
     An animation of the contact sheets, a strip of the first, middle and last of them, and curves of loss,
     prototypes in use and validation scores.
@@ -57,7 +57,7 @@ class TrainingFigureConfig(FigureConfig):
     run: tyro.conf.Positional[Path]
     """Folder that `leopart train` wrote."""
     milliseconds: int = 600
-    """How long the animation shows each sheet; the last one stays three times as long."""
+    """How long the animation shows each sheet; the last sheet stays three times as long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,32 +65,32 @@ class PageConfig(FigureConfig):
     """Options of the figures that show photos on a page."""
 
     number: int = 24
-    """Photos to show, drawn by --seed; all where there are fewer."""
+    """Number of photos to show, drawn at random; all photos if there are fewer."""
     seed: int = 0
-    """Of the draw: the same seed draws the same photos for every figure."""
+    """Seed of the draw: the same seed draws the same photos for every figure."""
     width: float = 7.0
-    """Width of the page in inches; 7 is the text of a two-column paper."""
+    """Width of the page in inches; 7 is the text width of a two-column paper."""
     dpi: int = 300
-    """Pixels of an inch."""
+    """Pixels per inch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CropsFigureConfig(PageConfig):
     """Views of photos as training cuts them, with the boxes on which pairs of views are compared.
 
-    Each view has a colour, and each box the colour of the view that it is shared with. The photos, the crops
-    and the boxes are the first of `leopart train` with the same photos, preset and seed, before colours are
-    changed.
+    Each view has a colour, and each box has the colour of the view that it is shared with. The photos, crops
+    and boxes are the first ones of `leopart train` with the same photos, preset and seed, before the colours
+    are changed.
     """
 
     ABOUT: ClassVar[str] = "views of photos as training cuts them, and the boxes they share"
     images: tyro.conf.Positional[tuple[Path, ...]]
     """Folders (searched at any depth) and photos."""
     number: int = 2
-    """Photos to show, drawn by --seed; all where there are fewer."""
+    """Number of photos to show, drawn at random; all photos if there are fewer."""
     preset: str = "in100k"
-    """Training preset that says how many crops there are, and how large; `leopart train --presets` lists
-    them. in100k is the paper's: two global and four local ones."""
+    """Training preset, which decides the number and size of the crops; `leopart train --presets` lists them.
+    in100k is the paper's: two global and four local crops."""
 
     def check(self) -> None:
         """See `RunConfig.check`."""
@@ -103,9 +103,9 @@ class MosaicConfig(PageConfig):
     """Options of the figures that show many photos with masks."""
 
     photos: Words = ()
-    """Show these photos, by name, in place of drawn ones."""
+    """Names of the photos to show, instead of a random draw."""
     columns: int = 6
-    """Photos in a row, about: rows are equally wide, whatever the photos' shapes."""
+    """Approximate number of photos in a row; all rows have the same width, whatever the photos' shapes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,11 +113,11 @@ class OverlayConfig(MosaicConfig):
     """Options of the figures that draw masks over photos."""
 
     opacity: float = 0.6
-    """Weight of the colours, from 0 (the photo) to 1 (flat colours)."""
+    """Weight of the colours, from 0 (photo only) to 1 (flat colours)."""
     originals: bool = False
-    """Show each photo without masks too, above."""
+    """Also show each photo without masks, above."""
     labels: bool = False
-    """Show the labels of --data too, below."""
+    """Also show the labels of --data, below."""
 
     def check(self) -> None:
         """See `RunConfig.check`."""
@@ -128,20 +128,20 @@ class OverlayConfig(MosaicConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentedConfig(OverlayConfig):
-    """Options of the figures that show what a segmenter finds."""
+    """Options of the figures that show the masks of a segmenter."""
 
     segmenter: tyro.conf.Positional[Path]
     """Folder that `leopart segment` wrote: OUT or OUT/segmenter."""
     images: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Folders (searched at any depth) and photos; or give --data."""
     data: OptionalData = None
-    """Labelled photos instead, such as folder:PATH; `leopart data list` tells about them."""
+    """Labelled photos instead, such as folder:PATH; see `leopart data list`."""
     masks: str = "masks"
     """Which masks of a folder: NAME takes masks_NAME/ and classes_NAME.txt."""
     split: OptionalName = None
     """Photos of the labelled set: a list of it, such as val, or a text file of names."""
     backbone: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
-    """Where the segmenter's network is now, if it was a file that has moved; other weights are refused."""
+    """File of the segmenter's network, if it has moved; other weights are refused."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
 
@@ -153,12 +153,12 @@ class SegmentedConfig(OverlayConfig):
         if self.images and self.data is not None:
             raise LeopartError("photos are given twice: name their folder, or --data, not both")
         if self.labels and self.data is None:
-            raise LeopartError("--labels shows the labels of a labelled set: give it with --data folder:PATH")
+            raise LeopartError("--labels needs a labelled set: give --data folder:PATH")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CBFEFigureConfig(SegmentedConfig):
-    """Photos with the foreground that was found without labels (CBFE)."""
+    """Photos with the foreground that is found without labels (CBFE)."""
 
     ABOUT: ClassVar[str] = "foreground found without labels (CBFE), over photos"
 
@@ -177,8 +177,8 @@ class PartsFigureConfig(SegmentedConfig):
 class CommunitiesFigureConfig(SegmentedConfig):
     """Photos with the objects that communities of parts form.
 
-    With a labelled set, an object has the colour of the class that it is matched to, one to one over all of
-    the set's photos, and there is a legend; labels are used for nothing else.
+    With a labelled set, objects are matched to classes one to one over all photos of the set; an object has
+    the colour of its class, and there is a legend. Labels have no other use.
     """
 
     ABOUT: ClassVar[str] = "objects as communities of parts, over photos; with labels, by class"
@@ -186,13 +186,13 @@ class CommunitiesFigureConfig(SegmentedConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class OverclusteringFigureConfig(OverlayConfig):
-    """Photos with many clusters of their tokens, each named after a class by labels.
+    """Photos with many clusters of their tokens, each assigned a class by labels.
 
-    Does what `leopart evaluate overclustering --seeds 1` does, on all photos of the set, and leaves its
-    scores beside the figure, as overclustering.json.
+    Runs `leopart evaluate overclustering --seeds 1` on all photos of the set, and writes its scores beside
+    the figure, as overclustering.json.
     """
 
-    ABOUT: ClassVar[str] = "many clusters, each named after a class by labels, over photos"
+    ABOUT: ClassVar[str] = "many clusters, each assigned a class by labels, over photos"
     data: Annotated[str, tyro.conf.arg(metavar="NAME:PATH")]
     """Labelled photos: folder:PATH, voc:PATH, coco-stuff:PATH, coco-thing:PATH or ade20k-parts:PATH."""
     masks: str = "masks"
@@ -200,11 +200,12 @@ class OverclusteringFigureConfig(OverlayConfig):
     split: OptionalName = None
     """Photos of the set: a list of it, such as val, or a text file of names."""
     ignore: Words = ()
-    """Classes to leave out: their pixels count nowhere, as those without a label."""
+    """Classes to leave out: their pixels are treated as unlabelled."""
     backbone: str = "imgfocus_vits14"
-    """Whose tokens: a name from `leopart weights list`, a file, or the folder of a training run."""
+    """Network that gives the tokens: a name from `leopart weights list`, a file, or the folder of a training
+    run."""
     k: int = 500
-    """Number of clusters; each stands for the class that most of its pixels have."""
+    """Number of clusters; each gets its class by majority vote of its pixels."""
     size: int = 448
     """Side in pixels of the network's input; photos are squeezed into a square."""
     device: Device = "auto"
@@ -212,14 +213,15 @@ class OverclusteringFigureConfig(OverlayConfig):
     batch_size: int | Auto = "auto"
     """Photos in one forward pass."""
     cache: OptionalPath = None
-    """Keep the photos' features in this folder, for other figures and evaluations with the same backbone."""
+    """Keep the features of the photos in this folder, for other figures and evaluations with the same
+    backbone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelsFigureConfig(MosaicConfig):
-    """Photos of a labelled set (a), and their part masks (b); pixels that do not count are dark green.
+    """Photos of a labelled set (a), and their part masks (b).
 
-    Those are pixels without a label, and those of a class called background.
+    Dark green marks pixels without a label and those of a class called background.
     """
 
     ABOUT: ClassVar[str] = "photos of ADE20K, or another labelled set, and their part masks"
@@ -230,7 +232,7 @@ class LabelsFigureConfig(MosaicConfig):
     split: OptionalName = None
     """Photos of the set: a list of it, such as val, or a text file of names."""
     number: int = 12
-    """Photos to show, drawn by --seed; all where there are fewer."""
+    """Number of photos to show, drawn at random; all photos if there are fewer."""
 
 
 FIGURES: dict[str, type[FigureConfig]] = {

@@ -28,52 +28,52 @@ REPRODUCED = (
 
 @dataclass(frozen=True, kw_only=True)
 class ReproduceConfig:
-    """Fill a table of the paper: train what must be trained, score it, put the published number beside it.
+    """Fill a table of the paper: train the networks, score them, and compare with the published numbers.
 
     table1: thresholds of the foreground; table2a: overclustering of PASCAL VOC and COCO; table2b: fully
     unsupervised segmentation; table2c: foreground; table3: other initialisations; table4: queue; table5:
     parts of ADE20K; densecl: DenseCL's loss from the same start; ablations: queue, prototypes, crops,
     teacher, mask; all.
 
-    What is finished is not done again: an interrupted run goes on where it was.
+    Finished work is not repeated: run the command again to continue an interrupted run.
     """
 
     name: tyro.conf.Positional[str]
-    """Which table, or all."""
+    """Name of the table, or all."""
     out: Path
-    """Folder for networks, scores, a JSON file of each table, and the page README.md."""
+    """Folder for networks, scores, a JSON file for each table, and the page README.md."""
     data_root: OptionalPath = None
-    """Folder that holds the data sets, each in a folder of its own; `leopart data list` names them."""
+    """Folder with the data sets, each in its own folder; `leopart data list` names them."""
     data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME:PATH")] = ()
-    """Data sets that lie elsewhere; with --mini the labelled folder that stands for all."""
+    """Data sets in other places; with --mini the labelled folder that stands in for all of them."""
     row: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Only rows whose name has these words."""
+    """Only rows whose name contains these words."""
     dry_run: bool = False
-    """Say what would run, and what data and weights are missing and where to get them; run nothing."""
+    """Run nothing; print what would run, which data and weights are missing, and where to get them."""
     released_weights: bool = False
-    """Score the weights that the paper's authors published, in place of training, where there are some."""
+    """Score the weights that the paper's authors published instead of training, where they exist."""
     mini: bool = False
-    """Every row in miniature: on a labelled folder, with stand-ins for the networks and few steps."""
+    """Run every row in miniature: on one labelled folder, with stand-ins for the networks and few steps."""
     masks: str = "masks"
     """With --mini: which masks of the folder; NAME takes masks_NAME/. They need a class called background."""
     backbone: str = "imgfocus_vits14"
-    """With --mini: what takes the place of DINO."""
+    """With --mini: backbone that stands in for DINO."""
     steps: int = 60
-    """With --mini: steps of a training."""
+    """With --mini: training steps."""
     batch_size: int = 8
-    """With --mini: photos of a training step."""
+    """With --mini: photos in a training step."""
     photos: int = 300
-    """With --mini: photos to score, at most."""
+    """With --mini: largest number of photos to score."""
     size: int = 224
-    """With --mini: side in pixels of the network's input where scores are taken."""
+    """With --mini: side in pixels of the network's input in evaluations."""
     seeds: int = 2
-    """With --mini: seeds of an evaluation."""
+    """With --mini: number of seeds of an evaluation."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
     config: OptionalPath = None
     """Read options from this YAML file. The command line wins."""
     quiet: bool = False
-    """No progress and no table; errors are still told."""
+    """No progress and no table; errors are still printed."""
 
     def check(self) -> None:
         """See `RunConfig.check`."""
@@ -88,5 +88,5 @@ class ReproduceConfig:
         if not self.mini and any(words.startswith("folder:") for words in self.data):
             raise LeopartError("the paper's tables need its data sets; a folder is for --mini")
         if not self.mini and self.data_root is None and not self.data:
-            message = "say where the data sets are: --data-root DIR, or --data NAME:PATH; or try --mini"
+            message = "no data sets are given: add --data-root DIR or --data NAME:PATH, or try --mini"
             raise LeopartError(message)

@@ -1,4 +1,4 @@
-"""Pictures of one run in a row: an animation, and a strip of three for print."""
+"""Pictures of one run: an animation, and a strip of three for print."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from leopart.errors import LeopartError
 from leopart.files import whole_file
 
 _CARD = (247, 246, 242)
-_LAST = 3  # the last picture stays so many times as long
+_LAST = 3  # the last picture stays this many times as long
 
 
 def save_animation(pictures: Sequence[Path], path: Path, milliseconds: int) -> None:
-    """Write pictures as an animated GIF that goes round for ever.
+    """Write pictures as an animated GIF that loops forever.
 
-    All share one palette, taken from the first, middle and last, without dithering: what stays the same in
-    the pictures does not flicker.
+    All frames share one palette, taken from the first, middle and last picture, without dithering, so that
+    unchanged areas do not flicker.
 
     Args:
-        pictures: image files, at least one; smaller ones are filled up.
+        pictures: image files, at least one; smaller ones are padded.
         path: of the GIF.
         milliseconds: how long each is shown.
 
@@ -41,7 +41,7 @@ def save_animation(pictures: Sequence[Path], path: Path, milliseconds: int) -> N
 
 
 def strip(pictures: Sequence[Path]) -> Image.Image:
-    """The first, the middle and the last picture, one below the other, RGB; fewer where there are fewer.
+    """The first, middle and last picture, one below the other, RGB; fewer if there are fewer.
 
     Raises:
         LeopartError: a picture cannot be read.

@@ -24,14 +24,14 @@ _COLOURS = ("#1f6f8b", "#c8553d", "#588157", "#8e6c8a", "#e09f3e")
 def read_metrics(path: Path) -> dict[str, Series]:
     """The numbers of a run by name.
 
-    A step that was written twice (a run was taken up again) has its later value; a last line without an end,
-    as an interruption leaves it, is left out.
+    A step that was written twice (by a resumed run) has its later value; an incomplete last line, as after an
+    interruption, is ignored.
 
     Args:
         path: one JSON object a line: `step`, and numbers by name.
 
     Raises:
-        LeopartError: the file cannot be read, or a line is something else.
+        LeopartError: the file cannot be read, or a line has other content.
     """
     try:
         text = path.read_text("utf-8")
@@ -50,18 +50,18 @@ def _parsed(line: str, where: str) -> tuple[int, dict[str, float]]:
         row: dict[str, Any] = json.loads(line)
         step = int(row.pop("step"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise LeopartError(f"{where} is no JSON object with a step; remove the line") from error
+        raise LeopartError(f"{where} is not a JSON object with a step; remove the line") from error
     return step, {name: float(value) for name, value in row.items() if isinstance(value, int | float)}
 
 
 def draw_curves(metrics: Mapping[str, Series]) -> Figure:
-    """Loss, prototypes in use and validation scores against steps, a panel for each that there is.
+    """Loss, prototypes in use and validation scores by step, one panel each if there are values.
 
     Args:
         metrics: from `read_metrics`; `loss`, `perplexity` and names that begin with `val/miou` are drawn.
 
     Raises:
-        LeopartError: there is none of them, or matplotlib is missing.
+        LeopartError: there are no values, or matplotlib is missing.
     """
     require_matplotlib()
     from matplotlib.figure import Figure

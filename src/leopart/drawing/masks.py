@@ -1,4 +1,4 @@
-"""Masks at photo size: smooth upsampling of label maps, palette PNGs, and overlays to look at."""
+"""Masks at the size of the photo: smooth upsampling of label maps, palette PNGs, and overlays."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def save_mask(path: Path, ids: Labels, palette: Pixels) -> None:
     """Write a label map as PNG: pixel value = id.
 
     Up to id 255 the file has a palette, so that every viewer shows colours; above, it is 16-bit grey. The
-    same ids give the same bytes, and an interruption leaves no half file.
+    same ids give the same bytes, and an interruption leaves no incomplete file.
 
     Args:
         path: file to write; its folder is made.
@@ -135,7 +135,7 @@ def save_mask(path: Path, ids: Labels, palette: Pixels) -> None:
 
 
 def shrink(photo: Pixels, ids: Labels, longest: int) -> tuple[Pixels, Labels]:
-    """Photo [H, W, 3] and its label map [H, W], both made smaller so that the longest side fits.
+    """Photo [H, W, 3] and its label map [H, W], both reduced so that the longest side fits.
 
     The photo is averaged, labels take the nearest pixel; a side never falls below one pixel.
     """
@@ -208,7 +208,7 @@ def save_overlay(
     alpha: float = 0.5,
     longest: int = 1280,
 ) -> None:
-    """Write `overlay` as JPEG, made smaller first so that no side is longer than `longest` pixels.
+    """Write `overlay` as JPEG, reduced first so that no side is longer than `longest` pixels.
 
     Raises:
         LeopartError: the file cannot be written.

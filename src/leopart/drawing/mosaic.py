@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from leopart.drawing.masks import upsample_labels
-from leopart.drawing.page import FONT, Entry, Legend, Page
-from leopart.drawing.rows import Cell, justified
+from leopart.drawing.page import FONT, Legend, LegendEntry, Page
+from leopart.drawing.rows import Place, justified
 
 Pixels = NDArray[np.uint8]
 Draw = Callable[[int, int, int], Sequence[Pixels]]
@@ -28,18 +28,18 @@ def mosaic(
     dpi: int,
     columns: int,
     bands: Sequence[str],
-    legend: Sequence[Entry] = (),
+    legend: Sequence[LegendEntry] = (),
 ) -> Page:
-    """A page of photos in rows of equal width; what belongs to a photo stands below it.
+    """A page of photos in rows of equal width, each photo with its masks below it.
 
     Args:
         aspects: width over height of each photo, at least one.
         draw: makes the pictures of a photo, as many as there are `bands`.
         width: of the page in inches.
-        dpi: pixels of an inch.
-        columns: photos in a row, about.
-        bands: what the pictures of a photo show, top to bottom; written beside them where there are several.
-        legend: names of colours, below all.
+        dpi: pixels per inch.
+        columns: approximate number of photos in a row.
+        bands: names of the pictures of a photo, top to bottom; written beside them if there are several.
+        legend: names of colours, below the photos.
 
     Raises:
         LeopartError: matplotlib is missing.
@@ -49,17 +49,17 @@ def mosaic(
     margin = round(1.6 * FONT * point) if len(bands) > 1 else 0
     gap, stack_gap = round(_GAP * point), round(_STACK_GAP * point)
     row_gap = round((_ROW_GAP if len(bands) > 1 else _GAP) * point)
-    cells = justified(aspects, columns, across - margin, gap)
-    tops, bottom = _tops(cells, len(bands), stack_gap, row_gap)
+    places = justified(aspects, columns, across - margin, gap)
+    tops, bottom = _tops(places, len(bands), stack_gap, row_gap)
     key = Legend(legend, across - margin, dpi)
     below = round(_LEGEND_GAP * point) if legend else 0
     page = Page(across, bottom + below + key.height, dpi)
-    for index, cell in enumerate(cells):
-        for band, picture in enumerate(draw(index, cell.height, cell.width)):
-            page.picture(margin + cell.left, tops[cell.row] + band * (cell.height + stack_gap), picture)
+    for index, place in enumerate(places):
+        for band, picture in enumerate(draw(index, place.height, place.width)):
+            page.picture(margin + place.left, tops[place.row] + band * (place.height + stack_gap), picture)
     if margin:
         for row, top in enumerate(tops):
-            height = next(cell.height for cell in cells if cell.row == row)
+            height = next(place.height for place in places if place.row == row)
             for band, name in enumerate(bands):
                 middle = top + band * (height + stack_gap) + height / 2
                 page.words(margin / 2 - 0.3 * point, middle, name, rotation=90, ha="center", va="center")
@@ -67,9 +67,9 @@ def mosaic(
     return page
 
 
-def _tops(cells: Sequence[Cell], bands: int, stack_gap: int, row_gap: int) -> tuple[list[int], int]:
+def _tops(places: Sequence[Place], bands: int, stack_gap: int, row_gap: int) -> tuple[list[int], int]:
     """Top of each row, and the bottom of the last one."""
-    heights = {cell.row: cell.height for cell in cells}
+    heights = {place.row: place.height for place in places}
     tops, top = [], 0
     for row in range(len(heights)):
         tops.append(top)

@@ -1,4 +1,4 @@
-"""Pages of pictures, words and a legend for print: placed by the pixel, saved as PDF and PNG."""
+"""Pages of pictures, text and a legend for print, placed by pixels, saved as PDF and PNG."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Colour = NDArray[np.uint8]
 
 INK = "#2d2d32"
 FONT = 7.0
-"""Size of all words in points, as in the captions of two-column papers."""
+"""Font size in points, as in the captions of two-column papers."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class LegendEntry:
     """One line of a legend."""
 
     name: str
@@ -34,10 +34,10 @@ class Entry:
 
 
 def require_matplotlib() -> None:
-    """See that matplotlib is there.
+    """Check that matplotlib is installed.
 
     Raises:
-        LeopartError: it is not; says how to get it.
+        LeopartError: it is not.
     """
     try:
         import matplotlib  # noqa: F401 - only to see whether it is there
@@ -47,9 +47,9 @@ def require_matplotlib() -> None:
 
 
 def save_figure(figure: Figure, paths: Sequence[Path], dpi: int = 150) -> None:
-    """Write a figure to files whose suffixes say how, `.png` or `.pdf`; the same figure gives the same bytes.
+    """Write a figure to `.png` or `.pdf` files, by suffix; the same figure gives the same bytes.
 
-    Words in a PDF stay words, in an embedded TrueType font, as publishers ask.
+    Text in a PDF stays text, in an embedded TrueType font, as publishers require.
 
     Raises:
         LeopartError: a file cannot be written.
@@ -64,12 +64,12 @@ def save_figure(figure: Figure, paths: Sequence[Path], dpi: int = 150) -> None:
 
 
 class Page:
-    """A white page; places are in pixels from the top left corner.
+    """A white page; positions are in pixels from the top left corner.
 
     Args:
         width: in pixels.
         height: in pixels.
-        dpi: pixels of an inch.
+        dpi: pixels per inch.
 
     Raises:
         LeopartError: matplotlib is missing.
@@ -83,7 +83,7 @@ class Page:
         self.figure = Figure(figsize=(width / dpi, height / dpi), dpi=dpi, facecolor="white")
 
     def picture(self, left: int, top: int, pixels: Pixels) -> Any:
-        """Put pixels, uint8 [h, w, 3], onto the page one to one.
+        """Draw pixels, uint8 [h, w, 3], one to one.
 
         Returns:
             The matplotlib axes, whose coordinates are pixels of the picture: x from 0 to w, y from 0 to h.
@@ -96,15 +96,15 @@ class Page:
         axes.set_axis_off()
         return axes
 
-    def words(self, left: float, top: float, text: str, **looks: Any) -> None:
-        """Write words; left edge and vertical middle by default."""
-        style: dict[str, Any] = {
+    def words(self, left: float, top: float, text: str, **style: Any) -> None:
+        """Write text; by default from its left edge, vertically centred."""
+        options: dict[str, Any] = {
             "fontsize": FONT,
             "color": INK,
             "va": "center_baseline",
             "ha": "left",
-        } | looks
-        self.figure.text(left / self.width, 1 - top / self.height, text, **style)
+        } | style
+        self.figure.text(left / self.width, 1 - top / self.height, text, **options)
 
     def block(self, left: float, top: float, width: float, height: float, colour: Colour) -> None:
         """Fill a rectangle."""
@@ -131,15 +131,15 @@ class Page:
 
 
 class Legend:
-    """Swatches and names in columns of equal width, as many as the page has room for.
+    """Swatches and names in columns of equal width, as many columns as fit on the page.
 
     Args:
         entries: in reading order.
         width: of the page in pixels.
-        dpi: pixels of an inch.
+        dpi: pixels per inch.
     """
 
-    def __init__(self, entries: Sequence[Entry], width: int, dpi: int) -> None:
+    def __init__(self, entries: Sequence[LegendEntry], width: int, dpi: int) -> None:
         self.entries, self.point = entries, dpi / 72
         widest = max((words_width(entry.name) for entry in entries), default=0.0)
         needed = (widest + 2.4 * FONT) * self.point
@@ -153,20 +153,20 @@ class Legend:
         return round(-(-len(self.entries) // self.columns) * self.line) if self.entries else 0
 
     def draw(self, page: Page, left: float, top: float) -> None:
-        """Put it onto a page."""
+        """Draw the legend on a page."""
         side = FONT * self.point
         for entry, x, y in self._places():
             page.block(left + x, top + y + (self.line - side) / 2, side, side, entry.colour)
             page.words(left + x + 1.5 * side, top + y + self.line / 2, entry.name)
 
-    def _places(self) -> Iterator[tuple[Entry, float, float]]:
+    def _places(self) -> Iterator[tuple[LegendEntry, float, float]]:
         for index, entry in enumerate(self.entries):
             row, column = divmod(index, self.columns)
             yield entry, column * self.column, row * self.line
 
 
 def words_width(text: str, size: float = FONT) -> float:
-    """Width of words in points."""
+    """Width of a text in points."""
     from matplotlib.textpath import TextPath
 
     return float(TextPath((0, 0), text, size=size).get_extents().width) if text.strip() else 0.0

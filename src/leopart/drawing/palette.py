@@ -16,7 +16,7 @@ _FIRST_HUE = 32.0
 # Cycled with the id. Lengths 3 and 2 have no common factor, so six levels pass before a pair comes back.
 _LIGHTNESS = np.array([0.70, 0.56, 0.82])
 _CHROMA = np.array([0.17, 0.12])
-# 21 golden angles are nearly whole turns: the next round of hues is told apart by lightness.
+# 21 golden angles are nearly whole turns: lightness separates the next round of hues.
 _ROUND = 21
 _ROUND_LIGHTNESS = np.array([0.0, -0.10, 0.08])
 
@@ -28,7 +28,7 @@ def colours(n: int) -> Colours:
     neighbouring ids are far apart. The colour of an id does not depend on n.
 
     Args:
-        n: how many ids, >= 0.
+        n: number of ids, >= 0.
 
     Returns:
         sRGB, uint8 [n, 3].
@@ -39,7 +39,7 @@ def colours(n: int) -> Colours:
 
 
 def part_colours(object_of_part: ArrayLike) -> Colours:
-    """Colours of parts: shades of their object's colour, so that what belongs together is seen.
+    """Colours of parts: shades of the colour of their object, which shows what belongs together.
 
     The parts of an object spread over lightness, and a little over hue, round the colour that
     `colours` gives the object; an object's only part has exactly that colour. Parts without an object are

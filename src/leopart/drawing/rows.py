@@ -1,4 +1,4 @@
-"""Pictures of any shape in rows that are all equally wide: nothing is cut, squeezed or left white."""
+"""Layout of pictures of any shape in rows of equal width: nothing is cropped, distorted or left blank."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Cell:
-    """Where one picture lies, in pixels.
+class Place:
+    """Place of one picture on a page, in pixels.
 
     Attributes:
         row: counted from 0.
@@ -27,32 +27,32 @@ class Cell:
     height: int
 
 
-def justified(aspects: Sequence[float], columns: int, width: int, gap: int) -> list[Cell]:
+def justified(aspects: Sequence[float], columns: int, width: int, gap: int) -> list[Place]:
     """Places of pictures, in their order, so that every row is exactly as wide as the page.
 
-    As many rows as if each held `columns` pictures; they are broken where their heights differ least (sum of
-    squared logarithms of height over the mean height, by dynamic programming). Pictures of one shape, a
-    multiple of `columns`, come out as a plain grid.
+    The number of rows is that of `columns` pictures a row. Rows are broken so that their heights differ least
+    (sum of squared logarithms of height over mean height, by dynamic programming). Pictures of one shape, a
+    multiple of `columns`, form a plain grid.
 
     Args:
         aspects: width over height of each picture, at least one.
-        columns: pictures in a row, about.
-        width: of the page in pixels; a row needs at least a pixel for each of its pictures.
+        columns: approximate number of pictures in a row.
+        width: of the page in pixels; each picture of a row needs at least one.
         gap: pixels between two pictures of a row.
 
     Returns:
-        A cell for each picture.
+        A place for each picture.
     """
     ends = _breaks(aspects, -(-len(aspects) // columns))
-    cells: list[Cell] = []
+    places: list[Place] = []
     for row, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
         shares = np.cumsum([0.0, *aspects[start:end]])
         free = width - gap * (end - start - 1)
         edges = np.rint(shares / shares[-1] * free).astype(int).tolist()
         height = max(1, round(free / float(shares[-1])))
         for index, (left, right) in enumerate(pairwise(edges)):
-            cells.append(Cell(row, left + index * gap, max(1, right - left), height))
-    return cells
+            places.append(Place(row, left + index * gap, max(1, right - left), height))
+    return places
 
 
 def _breaks(aspects: Sequence[float], rows: int) -> list[int]:

@@ -15,9 +15,9 @@ _SHEET = re.compile(r"step-(\d+)\.png")
 
 
 def training_figures(run: Path, out: Path, milliseconds: int = 600) -> list[Path]:
-    """Draw what there is.
+    """Draw the figures for which the run has files.
 
-        OUT/  training-sheets.gif     the contact sheets one after the other, from RUN/sheets
+        OUT/  training-sheets.gif     animation of the contact sheets in RUN/sheets
               training-sheets.png     the first, middle and last of them
               training-curves.png     loss, prototypes in use and validation scores, from RUN/metrics.jsonl
               training-curves.pdf

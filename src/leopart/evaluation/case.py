@@ -20,6 +20,7 @@ from leopart.evaluation.maps import MapWriter
 from leopart.features.extract import Extractor, Preprocessing
 from leopart.features.store import FeatureStore
 from leopart.models.backbone import load_backbone
+from leopart.models.transformer import has_cls
 from leopart.processes import rank, world_size
 from leopart.progress import Track
 from leopart.run_record import Stopwatch
@@ -28,7 +29,7 @@ Config = TypeVar("Config", bound=EvaluateConfig)
 
 
 class Case(Generic[Config]):
-    """One evaluation at work. What a task asks for is made then, and timed.
+    """One evaluation. Things are made, and timed, when a task asks for them.
 
     Args:
         config: options.
@@ -38,7 +39,7 @@ class Case(Generic[Config]):
 
     Attributes:
         watch: seconds of each stage.
-        maps: takes what is found in a photo.
+        maps: takes the predictions for photos.
     """
 
     def __init__(self, config: Config, labelled: LabelledPhotos, device: torch.device, track: Track) -> None:
@@ -50,7 +51,7 @@ class Case(Generic[Config]):
 
     @cached_property
     def extractor(self) -> Extractor:
-        """The backbone at its settings, loaded when first asked for."""
+        """The backbone with its settings; loaded on first use."""
         config = self.config
         with self.watch.stage("backbone"):
             return Extractor(
@@ -66,16 +67,31 @@ class Case(Generic[Config]):
         """C."""
         return len(self.labelled.classes)
 
+    @property
+    def background(self) -> int:
+        """Row of the background class, for the tasks about foreground.
+
+        Raises:
+            LeopartError: there is none, so nothing says what foreground is.
+        """
+        background = self.labelled.background
+        if background is None:
+            names = ", ".join(list(self.labelled.classes.values())[:5])
+            problem = f"no class of these masks is called background (they are {names}, ...)"
+            advice = "choose other --masks, or another set such as voc:PATH"
+            raise LeopartError(f"{problem}, so nothing is foreground; {advice}")
+        return background
+
     def labels(self, labelled: LabelledPhotos, side: int | None) -> Sequence[LabelMap]:
         """Label maps of photos, each read once; see `checked_labels`."""
         with self.watch.stage("masks"):
             return checked_labels(labelled, side, self.config.size, track=self.track)
 
     def features(self, labelled: LabelledPhotos, title: str = "features") -> FeatureStore:
-        """Features of photos, in their order. What an interrupted evaluation has left is taken up again.
+        """Features of photos, in their order. Features of an interrupted evaluation are used again.
 
         Raises:
-            LeopartError: a photo cannot be used: the score of the rest would be that of another set.
+            LeopartError: a photo cannot be used; the score of the others would be that of another data set.
         """
         photos = [photo for photo, _ in labelled.pairs]
         folder = self.folder
@@ -90,13 +106,26 @@ class Case(Generic[Config]):
         if failures:
             store.close()
             count = f"{len(failures)} of {len(photos)} photos cannot be used"
-            message = f"{count}: {failures[0].reason}; a score needs them all, or a --split without them"
-            raise LeopartError(message)
+            advice = "a score needs all of them: mend them, or give a --split without them"
+            raise LeopartError(f"{count}: {failures[0].reason}; {advice}")
         self.stores.append(store)
         return store
 
+    def attention(self) -> FeatureStore:
+        """Features of the photos that are scored, with their CLS attention.
+
+        Raises:
+            LeopartError: the backbone has none.
+        """
+        backbone = self.extractor.backbone
+        if not has_cls(backbone.model):  # other networks have a stand-in, which is no attention
+            raise LeopartError(
+                f"{backbone.name} has no CLS attention; choose a vision transformer with --backbone"
+            )
+        return self.features(self.labelled)
+
     def close(self) -> None:
-        """Let go of the features' files."""
+        """Close the files of the features."""
         for store in self.stores:
             store.close()
 
@@ -108,25 +137,23 @@ class Case(Generic[Config]):
 
 
 def _feature_folder(config: EvaluateConfig) -> Path:
-    """Where features lie until the scores are written, so that an interrupted evaluation goes on.
+    """Folder for the features until the scores are written, so that an interrupted evaluation can continue.
 
     Raises:
-        LeopartError: something else is there: at the end it would be deleted.
+        LeopartError: the folder has other content, which would be deleted at the end.
     """
     folder = config.out.with_name(f".{config.out.stem}.features")
     if config.cache is None and os.path.lexists(folder) and not (folder / "manifest.json").is_file():
-        raise LeopartError(
-            f"{folder} is there, and holds no features of an earlier run: choose another --out"
-        )
+        raise LeopartError(f"{folder} exists and holds no features of an earlier run: choose another --out")
     return folder
 
 
 def _key(recipe: Any, names: Sequence[str]) -> str:
-    """Name of a folder for these photos' features; what is inside is checked all the same."""
+    """Name of a folder for the features of these photos; its content is checked nevertheless."""
     digest = hashlib.sha256(repr((recipe, list(names))).encode("utf-8", "surrogateescape"))
     return f"{recipe.backbone}-{digest.hexdigest()[:16]}".replace(os.sep, "_")
 
 
 def as_side(size: int | str) -> int | None:
-    """The side of an option that takes pixels or `full`; None = full."""
+    """Value of an option that takes pixels or `full`; None = full."""
     return size if isinstance(size, int) else None

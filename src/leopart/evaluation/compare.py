@@ -1,4 +1,4 @@
-"""Two evaluations side by side: what differs, and whether the spread of their seeds explains it."""
+"""Two evaluations side by side: differences, and whether the spread over seeds explains them."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import numpy as np
 from scipy import stats
 
 from leopart.errors import LeopartError
-from leopart.evaluation.matching import Floats
+from leopart.evaluation.metrics.matching import Floats
 from leopart.evaluation.report import read_report
 
-#: Of the intervals: a difference that only the seeds made lies outside in one of twenty comparisons.
+#: Of the intervals: a difference due to seeds alone lies outside in one of twenty comparisons.
 CONFIDENCE = 0.95
 _COST = ("out", "device", "batch_size", "cache", "save_maps", "save_head", "backbone", "features")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One number of two evaluations, in [0, 1].
+    """A score in two evaluations, in [0, 1].
 
     Attributes:
-        name: what it is.
-        first: of A, mean over its seeds.
-        second: of B, the same.
-        margin: half the width of the 95 % interval of the difference that the seeds leave (Welch's t); None
-            where one of the two has a single seed.
+        name: of the score.
+        first: mean over the seeds of A.
+        second: mean over the seeds of B.
+        margin: half the width of the 95 % interval of the difference (Welch's t over seeds); None where A or
+            B has a single seed.
     """
 
     name: str
@@ -43,18 +43,18 @@ class Difference:
 
     @property
     def explained(self) -> bool | None:
-        """Whether other seeds alone could have made the difference; None where nobody can tell."""
+        """Whether seeds alone may explain the difference; None = unknown."""
         return None if self.margin is None else abs(self.change) <= self.margin
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparedRow:
     """A row of scores that both evaluations have.
 
     Attributes:
         name: such as the number of clusters.
-        metrics: one difference a metric, the published one first.
-        classes: one difference a class that both have.
+        metrics: one difference for each metric, the published one first.
+        classes: one difference for each class that both have.
     """
 
     name: str
@@ -67,16 +67,16 @@ class Comparison:
     """Two evaluations.
 
     Attributes:
-        task: what was scored.
-        names: backbone and block of each.
-        rows: what both have.
-        settings: options that differ, name to both values: the numbers may not be comparable.
+        task: name of the task.
+        names: backbone and block of each evaluation.
+        rows: those that both have.
+        settings: both values of each option that differs; the scores may then not be comparable.
         missing: names of rows that only one of the two has.
     """
 
     task: str
     names: tuple[str, str]
-    rows: tuple[Row, ...]
+    rows: tuple[ComparedRow, ...]
     settings: Mapping[str, tuple[Any, Any]]
     missing: tuple[str, ...]
 
@@ -124,9 +124,9 @@ def _margin(first: Floats, second: Floats) -> float | None:
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(total))
 
 
-def _row(name: str, a: dict[str, Any], b: dict[str, Any]) -> Row:
+def _row(name: str, a: dict[str, Any], b: dict[str, Any]) -> ComparedRow:
     metrics = [key for key, value in a.items() if isinstance(value, dict) and key in b]
-    return Row(
+    return ComparedRow(
         name,
         tuple(difference(key, _seeds(a[key]), _seeds(b[key])) for key in metrics),
         tuple(_classes(a.get("per class", []), b.get("per class", []))),

@@ -19,8 +19,8 @@ from leopart.evaluation.tasks import (
     attention,
     boundary,
     foreground,
-    heads,
     in_context,
+    linear_and_fcn,
     overclustering,
     unsupervised,
 )
@@ -32,28 +32,28 @@ from leopart.run_record import git_commit, peak_memory, settings_of, versions
 
 RUNNERS: dict[str, Callable[[Case[Any]], Outcome]] = {
     "overclustering": overclustering.run,
-    "linear": heads.run,
-    "fcn": heads.run,
+    "linear": linear_and_fcn.run,
+    "fcn": linear_and_fcn.run,
     "in-context": in_context.run,
     "attention": attention.run,
     "boundary": boundary.run,
     "foreground": foreground.run,
     "unsupervised": unsupervised.run,
 }
-"""What does the work of each task."""
+"""The function that does the work of each task."""
 
 
 def evaluate(config: EvaluateConfig, *, track: Track = silent, maps: MapWriter | None = None) -> Evaluation:
     """Score a backbone and write the JSON file, and the options beside it.
 
-    A photo that cannot be read ends the evaluation: the score of the rest would be that of another set. What
-    an evaluation that was interrupted has left is taken up again. Heads can be trained by several processes
-    (`torchrun -m leopart evaluate linear ...`); the first one tells and writes.
+    A photo that cannot be read ends the evaluation: the score of the others would be that of another data
+    set. An interrupted evaluation is continued from its features. Heads can be trained by several processes
+    (`torchrun -m leopart evaluate linear ...`); the first one reports and writes.
 
     Args:
         config: options.
         track: progress.
-        maps: takes what is found in each photo, in place of what `save_maps` says.
+        maps: takes the predictions for each photo, instead of `save_maps`.
 
     Raises:
         LeopartError: data, backbone or options do not fit, or a file cannot be written.
@@ -65,8 +65,8 @@ def evaluate(config: EvaluateConfig, *, track: Track = silent, maps: MapWriter |
         case = Case(config, scored_photos(config), device, track if first else silent)
         if maps is not None:
             case.maps = maps
-        wait_for_all()  # all have seen that the folder for features is free
-        if first:  # before the work: a folder that cannot be written to must not be noticed after it
+        wait_for_all()  # all processes have checked the folder for features
+        if first:  # before the work: an output that cannot be written is an error now, not later
             options = yaml.safe_dump(settings_of(config), sort_keys=False, allow_unicode=True)
             write_text(config.out.with_suffix(".config.yaml"), options)
         try:
@@ -94,7 +94,7 @@ def _evaluation(case: Case[Any], outcome: Outcome) -> Evaluation:
 
 
 def _facts(case: Case[Any]) -> dict[str, Any]:
-    """Everything that the scores depend on, and what they cost."""
+    """Everything that the scores depend on, and their cost."""
     config, extractor = case.config, case.extractor
     backbone = extractor.backbone
     return {

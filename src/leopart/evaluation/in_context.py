@@ -1,11 +1,11 @@
-"""In-context segmentation: patches of new photos take the labels of the patches most like them.
+"""In-context segmentation: patches of new photos take the labels of their nearest labelled patches.
 
 Legend: n photos, h x w a photo's grid of tokens, D channels, C classes, N tokens in memory, k neighbours.
 
 Source: Balažević et al., "Towards In-context Scene Understanding", NeurIPS 2023, with the numbers of its open
 re-implementation (vpariza/open-hummingbird-eval): k = 30, temperature 0.02, cosine, rare classes first where
 the memory is limited, class shares enlarged bilinearly. Deviations: the search is exact; void pixels do not
-count, whereas the re-implementation makes them background in the memory; photos are taken once, without
+count, whereas the re-implementation treats them as background in the memory; each photo is used once, without
 augmentation.
 """
 
@@ -22,34 +22,33 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from leopart.data.masks import IGNORE
-from leopart.evaluation.cells import cell_counts
-from leopart.evaluation.confusion import Confusion, Labels
+from leopart.evaluation.metrics.cells import cell_counts
+from leopart.evaluation.metrics.confusion import Confusion, Labels
 from leopart.evaluation.neighbours import CosineIndex
-from leopart.evaluation.overclustering import Tokens
-from leopart.features.store import FeatureStore
+from leopart.evaluation.tokens import Tokens, home_of, paired_photos, tokens_of
 from leopart.progress import Track, silent
 
 OnMap = Callable[[int, Labels], None]
-"""Takes a photo's index and the class found for each of its pixels, [H, W]."""
+"""Takes a photo's index and the predicted class of each of its pixels, [H, W]."""
 Floats = npt.NDArray[np.float32]
 
 
 def fraction_subset(n_photos: int, fraction: float, seed: int = 0) -> npt.NDArray[np.int64]:
     """A random share of the training photos, ascending indices: ceil(n * fraction), at least one.
 
-    The subsets of one seed are nested: the photos of a smaller fraction are among those of a larger one.
+    The subsets of one seed are nested: a larger fraction contains the photos of a smaller one.
 
     Args:
         n_photos: n >= 1.
         fraction: in (0, 1]; the protocol takes 1, 1/8, 1/64 and 1/128.
-        seed: the protocol takes several below 1.
+        seed: of the draw; the protocol takes several seeds for fractions below 1.
 
     Raises:
         ValueError: there are no photos, or the fraction is out of range.
     """
     if n_photos < 1 or not 0 < fraction <= 1:
         raise ValueError(f"{fraction} of {n_photos} photos: give photos, and a fraction in (0, 1]")
-    count = max(1, math.ceil(round(n_photos * fraction, 6)))  # 0.1 * 30 is a little more than 3
+    count = max(1, math.ceil(round(n_photos * fraction, 6)))  # 0.1 * 30 is slightly more than 3
     return np.sort(np.random.default_rng(seed).permutation(n_photos)[:count])
 
 
@@ -80,39 +79,40 @@ class MemoryBank:
     ) -> MemoryBank:
         """Memory of all labelled patches, or of `memory_size` of them.
 
-        Patches without a labelled pixel are left out. A limited memory takes equally many patches of each
-        photo, those of its rare classes first: the score of a patch is the number of the photo's patches that
-        its classes occur in, summed over them, times a random number, and the lowest scores are taken. What a
-        photo has too few of is not made up for by others. 300 photos of 1024 tokens of 384 channels take
-        460 MB, half as much again where the search runs in bfloat16, and twice that while they are gathered.
+        Patches without a labelled pixel are left out. A limited memory takes equally many patches from
+        each photo, rare classes first: the score of a patch is a random number times the sum, over its
+        classes, of the number of patches of the photo with that class; patches with the lowest scores are
+        taken. Where a photo has too few patches, other photos do not fill up. 300 photos of 1024 tokens of
+        384 channels take 460 MB, 1.5 times that where the search runs in bfloat16, and double while they are
+        gathered.
 
         Args:
             tokens: of n photos, see `Tokens`.
             labels: class rows 0 .. C-1 of each photo, 255 = no label, integer [H, W] of any size.
             num_classes: C.
-            memory_size: tokens at most; None = all.
+            memory_size: largest number of patches; None = all.
             seed: of the random numbers.
             device: where to keep and search them; None = where a tensor of tokens is, else the CPU.
-            photos: indices of those to take, see `fraction_subset`; None = all.
+            photos: indices of the photos to take, see `fraction_subset`; None = all.
             track: progress, one step a photo.
 
         Raises:
             ValueError: tokens and labels differ in number, a store's photos are not all done, a class is out
                 of range, or no patch has a label.
         """
-        chosen = _chosen(tokens, labels, photos)
+        chosen = paired_photos(tokens, labels, photos)
         if memory_size is not None and memory_size < 1:
             raise ValueError(f"a memory of {memory_size} tokens: at least one is needed")
-        quotas = _quotas(len(chosen), memory_size, seed)
+        home, quotas = home_of(tokens, device), _quotas(len(chosen), memory_size, seed)
         vectors, shares = [], []
         for index, quota in track(zip(chosen, quotas, strict=True), len(chosen), "memory"):
-            found = unit_tokens(tokens, index, device)
+            found = unit_tokens(tokens, index, home)
             counted = patch_shares(labels[index], (found.shape[0], found.shape[1]), num_classes)
             taken = _rare_first(counted, quota, np.random.default_rng([seed, index]))
             vectors.append(found.flatten(0, 1)[torch.from_numpy(taken).to(found.device)])
             shares.append(torch.from_numpy(counted[taken]).to(found.device))
         if not sum(map(len, vectors)):
-            raise ValueError("no patch has a pixel with a label: there is nothing to remember")
+            raise ValueError("no patch has a pixel with a label: the memory would be empty")
         return cls(CosineIndex(torch.cat(vectors)), torch.cat(shares))
 
     @property
@@ -134,8 +134,8 @@ class MemoryBank:
 
         Args:
             tokens: [h, w, D], any float dtype and device, any length.
-            neighbours: k; all tokens of the memory where there are fewer.
-            temperature: > 0; the smaller it is, the more the nearest neighbours count.
+            neighbours: k; the whole memory if it is smaller.
+            temperature: > 0; a smaller one gives more weight to the nearest neighbours.
 
         Raises:
             ValueError: k < 1, or the temperature is not positive.
@@ -156,11 +156,10 @@ def in_context(
     *,
     neighbours: int = 30,
     temperature: float = 0.02,
-    photos: Sequence[int] | npt.NDArray[np.int64] | None = None,
     on_map: OnMap | None = None,
     track: Track = silent,
 ) -> Confusion:
-    """Pixels of evaluation photos by class and class found, [C, C]; one photo in memory at a time.
+    """Pixels of evaluation photos by class and predicted class, [C, C]; one photo is in memory at a time.
 
     The shares of a photo's patches are enlarged to its labels' size, and each pixel takes the class with the
     largest one. Score the result with `matching.score` and the assignment `numpy.arange(C)`.
@@ -171,15 +170,14 @@ def in_context(
         labels: class rows 0 .. C-1 of each photo, 255 = no label, integer [H, W] of any size.
         neighbours: see `MemoryBank.predict`.
         temperature: see `MemoryBank.predict`.
-        photos: indices of those to score; None = all.
-        on_map: takes what was found in each photo.
+        on_map: takes the prediction for each photo.
         track: progress, one step a photo.
 
     Raises:
         ValueError: tokens and labels differ in number, a store's photos are not all done, or a class is out
             of range.
     """
-    chosen = _chosen(tokens, labels, photos)
+    chosen = paired_photos(tokens, labels)
     counts = Confusion(memory.num_classes, memory.num_classes, IGNORE)
     for index in track(chosen, len(chosen), "scoring"):
         found = unit_tokens(tokens, index, memory.shares.device)
@@ -212,7 +210,7 @@ def enlarged_classes(shares: Tensor, size: tuple[int, int]) -> npt.NDArray[np.in
     """
     best = torch.full(size, -1.0, device=shares.device)
     classes = torch.zeros(size, dtype=torch.long, device=shares.device)
-    # A class that no patch has cannot win.
+    # A class that no patch has cannot be the largest.
     for index in torch.nonzero(shares.amax(dim=(0, 1)) > 0)[:, 0].tolist():
         patches = shares[None, None, ..., index]
         share = F.interpolate(patches, size, mode="bilinear", align_corners=False)[0, 0]
@@ -221,27 +219,13 @@ def enlarged_classes(shares: Tensor, size: tuple[int, int]) -> npt.NDArray[np.in
     return classes.cpu().numpy()
 
 
-def unit_tokens(tokens: Tokens, index: int, device: torch.device | None) -> Tensor:
+def unit_tokens(tokens: Tokens, index: int, device: torch.device) -> Tensor:
     """Tokens of one photo, length 1 (or 0), float32 [h, w, D]."""
-    found = tokens.tokens_of(index) if isinstance(tokens, FeatureStore) else tokens[index]
-    return F.normalize(torch.as_tensor(found, device=device).float(), dim=-1)
-
-
-def _chosen(
-    tokens: Tokens, labels: Sequence[Labels], photos: Sequence[int] | npt.NDArray[np.int64] | None
-) -> list[int]:
-    if len(tokens) != len(labels):
-        raise ValueError(f"tokens of {len(tokens)} photos and {len(labels)} label maps: give one for each")
-    chosen = list(range(len(tokens))) if photos is None else [int(index) for index in photos]
-    if not chosen:
-        raise ValueError("there are no photos")
-    if isinstance(tokens, FeatureStore) and not tokens.done[chosen].all():
-        raise ValueError("the features of some photos are missing in the store")
-    return chosen
+    return F.normalize(tokens_of(tokens, index).to(device).float(), dim=-1)
 
 
 def _quotas(n_photos: int, memory_size: int | None, seed: int) -> Iterator[int | None]:
-    """Patches to take of each photo; what does not divide evenly falls to photos at random."""
+    """Number of patches to take from each photo; the remainder is given to random photos."""
     if memory_size is None:
         return iter([None] * n_photos)
     each, rest = divmod(memory_size, n_photos)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import IGNORE
+from leopart.data.photos import Photo, output_stems, shown
 from leopart.errors import LeopartError
 from leopart.parallel import ordered_map, workers
 from leopart.progress import Track, silent
@@ -18,7 +20,7 @@ from leopart.progress import Track, silent
 LabelMap = npt.NDArray[np.uint8]
 """Class rows of a photo, [H, W], 255 where there is no label."""
 
-#: Maps up to this side are kept once read: 16 KB each.
+#: Maps up to this side stay in memory: 16 KB each.
 _KEPT = 128
 
 
@@ -28,7 +30,7 @@ Ids = TypeVar("Ids", bound=npt.NDArray[Any])
 def nearest(ids: Ids, size: int | tuple[int, int]) -> Ids:
     """A map [h, w] of ids at another size: cell i of the result is cell floor(i * h / H).
 
-    This is torch's `nearest`, in exact integers.
+    The same as torch's `nearest`, but with exact integers.
 
     Args:
         ids: any integer type.
@@ -44,8 +46,8 @@ def nearest(ids: Ids, size: int | tuple[int, int]) -> Ids:
 def squeezed(ids: Ids, side: int, through: int | None = None) -> Ids:
     """A map [h, w] of ids as a square: by nearest to `through`, then to `side`.
 
-    The first step takes the pixel under a cell's centre (as Pillow does), the second the one at its corner
-    (as torch does), in exact integers. Without `through` there is the first step only.
+    The first step takes the pixel at the centre of a cell (as Pillow does), the second the pixel at its
+    corner (as torch does), with exact integers. Without `through` there is only the first step.
     """
     middle = side if through is None else through
     corners = np.arange(side) * middle // side
@@ -55,10 +57,10 @@ def squeezed(ids: Ids, side: int, through: int | None = None) -> Ids:
 
 @dataclass(frozen=True)
 class LabelMaps(Sequence[LabelMap]):
-    """Label maps of a set, read from disk whenever one is asked for.
+    """Label maps of a data set, read from disk on every access.
 
-    A mask follows its photo: squeezed into the square that the network sees, then made smaller, both by
-    nearest. The second step takes a cell's corner, as it does for cluster ids, so that both lie alike.
+    A mask is resized as its photo is: to the square that the network sees, then to `side`, both by nearest.
+    The second step takes the corner of a cell, as for cluster ids, so that labels and clusters are aligned.
 
     Attributes:
         labelled: photos, masks and class names.
@@ -101,9 +103,9 @@ def small_labels(
 def checked_labels(
     labelled: LabelledPhotos, side: int | None, through: int, *, track: Track = silent
 ) -> Sequence[LabelMap]:
-    """Label maps, each of which was read once: what is wrong with a mask is told before the long work.
+    """Label maps that were all read once, so that errors in masks come before the long work.
 
-    Small maps stay in memory, large ones are read again when they are needed.
+    Small maps stay in memory; large ones are read again when they are needed.
 
     Raises:
         LeopartError: see `LabelMaps`; or no pixel of any mask has a label that counts.
@@ -120,3 +122,17 @@ def checked_labels(
     if not labels:
         raise LeopartError("no pixel of the masks has a label that counts; check --masks and --ignore")
     return small if kept else LabelMaps(labelled, side, through)
+
+
+def mask_files(folder: Path, photos: Sequence[Photo], option: str) -> list[Path]:
+    """The mask of each photo in a folder: photo `a/1.jpg` has the mask `a/1.png`.
+
+    Raises:
+        LeopartError: a mask is missing; the message names the option that gave the folder.
+    """
+    files = [folder / f"{stem}.png" for stem in output_stems(photos)]
+    if missing := [file for file in files if not file.is_file()]:
+        count = f"{len(missing)} of {len(files)} photos have no mask"
+        advice = f"the first missing is {shown(missing[0])}; masks have the photo's name and the suffix .png"
+        raise LeopartError(f"{option} {shown(folder)}: {count}, {advice}")
+    return files

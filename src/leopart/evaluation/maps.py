@@ -1,4 +1,4 @@
-"""Segmentation maps on disk, for looking at what was scored."""
+"""Segmentation maps on disk: the predictions that were scored, to look at."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from leopart.data.photos import output_stems, shown
 from leopart.drawing.masks import save_mask
 from leopart.drawing.palette import colours
 from leopart.errors import LeopartError
-from leopart.evaluation.confusion import Labels
 from leopart.evaluation.labels import nearest
+from leopart.evaluation.metrics.confusion import Labels
 
 _VOID = (224, 224, 192)  # as PASCAL VOC paints it
 
 
 class MapWriter:
-    """Writes classes found as palette PNGs, `FOLDER/NAME/photo.png`, pixel value = class id, 255 = none.
+    """Writes predicted classes as palette PNGs, `FOLDER/NAME/photo.png`; pixel value = class id, 255 = none.
 
     Args:
-        folder: where to, made if need be; None writes nothing.
+        folder: is made if need be; None = write nothing.
         labelled: the photos and classes.
 
     Raises:
-        LeopartError: there can be no such folder: told now, not after the work.
+        LeopartError: the folder cannot be made.
     """
 
     def __init__(self, folder: Path | None, labelled: LabelledPhotos) -> None:
@@ -36,21 +36,21 @@ class MapWriter:
             _make(folder)
         self.folder, self.photos = folder, [photo for photo, _ in labelled.pairs]
         self.stems = output_stems(self.photos)
-        self.ids = np.full(256, IGNORE, np.uint16)  # class id of each row; no row is none
+        self.ids = np.full(256, IGNORE, np.uint16)  # class id of each row; -1 becomes 255
         self.ids[: len(labelled.classes)] = list(labelled.classes)
         self.palette = colours(256)
         self.palette[IGNORE] = _VOID
 
     @property
     def wanted(self) -> bool:
-        """Whether maps are asked for: finding them may cost a pass of its own."""
+        """Whether maps are wanted; making them may need an extra pass over the photos."""
         return self.folder is not None
 
     def write(self, name: str, index: int, rows: Labels) -> None:
-        """Write what was found in photo `index`, at the photo's own size.
+        """Write the predicted classes of photo `index`, at the size of the photo.
 
         Args:
-            name: of the result, a folder.
+            name: of the prediction; the name of a folder.
             index: of the photo.
             rows: class rows 0 .. C-1, integer [h, w]; -1 or 255 for none. Enlarged by nearest.
 
@@ -63,10 +63,10 @@ class MapWriter:
             save_mask(self.folder / name / f"{self.stems[index]}.png", ids, self.palette)
 
     def write_mask(self, name: str, index: int, foreground: npt.ArrayLike) -> None:
-        """Write the foreground found in photo `index`: 1, and 0 for background.
+        """Write the predicted foreground of photo `index`: 1, and 0 for background.
 
         Args:
-            name: of the result, a folder.
+            name: of the prediction; the name of a folder.
             index: of the photo.
             foreground: [h, w], bool or 0 for background.
 

@@ -26,7 +26,7 @@ _LARGE = 1 << 13
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The vectors most like each query, the most alike first.
+    """The nearest vectors of each query, nearest first.
 
     Attributes:
         similarity: cosine, float32 [m, k] in [-1, 1] up to rounding.
@@ -44,16 +44,16 @@ class CosineIndex:
         similarity = normalised(queries) @ vectors.T
         similarity, index = sort(similarity, descending, stable)[:k]
 
-    A first pass collects M candidates of each query, block by block of the stored vectors; their similarities
-    are then computed anew, one sum a pair, so that how the work is cut into pieces does not matter.
-    The first pass runs in bfloat16 where the processor multiplies it natively. A bound on its rounding errors
-    tells for each query whether a vector that is no candidate could belong to the k; if so, the query is
-    searched again in float32. Only where more than M vectors are as good as equal, which of them are taken
-    is left open.
+    A first pass collects M candidates for each query, one block of stored vectors after the other. Their
+    similarities are then computed again, one sum for each pair, so that block sizes have no influence.
+    The first pass runs in bfloat16 where the processor multiplies it natively. From a bound on its rounding
+    errors follows, for each query, whether a vector that is not a candidate could be among the k nearest; if
+    so, the query is searched again in float32. Where more than M vectors are equal up to rounding, the choice
+    among them is open.
 
     Args:
         vectors: unit vectors, or zeros, float32 [N, D], N >= 1.
-        native: whether to use bfloat16 in the first pass; None = where that is faster.
+        native: whether to use bfloat16 in the first pass; None = if that is faster.
 
     Raises:
         ValueError: there are no vectors.
@@ -74,7 +74,7 @@ class CosineIndex:
 
     @torch.no_grad()
     def search(self, queries: Tensor, k: int) -> Neighbours:
-        """The k stored vectors most like each query; all of them where there are fewer.
+        """The k nearest stored vectors of each query; all of them where there are fewer.
 
         Args:
             queries: unit vectors, or zeros, [m, D], on the device of the stored ones.
@@ -128,7 +128,7 @@ class CosineIndex:
         return top, indices
 
     def _best(self, queries: Tensor, candidates: Tensor, k: int) -> Neighbours:
-        """Of each query's candidates [m, M] the k most alike."""
+        """The k nearest of the candidates [m, M] of each query."""
         candidates = candidates.sort(dim=1).values
         similarity = torch.empty(candidates.shape, device=queries.device)
         for start in range(0, len(queries), _EXACT_ROWS):
@@ -139,7 +139,7 @@ class CosineIndex:
 
 
 def _most(queries: Tensor, weakest: Tensor, rounded_off: Tensor) -> Tensor:
-    """What the similarity of a vector that is no candidate can be at most, [m].
+    """Upper bound on the similarity of vectors that are not candidates, [m].
 
     q·b = Q·B + (q - Q)·b + Q·(b - B), Q and B rounded, q and b of length 1. A product that was rounded
     down to `weakest` lies at most half a step of bfloat16 above it.
@@ -152,8 +152,8 @@ def _most(queries: Tensor, weakest: Tensor, rounded_off: Tensor) -> Tensor:
 def _top(similar: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` largest of each row of [m, n] and their columns, in no order, n a multiple of the block.
 
-    They lie in the `count` blocks with the largest maxima, so that most columns are only looked at once. A
-    block is every (n / 32)-th column: a maximum over those runs along the rows.
+    They lie in the `count` blocks with the largest maxima, so that most columns are read once only. A
+    block is every (n / 32)-th column, so that its maximum runs along the rows.
     """
     blocks = similar.view(len(similar), _BLOCK, -1)
     if blocks.shape[2] <= count:
@@ -165,7 +165,7 @@ def _top(similar: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _residual(vectors: Tensor) -> Tensor:
-    """Length of what bfloat16 cuts off each vector, [N]."""
+    """Length of the rounding error of each vector in bfloat16, [N]."""
     parts = (vectors[start : start + _COLUMNS] for start in range(0, max(len(vectors), 1), _COLUMNS))
     return torch.cat([(rows - rows.bfloat16().float()).norm(dim=1) for rows in parts])
 

@@ -1,4 +1,4 @@
-"""What an evaluation found, and the JSON file that says so.
+"""The scores of an evaluation, and the JSON file that holds them.
 
 Legend: S seeds, C classes.
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 from leopart.data.photos import shown
 from leopart.errors import LeopartError
-from leopart.evaluation.matching import Floats, Matching
+from leopart.evaluation.metrics.matching import Floats, Matching
 from leopart.files import write_text
 
 MIOU, ACCURACY = "miou", "pixel accuracy"
@@ -26,10 +26,10 @@ class Score:
     """One row of a result.
 
     Attributes:
-        name: what tells it from the other rows, such as the number of clusters.
-        metrics: of each seed, [S] fractions in [0, 1]; the first one is the number that is published.
-        about: what else to know of the row, such as the rule of matching.
-        class_iou: IoU of each class, [S, C] in [0, 1]; None where classes are not told apart.
+        name: of the row, such as the number of clusters.
+        metrics: values of each seed, [S] fractions in [0, 1]; the first metric is the published one.
+        about: other facts, such as the rule of matching.
+        class_iou: IoU of each class, [S, C] in [0, 1]; None where classes are not scored.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Score:
 
     @classmethod
     def of_matchings(cls, name: str, matchings: Sequence[Matching], **about: Any) -> Score:
-        """The row of a segmentation into classes, a matching for each seed."""
+        """The row of a segmentation into classes, with one matching for each seed."""
         metrics = {
             MIOU: np.array([matching.miou for matching in matchings]),
             ACCURACY: np.array([matching.pixel_accuracy for matching in matchings]),
@@ -54,14 +54,14 @@ class Score:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a task found.
+    """The result of a task.
 
     Attributes:
-        scores: its rows.
-        labels_used: which labels were used, by what.
-        seeds: of what was drawn at random.
-        extra: more for the JSON file, such as a learning curve.
-        notes: what somebody who reads the scores must know, besides the notes of the photos scored.
+        scores: one for each row.
+        labels_used: which labels each step used.
+        seeds: of the random draws.
+        extra: more content for the JSON file, such as a learning curve.
+        notes: what a reader of the scores must know, besides the notes on the scored photos.
     """
 
     scores: tuple[Score, ...]
@@ -73,15 +73,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An outcome, and of what.
+    """An outcome, and what was evaluated.
 
     Attributes:
-        task: its name.
-        images: photos scored.
-        classes: names by id, rows in order.
-        backbone: its name.
+        task: name of the task.
+        images: number of photos that were scored.
+        classes: names by id, in the order of the rows.
+        backbone: name of the backbone.
         outcome: see `Outcome`.
-        notes: what somebody who reads the scores must know.
+        notes: what a reader of the scores must know.
     """
 
     task: str
@@ -119,17 +119,19 @@ def write_report(path: Path, found: Evaluation, facts: Mapping[str, Any]) -> Non
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """The content of a file that `write_report` wrote.
+    """Read a file that `write_report` wrote.
 
     Raises:
-        LeopartError: it cannot be read, or is something else.
+        LeopartError: the file cannot be read, or has other content.
     """
     try:
         content = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise LeopartError(f"cannot read {shown(path)}: {error.strerror}; check the path") from error
     except ValueError as error:
-        raise LeopartError(f"{shown(path)} is no JSON: {error}; give a file of `leopart evaluate`") from error
+        raise LeopartError(
+            f"{shown(path)} is not JSON: {error}; give a file of `leopart evaluate`"
+        ) from error
     if not isinstance(content, dict) or not isinstance(content.get("scores"), dict):
         raise LeopartError(f"{shown(path)} holds no scores; give a file of `leopart evaluate`")
     return content
@@ -146,7 +148,7 @@ def _described(score: Score, classes: Mapping[int, str]) -> dict[str, Any]:
 
 
 def _summed_up(of_seeds: Floats) -> dict[str, Any]:
-    """Mean, standard deviation (of these seeds, not an estimate for others) and each one."""
+    """Mean, standard deviation (of these seeds, not an estimate for others) and the value of each seed."""
     return {
         "mean": _number(of_seeds.mean()),
         "std": _number(of_seeds.std()),
@@ -155,5 +157,5 @@ def _summed_up(of_seeds: Floats) -> dict[str, Any]:
 
 
 def _number(value: np.floating[Any]) -> float | None:
-    """Six digits; None where there was nothing to score, since JSON has no NaN."""
+    """Rounded to six digits; None where there was nothing to score, since JSON has no NaN."""
     return None if np.isnan(value) else round(float(value), 6)

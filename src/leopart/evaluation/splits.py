@@ -1,4 +1,4 @@
-"""Which photos an evaluation learns from, and which ones it scores."""
+"""The photos that an evaluation learns from, and those that it scores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from leopart.processes import is_first_process
 
 _DRAWN = "train10"
 _TRAIN = {"voc": "trainaug", "coco-stuff": _DRAWN, "coco-thing": _DRAWN}
-"""Usual list to learn from, by the name of the data set; `train` elsewhere."""
+"""Default list to learn from, by data set; `train` for the others."""
 
 
 def data_name(config: EvaluateConfig) -> str:
@@ -31,7 +31,7 @@ def scored_photos(config: EvaluateConfig) -> LabelledPhotos:
 
 
 def scored_split(config: EvaluateConfig) -> str | None:
-    """The list of the photos that are scored; None: all of a folder."""
+    """The list of the photos that are scored; None = all of a folder."""
     if config.split is not None:
         return config.split
     if (name := data_name(config)) in SPLITS:
@@ -51,7 +51,7 @@ def learned_photos(config: TrainedConfig, scored: LabelledPhotos) -> LabelledPho
     The names of a drawn list (`train10`) are written beside the scores, as `.train10.txt`.
 
     Raises:
-        LeopartError: see `labelled_photos`; or a photo is in both, or the list cannot be written.
+        LeopartError: see `labelled_photos`; or a photo is in both lists, or the list cannot be written.
     """
     split = learned_split(config)
     learned = labelled_photos(config.data, config.masks, split).without(config.ignore)
@@ -66,5 +66,5 @@ def learned_photos(config: TrainedConfig, scored: LabelledPhotos) -> LabelledPho
 
 
 def notes_on(learned: LabelledPhotos) -> tuple[str, ...]:
-    """Notes of the photos that are learned from, told from those of the photos that are scored."""
+    """Notes on the photos that are learned from, marked as such."""
     return tuple(f"photos to learn from: {note}" for note in learned.notes)

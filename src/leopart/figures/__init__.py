@@ -1,1 +1,1 @@
-"""What `leopart figure` draws: photos with what the methods make of them, on pages for print."""
+"""Figures of `leopart figure`: photos and the results of the methods, on pages for print."""

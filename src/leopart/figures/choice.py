@@ -1,4 +1,4 @@
-"""Which photos a figure shows: drawn by a seed, or named; never picked by what came out."""
+"""Photos of a figure: drawn by a seed, or named; never chosen by the result."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from leopart.errors import LeopartError
 
 
 def chosen(photos: Sequence[Photo], config: MosaicConfig) -> list[int]:
-    """Indices of the photos to show: those that `photos` names, in its order, or a draw in theirs.
+    """Indices of the photos to show: those that `config.photos` names, in that order, or a random draw.
 
     Raises:
-        LeopartError: there is no photo of a name.
+        LeopartError: a name is not that of a photo.
     """
     if config.photos:
         return [_index_of(name, photos) for name in config.photos]
@@ -28,7 +28,7 @@ def chosen(photos: Sequence[Photo], config: MosaicConfig) -> list[int]:
 
 
 def _index_of(name: str, photos: Sequence[Photo]) -> int:
-    """Of the photo with this name; the suffix may be left out."""
+    """Index of the photo with this name; the suffix may be left out."""
     names = [photo.name for photo in photos]
     stems = [PurePosixPath(photo).with_suffix("").as_posix() for photo in names]
     for known in (names, stems):

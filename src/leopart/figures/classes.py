@@ -1,4 +1,4 @@
-"""Classes of labelled photos in the palette: the same class has the same colour in every figure."""
+"""Colours of classes: the same class has the same colour in every figure."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from numpy.typing import NDArray
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import IGNORE
 from leopart.data.photos import Photo
-from leopart.drawing.page import Entry
+from leopart.drawing.page import LegendEntry
 from leopart.drawing.palette import colours
 
 Ids = NDArray[np.int32]
 
 NO_CLASS = np.array((216, 216, 216), np.uint8)
-"""Grey: found, but matched to no class."""
+"""Grey: matched to no class."""
 WHITE = np.array((255, 255, 255), np.uint8)
 
 
 class ClassColours:
-    """Numbers and colours in which class rows are drawn.
+    """Numbers and colours of class rows in figures.
 
-    0 is background or nothing and has no colour; row r of the classes is r + 1; what was found and matched
-    to no class is C + 1, grey. Colours go by the class's id, as in the maps of `leopart evaluate`: leaving
-    classes out moves none. Sets whose id 0 is no background shift by one, since colour 0 is black.
+    0 is background or nothing, and has no colour; row r of the classes is r + 1; what is matched to no class
+    is C + 1, grey. The colour depends on the id of the class, as in the maps of `leopart evaluate`, so
+    leaving out classes changes no colour. If id 0 is not background, colours shift by one, since colour 0 is
+    black.
 
     Args:
         labelled: gives the classes.
@@ -47,7 +48,7 @@ class ClassColours:
 
     @property
     def unmatched(self) -> int:
-        """Number of what was found and matched to no class."""
+        """Number of what is matched to no class."""
         return len(self.names) + 1
 
     def numbers(self, rows: NDArray[np.integer]) -> Ids:
@@ -58,7 +59,7 @@ class ClassColours:
             nothing |= rows == self.background
         return np.where(nothing, 0, rows + 1)
 
-    def legend(self, shown: Iterable[NDArray[np.integer[Any]]]) -> list[Entry]:
+    def legend(self, shown: Iterable[NDArray[np.integer[Any]]]) -> list[LegendEntry]:
         """Names of the numbers that photos show, see `legend_of`."""
         return legend_of(shown, ["", *self.names, "no class"], self.table)
 
@@ -68,14 +69,14 @@ def legend_of(
     names: Sequence[str],
     table: NDArray[np.uint8],
     most: int = 40,
-) -> list[Entry]:
-    """Names and colours of the ids that maps hold, by id; where they are many, of the largest alone.
+) -> list[LegendEntry]:
+    """Names and colours of the ids in maps, ascending; of the largest only if there are many.
 
     Args:
         shown: ids of each photo, any shape; 0 is not named.
         names: of each id, n of them.
         table: sRGB of each id, uint8 [n, 3].
-        most: ids to name; how many more there are is said.
+        most: number of ids to name; a last entry counts the others.
     """
     area = np.zeros(len(names), np.int64)
     for ids in shown:
@@ -83,8 +84,8 @@ def legend_of(
     area[0] = 0
     present = int(np.count_nonzero(area))
     largest = sorted(np.argsort(-area, kind="stable")[: min(most, present)].tolist())
-    rest = [Entry(f"and {present - most} smaller", WHITE)] if present > most else []
-    return [Entry(names[i], table[i]) for i in largest] + rest
+    rest = [LegendEntry(f"and {present - most} smaller", WHITE)] if present > most else []
+    return [LegendEntry(names[i], table[i]) for i in largest] + rest
 
 
 def labels_of(labelled: LabelledPhotos, photo: Photo) -> NDArray[np.uint8]:

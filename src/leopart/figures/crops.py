@@ -1,4 +1,4 @@
-"""Views of photos as training cuts them, and the boxes on which pairs of views are compared.
+"""Views of photos as in training, and the boxes on which pairs of views are compared.
 
 Legend: T global views, N views of a photo in all, global ones first.
 """
@@ -42,7 +42,8 @@ class View:
         index: among the views of the photo, global ones first.
         name: in words.
         pixels: RGB, uint8 [s, s, 3].
-        boxes: what it shares with another view, by that view's index: x1, y1, x2, y2 in its own pixels.
+        boxes: the area shared with another view, by the index of that view: x1, y1, x2, y2 in pixels of this
+            view.
     """
 
     index: int
@@ -57,7 +58,7 @@ def draw(config: CropsFigureConfig, track: Track) -> Page:
 
 
 def views_of(config: CropsFigureConfig, track: Track = silent) -> Iterator[list[View]]:
-    """Views of each photo, as a training with the same photos and seed sees them first.
+    """Views of each photo: the first ones of a training with the same photos and seed.
 
     Raises:
         LeopartError: no photo can be read, or there is no such preset.
@@ -114,7 +115,7 @@ def _page(blocks: list[list[View]], config: CropsFigureConfig) -> Page:
 
 
 def _sides(block: int, n_global: int, n_local: int, gap: int, tab: int) -> tuple[int, int]:
-    """Sides of global and local views so that both columns are equally tall and as wide as the block."""
+    """Sides of global and local views that make both columns equally tall and together fill the width."""
     if not n_local:
         return block, 0
     # n_global * large + (n_global - 1) * (tab + gap) = n_local * small + ...; large + gap + small = block

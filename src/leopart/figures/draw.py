@@ -21,7 +21,7 @@ PAGES = {
     "overclustering": "overclustering",
     "ade-parts": "labels",
 }
-"""Module that makes the page of each figure, with a function `draw`; imported when asked for."""
+"""Module with the function `draw` of each figure; imported when needed."""
 
 
 def draw_figure(config: FigureConfig, *, track: Track = silent) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Labelled photos and their part masks in the palette; pixels that count nowhere are dark green."""
+"""Labelled photos and their part masks; unlabelled pixels are dark green."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from leopart.config import LabelsFigureConfig
 from leopart.data.datasets.labelled import labelled_photos
 from leopart.data.images import load_photo, photo_size
 from leopart.drawing.mosaic import fitted, fitted_ids, mosaic
-from leopart.drawing.page import Entry, Page
+from leopart.drawing.page import LegendEntry, Page
 from leopart.figures.choice import chosen
 from leopart.figures.classes import ClassColours, labels_of
 from leopart.progress import Track
@@ -40,5 +40,5 @@ def draw(config: LabelsFigureConfig, track: Track) -> Page:
         dpi=config.dpi,
         columns=config.columns,
         bands=("(a) photo", "(b) parts"),
-        legend=[Entry("no part", DARK_GREEN), *classes.legend(masks)],
+        legend=[LegendEntry("no part", DARK_GREEN), *classes.legend(masks)],
     )

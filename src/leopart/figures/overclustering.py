@@ -1,4 +1,4 @@
-"""Many clusters of the tokens, each named after the class that most of it has."""
+"""Many clusters of the tokens, each with a class by majority vote."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from leopart.config import OverclusteringConfig, OverclusteringFigureConfig
 from leopart.data.datasets.labelled import labelled_photos
 from leopart.data.labelled import LabelledPhotos
 from leopart.drawing.page import Page
-from leopart.evaluation.confusion import Labels
 from leopart.evaluation.evaluate import evaluate
 from leopart.evaluation.maps import MapWriter
+from leopart.evaluation.metrics.confusion import Labels
 from leopart.figures.choice import chosen
 from leopart.figures.classes import ClassColours, labels_of
 from leopart.figures.overlays import Layer, overlay_page
@@ -40,14 +40,14 @@ class MapKeeper(MapWriter):
         return True
 
     def write(self, name: str, index: int, rows: Labels) -> None:
-        """Take what was found in photo `index`."""
+        """Take the predicted classes of photo `index`."""
         del name  # there is one K
         if index in self.shown:
             self.rows[index] = np.asarray(rows, np.int32)
 
 
 def draw(config: OverclusteringFigureConfig, track: Track) -> Page:
-    """Class of every token's cluster, over the photos."""
+    """Class of the cluster of every token, drawn over the photos."""
     labelled = labelled_photos(config.data, config.masks, config.split).without(config.ignore)
     photos = [photo for photo, _ in labelled.pairs]
     shown = chosen(photos, config)
@@ -64,7 +64,7 @@ def draw(config: OverclusteringFigureConfig, track: Track) -> Page:
 def class_maps(
     config: OverclusteringFigureConfig, labelled: LabelledPhotos, shown: Sequence[int], track: Track
 ) -> dict[int, Labels]:
-    """Class rows of some photos by clusters of all, as `leopart evaluate overclustering` finds them.
+    """Class rows of some photos, as `leopart evaluate overclustering` predicts them with all photos.
 
     Writes `OUT/overclustering.json` with the scores, and the options beside it.
 

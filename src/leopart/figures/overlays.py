@@ -1,4 +1,4 @@
-"""Photos with masks over them on a page, as four of the figures show them."""
+"""Pages of photos with masks drawn over them, for four of the figures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from leopart.data.images import load_photo, photo_size
 from leopart.data.photos import Photo
 from leopart.drawing.masks import overlay
 from leopart.drawing.mosaic import fitted, fitted_ids, mosaic
-from leopart.drawing.page import Entry, Page
+from leopart.drawing.page import LegendEntry, Page
 
 Pixels = NDArray[np.uint8]
 
@@ -23,7 +23,7 @@ class Layer:
     """Masks of all photos shown.
 
     Attributes:
-        name: what they are, written beside them.
+        name: of the masks, written beside them.
         ids: of each photo, integer [h, w] of any size, 0 = no colour.
         table: sRGB of each id, uint8 [n, 3].
     """
@@ -34,7 +34,7 @@ class Layer:
 
 
 def overlay_page(
-    photos: Sequence[Photo], layers: Sequence[Layer], legend: Sequence[Entry], config: OverlayConfig
+    photos: Sequence[Photo], layers: Sequence[Layer], legend: Sequence[LegendEntry], config: OverlayConfig
 ) -> Page:
     """Draw every photo once for each layer, one below the other.
 

@@ -1,4 +1,4 @@
-"""What a segmenter finds in photos: foreground, parts, and objects as communities of parts."""
+"""Masks of a segmenter: foreground, parts, and objects as communities of parts."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from leopart.config import (
 from leopart.data.datasets.labelled import labelled_photos
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.photos import Photo, find_photos, output_stems
-from leopart.drawing.page import Entry, Page
+from leopart.drawing.page import LegendEntry, Page
 from leopart.drawing.palette import colours, part_colours
-from leopart.evaluation.masks import score_maps, score_masks
-from leopart.evaluation.matching import Matching
+from leopart.evaluation.metrics.masks import score_maps, score_masks
+from leopart.evaluation.metrics.matching import Matching
 from leopart.figures.choice import chosen
 from leopart.figures.classes import ClassColours, labels_of, legend_of
 from leopart.figures.overlays import Layer, overlay_page
 from leopart.progress import Track
 from leopart.segment.segmenter import Segmentation, Segmenter
 
-Drawn = tuple[Layer, Sequence[Entry]]
+Drawn = tuple[Layer, Sequence[LegendEntry]]
 """Masks of the photos shown, and the legend."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """A segmenter and what it finds in the photos of a figure.
+class FoundMasks:
+    """A segmenter, and its masks of the photos of a figure.
 
     Attributes:
         segmenter: fitted.
-        photos: those shown.
-        masks: of each, at its own size.
-        labelled: all photos of the labelled set that they are from, if it is one.
+        photos: the photos shown.
+        masks: of each photo, at its size.
+        labelled: the whole labelled set of the photos, if they are from one.
     """
 
     segmenter: Segmenter
@@ -50,7 +50,7 @@ class Found:
 
 
 def draw(config: SegmentedConfig, track: Track) -> Page:
-    """The page of the figure that `config` is for."""
+    """The page of the figure."""
     found = _find(config, track)
     layer, legend = _LAYERS[type(config)](config, found, track)
     layers = [layer]
@@ -63,20 +63,20 @@ def draw(config: SegmentedConfig, track: Track) -> Page:
     return overlay_page(found.photos, layers, legend, config)
 
 
-def _foreground(_config: SegmentedConfig, found: Found, _track: Track) -> Drawn:
+def _foreground(_config: SegmentedConfig, found: FoundMasks, _track: Track) -> Drawn:
     """Foreground (CBFE) in one colour."""
     ids = [(masks.parts > 0).astype(np.int32) for masks in found.masks]
     return Layer("foreground", ids, colours(2)), []
 
 
-def _parts(_config: SegmentedConfig, found: Found, _track: Track) -> Drawn:
+def _parts(_config: SegmentedConfig, found: FoundMasks, _track: Track) -> Drawn:
     """Part ids in the colours that `leopart segment` gives them."""
     table = part_colours(found.segmenter.model_.object_of_part)
     return Layer("parts", [masks.parts for masks in found.masks], table), []
 
 
-def _communities(config: SegmentedConfig, found: Found, track: Track) -> Drawn:
-    """Object ids in their colours, or in those of the classes that they are matched to."""
+def _communities(config: SegmentedConfig, found: FoundMasks, track: Track) -> Drawn:
+    """Object ids in their own colours, or in those of their matched classes."""
     if found.labelled is None:
         ids = [masks.objects for masks in found.masks]
         table = colours(found.segmenter.model_.n_objects + 1)
@@ -88,17 +88,19 @@ def _communities(config: SegmentedConfig, found: Found, track: Track) -> Drawn:
     return Layer("objects", ids, classes.table), classes.legend(ids)
 
 
-_LAYERS: dict[type[SegmentedConfig], Callable[[Any, Found, Track], Drawn]] = {
+_LAYERS: dict[type[SegmentedConfig], Callable[[Any, FoundMasks, Track], Drawn]] = {
     CBFEFigureConfig: _foreground,
     PartsFigureConfig: _parts,
     CommunitiesFigureConfig: _communities,
 }
 
 
-def match_objects(config: SegmentedConfig, found: Found, labelled: LabelledPhotos, track: Track) -> Matching:
+def match_objects(
+    config: SegmentedConfig, found: FoundMasks, labelled: LabelledPhotos, track: Track
+) -> Matching:
     """Match object ids to classes one to one, over all photos of a labelled set at their own size.
 
-    The masks are those that `leopart segment` has left of these photos, or are found anew.
+    The masks are those that `leopart segment` wrote for these photos, if it did; otherwise they are computed.
 
     Raises:
         LeopartError: a mask cannot be used.
@@ -117,9 +119,9 @@ def match_objects(config: SegmentedConfig, found: Found, labelled: LabelledPhoto
 
 
 def class_numbers(matching: Matching, classes: ClassColours) -> NDArray[np.int32]:
-    """Number in which each object id is drawn, see `ClassColours`: that of its class, or that of none.
+    """Number of each object id in `ClassColours`: that of its class, or `unmatched`.
 
-    An object that went to background, or to nothing, was found all the same: it is grey. Id 0 has no colour.
+    Objects matched to background or to nothing are grey. Id 0 has no colour.
     """
     numbers = classes.numbers(matching.assignment)
     numbers[1:][numbers[1:] == 0] = classes.unmatched
@@ -127,11 +129,11 @@ def class_numbers(matching: Matching, classes: ClassColours) -> NDArray[np.int32
     return numbers
 
 
-def _find(config: SegmentedConfig, track: Track) -> Found:
-    """Load the segmenter, choose photos, and find masks in them.
+def _find(config: SegmentedConfig, track: Track) -> FoundMasks:
+    """Load the segmenter, choose photos, and compute their masks.
 
     Raises:
-        LeopartError: the segmenter is not whole, or a photo cannot be used.
+        LeopartError: the segmenter is incomplete, or a photo cannot be used.
     """
     labelled = None
     if config.data is not None:
@@ -142,4 +144,4 @@ def _find(config: SegmentedConfig, track: Track) -> Found:
     folder = inside if inside.is_dir() else config.segmenter
     segmenter = Segmenter.load(folder, backbone=config.backbone, device=config.device)
     masks = [segmenter.predict(photo.path) for photo in track(shown, len(shown), "masks")]
-    return Found(segmenter, shown, masks, labelled)
+    return FoundMasks(segmenter, shown, masks, labelled)

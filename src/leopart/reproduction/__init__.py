@@ -1,1 +1,1 @@
-"""The paper's tables as data, and the work that fills them with our own numbers."""
+"""The tables of the paper as data, and the work that fills them with numbers measured here."""

@@ -1,4 +1,4 @@
-"""What a run would do, and what it lacks; nothing is computed or fetched."""
+"""What a run would do, and what is missing for it; nothing is computed or fetched."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from leopart.evaluation.splits import data_name
 from leopart.models.weights.cards import cache_folder
 from leopart.models.weights.downloads import local_folder
 from leopart.models.weights.registry import BACKBONES
-from leopart.reproduction.rows import Network, Protocol, Table, work_of
-from leopart.reproduction.setting import Lack, Setting
+from leopart.reproduction.rows import EvaluationProtocol, Network, Table, work_of
+from leopart.reproduction.setting import MissingRequirement, Setting
 from leopart.reproduction.stages import Machine, is_scored, is_trained, splits_of
 
 
 @dataclass(frozen=True)
 class Step:
-    """Something that a run does, or need not do any more.
+    """One step of a run, done or still to do.
 
     Attributes:
-        what: in words.
+        what: the step in words.
         state: `done`, `to do` or `missing`.
-        about: what is missing, or how large the data are.
+        about: what is missing, or how many photos there are.
     """
 
     what: str
@@ -36,83 +36,84 @@ class Step:
 
 
 def steps_of(tables: Sequence[Table], setting: Setting, machine: Machine) -> Iterator[Step]:
-    """All steps, in the order in which they are done."""
+    """All steps in the order of the run."""
     for network, protocols in work_of(row for table in tables for row in table.rows).items():
         yield from _steps(network, protocols, setting, machine)
 
 
-def lacks_of(tables: Sequence[Table], setting: Setting) -> list[Lack]:
-    """Everything that is missing, each once: data sets first."""
+def missing_of(tables: Sequence[Table], setting: Setting) -> list[MissingRequirement]:
+    """Everything that is missing, each thing once, data sets first."""
     work = work_of(row for table in tables for row in table.rows)
-    found: dict[Lack, None] = {}
+    found: dict[MissingRequirement, None] = {}
     for network, protocols in work.items():
-        found |= dict.fromkeys(setting.lacks(network))
-        found |= dict.fromkeys(lack for protocol in protocols for lack in setting.lacks_to_score(protocol))
-    return sorted(found, key=lambda lack: lack.kind)
+        found |= dict.fromkeys(setting.missing(network))
+        for protocol in protocols:
+            found |= dict.fromkeys(setting.missing_to_score(protocol))
+    return sorted(found, key=lambda requirement: requirement.kind)
 
 
-def remedy(lack: Lack) -> list[str]:
-    """Where to get it, line by line."""
-    if lack.kind == "data":
-        known = CATALOGUE[lack.name]
+def remedy(requirement: MissingRequirement) -> list[str]:
+    """Where to get a missing requirement, line by line."""
+    if requirement.kind == "data":
+        known = CATALOGUE[requirement.name]
         return [*(f"get    {part}" for part in known.parts), f"lay as {known.place}"]
-    spec = BACKBONES.get(lack.name)
+    spec = BACKBONES.get(requirement.name)
     if spec is None:
-        return ["give a file that is there, or a row of `leopart weights list`"]
+        return ["give an existing file, or a row of `leopart weights list`"]
     folder = local_folder(spec, cache_folder())
     lines = [f"put {file.file} from {file.place} into {folder}" for file in spec.files]
-    if _by_hand(lack):
+    if _by_hand(requirement):
         return lines
-    fetch = f"leopart weights fetch {lack.name}    (done by itself at first use, where there is a network)"
+    fetch = f"leopart weights fetch {requirement.name}    (done at first use, with a network connection)"
     return [fetch, *(f"or {line}" for line in lines)]
 
 
-def _by_hand(lack: Lack) -> bool:
+def _by_hand(requirement: MissingRequirement) -> bool:
     """Whether weights can be had with a browser only."""
-    spec = BACKBONES.get(lack.name)
-    if lack.kind == "data" or spec is None:
+    spec = BACKBONES.get(requirement.name)
+    if requirement.kind == "data" or spec is None:
         return True
     return spec.source is None and not any(file.repository or file.direct for file in spec.files)
 
 
 def _steps(
-    network: Network, protocols: Sequence[Protocol], setting: Setting, machine: Machine
+    network: Network, protocols: Sequence[EvaluationProtocol], setting: Setting, machine: Machine
 ) -> Iterator[Step]:
-    lacks, job, trained = setting.lacks(network), None, False
+    missing, job, trained = setting.missing(network), None, False
     size = problem = ""
-    if not any(lack.kind == "data" for lack in lacks):
+    if not any(one.kind == "data" for one in missing):
         job = setting.job(network)
         try:
-            trained = not lacks and is_trained(job, machine.out)
+            trained = not missing and is_trained(job, machine.out)
             size = _training_size(job.data) if job.data else ""
         except LeopartError as error:
             problem = str(error)
     if job is None or job.recipe is not None:
         start = network.backbone if job is None else job.backbone
         what = f"train {start} by {network.preset} on {network.photos}"
-        yield Step(what, "missing", problem) if problem else _step(what, trained, lacks, size)
+        yield Step(what, "missing", problem) if problem else _step(what, trained, missing, size)
     for protocol in protocols:
-        lacking = setting.lacks_to_score(protocol)
+        also_missing = setting.missing_to_score(protocol)
         what = f"{protocol.task} of {network.name} on {protocol.data}"
-        if problem or any(lack.kind == "data" for lack in lacking):  # without the network there is no score
-            yield Step(what, "missing", problem) if problem else _step(what, False, lacking)
+        if problem or any(one.kind == "data" for one in also_missing):
+            yield Step(what, "missing", problem) if problem else _step(what, False, also_missing)
             continue
         options = setting.options(protocol)
         try:
             size = _scored_size(TASKS[options["task"]](**options, out=Path("scores.json")))
-            scored = trained and not lacking and job is not None and is_scored(options, job, machine.out)
+            scored = trained and not also_missing and job is not None and is_scored(options, job, machine.out)
         except LeopartError as error:
             yield Step(what, "missing", str(error))
         else:
-            yield _step(what, scored, [*lacks, *lacking], size)
+            yield _step(what, scored, [*missing, *also_missing], size)
 
 
-def _step(what: str, done: bool, lacks: Sequence[Lack], size: str = "") -> Step:
-    """Weights that are not here are fetched where they can be; data sets are not."""
-    missing = dict.fromkeys(lack.name for lack in lacks if _by_hand(lack))
-    if missing:
-        return Step(what, "missing", f"needs {', '.join(missing)}")
-    fetched = dict.fromkeys(lack.name for lack in lacks)
+def _step(what: str, done: bool, missing: Sequence[MissingRequirement], size: str = "") -> Step:
+    """The step; missing weights are fetched where that is possible, data sets are not."""
+    by_hand = dict.fromkeys(one.name for one in missing if _by_hand(one))
+    if by_hand:
+        return Step(what, "missing", f"needs {', '.join(by_hand)}")
+    fetched = dict.fromkeys(one.name for one in missing)
     about = [size, *(f"fetches {name}" for name in fetched)]
     return Step(what, "done" if done else "to do", "; ".join(filter(None, about)))
 
@@ -123,7 +124,7 @@ def _training_size(data: str) -> str:
 
 
 def _scored_size(config: EvaluateConfig) -> str:
-    """Photos that are scored, and those of the other lists that are read.
+    """Number of photos that are scored, and of those in the other lists that are read.
 
     Raises:
         LeopartError: a list is missing, or some of its photos or masks are.

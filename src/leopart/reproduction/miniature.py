@@ -1,6 +1,6 @@
 """Every row on a laptop: one labelled folder for all data sets, stand-ins for the networks, few steps.
 
-What it shows is that the whole machinery runs, and which way numbers move; never the paper's numbers.
+It shows that everything runs, and in which direction numbers move. The numbers are not the paper's.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from leopart.models.weights.opening import open_weights
 from leopart.models.weights.registry import BACKBONES, DEFAULT_BACKBONE, BackboneSpec
 from leopart.presets import fitting, for_densecl, in100k, preset, quick
 from leopart.recipe import Recipe
-from leopart.reproduction.rows import Cell, Network, Protocol
-from leopart.reproduction.setting import Job, Lack, weights_are_here
+from leopart.reproduction.rows import Cell, EvaluationProtocol, Network
+from leopart.reproduction.setting import Job, MissingRequirement, weights_are_here
 
-#: Networks that take the place of others, besides the one that takes the place of DINO's.
+#: Stand-ins of networks, apart from the stand-in of DINO.
 _RANDOM = {
     "random_vits16": "random_vits16",
     "mocov3_vits16": "random_vits16:1",
@@ -34,12 +34,12 @@ _RANDOM = {
     "densecl_resnet50": "random_resnet50:2",
 }
 _SUPERVISED = {DEFAULT_BACKBONE: f"{DEFAULT_BACKBONE}_full"}
-"""Stand-in of a supervised network: the twelve blocks, of which labels have seen the last two."""
-#: Numbers that are made smaller: clusters of evaluations, prototypes, small crops.
+"""Stand-in of a supervised network: all twelve blocks; the last two were trained with labels."""
+#: Divisors: of the clusters of evaluations, of prototypes, of small crops.
 _CLUSTERS, _PROTOTYPES, _CROPS = 5, 3, 2
-#: Last blocks that are trained, as in `quick`.
+#: Number of last blocks that are trained, as in `quick`.
 _BLOCKS = 3
-#: Settings of a training that follow from its size, not from what a row is about.
+#: Settings that follow from the size of a training, not from what a row is about.
 _SIZE = {
     *("backbone", "epochs", "steps", "batch_size", "lr", "lr_head", "momentum", "momentum_end"),
     *("prototypes", "local_crops", "queue"),
@@ -54,17 +54,17 @@ class Miniature:
 
     Attributes:
         data: `folder:PATH`.
-        masks: which masks, with a class `background`.
-        out: lists of photos are written here.
-        backbone: takes the place of DINO.
+        masks: which masks; they need a class `background`.
+        out: folder for the lists of photos.
+        backbone: stands in for DINO.
         steps: of a training.
-        size: side of the network's input in pixels where scores are taken.
+        size: side in pixels of the network's input in evaluations.
         seeds: of an evaluation.
-        photos: at most so many, drawn by a seed.
+        photos: largest number of photos to score; drawn at random.
         batch_size: photos of a training step.
 
     Raises:
-        LeopartError: the folder is no labelled one, or is too small.
+        LeopartError: it is not a labelled folder, or is too small.
     """
 
     data: str
@@ -94,7 +94,7 @@ class Miniature:
         recipe = self._recipe(network.preset, start)
         return Job(start, recipe, f"folder:{self.path}", f"{network.preset} in miniature")
 
-    def options(self, protocol: Protocol) -> dict[str, Any]:
+    def options(self, protocol: EvaluationProtocol) -> dict[str, Any]:
         """See `Setting`."""
         given = dict(protocol.options)
         options = {
@@ -118,7 +118,7 @@ class Miniature:
         return options
 
     def here(self, cell: Cell) -> Cell:
-        """See `Setting`: with fewer clusters, which its name tells, and nothing to compare with."""
+        """See `Setting`: with fewer clusters, as its name says, and without a published number."""
         *above, name, metric = ("", *cell.path)
         column = cell.column
         if name.isdecimal():
@@ -126,12 +126,12 @@ class Miniature:
             column = f"K={name}" if column.startswith("K=") else f"{column}, K={name}"
         return replace(cell, column=column, path=(*above[1:], name, metric), published=None, source="")
 
-    def lacks(self, network: Network) -> list[Lack]:
+    def missing(self, network: Network) -> list[MissingRequirement]:
         """See `Setting`."""
         backbone = self.stand_in(network.backbone)
-        return [] if weights_are_here(backbone) else [Lack("weights", backbone)]
+        return [] if weights_are_here(backbone) else [MissingRequirement("weights", backbone)]
 
-    def lacks_to_score(self, protocol: Protocol) -> list[Lack]:
+    def missing_to_score(self, protocol: EvaluationProtocol) -> list[MissingRequirement]:
         """See `Setting`."""
         del protocol
         return []
@@ -141,14 +141,14 @@ class Miniature:
         return self.stand_in(network.backbone)
 
     def stand_in(self, backbone: str) -> str:
-        """What takes the place of a row of `leopart weights list`."""
+        """The stand-in of a row of `leopart weights list`."""
         backbone = backbone.removesuffix("_paper")
         if backbone.startswith("supervised_vit"):
             return _SUPERVISED.get(self.backbone, self.backbone)
         return _RANDOM.get(backbone, self.backbone)
 
     def _recipe(self, name: str, start: str) -> Recipe:
-        """The settings `quick`, with what tells the preset from the paper's base."""
+        """The preset `quick`, changed as the named preset differs from the paper's base."""
         wanted, base, small = preset(name), in100k(), quick()
         own = {f.name for f in fields(Recipe) if getattr(wanted, f.name) != getattr(base, f.name)} - _SIZE
         recipe = replace(
@@ -167,7 +167,7 @@ class Miniature:
         return fitting(replace(recipe, train_blocks=min(_BLOCKS, spec.depth)), spec.patch_size)
 
     def _halves(self, labelled: LabelledPhotos) -> tuple[str, str]:
-        """Lists to learn from and to score: the folder's own, or drawn."""
+        """Lists of the photos to learn from and to score: the folder's own, or drawn at random."""
         if {"train", "val"} <= set(splits_of(labelled.path)):
             return "train", "val"
         names = _drawn(labelled, self.photos)
@@ -190,7 +190,7 @@ def _fewer(clusters: int) -> int:
 
 
 def _drawn(labelled: LabelledPhotos, most: int) -> list[str]:
-    """Stems of at most so many photos, in their order."""
+    """Stems of at most `most` photos, in their order."""
     names = [Path(photo.name).with_suffix("").as_posix() for photo, _ in labelled.pairs]
     if len(names) <= most:
         return names

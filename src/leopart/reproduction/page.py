@@ -1,4 +1,4 @@
-"""What is written of filled tables: a JSON file each, and one page of all for people."""
+"""Files with the filled tables: JSON for each table, and one page to read with all of them."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from typing import Any
 
 from leopart.errors import LeopartError
 from leopart.files import write_text
-from leopart.reproduction.reproduce import Filled, Found
+from leopart.reproduction.reproduce import Filled, Measured
 from leopart.reproduction.tables import TABLES
 from leopart.run_record import git_commit, versions
 
 _TITLE = "# The paper's tables, and ours\n"
 _MINIATURE = """\
-**In miniature.** One small folder stands for all data sets, the networks named below stand for those of the
-paper, and trainings have few steps. This shows that every row runs, and which way numbers move. They cannot
-be compared with the paper's.
+**In miniature.** One small folder stands in for all data sets, the networks named below stand in for those of
+the paper, and training takes few steps. This shows that every row runs and in which direction numbers move.
+The numbers cannot be compared with the paper's.
 """
 _FULL = """\
-In percent. *Equal* is within the tolerance of the row, which its JSON file tells with the evaluation that
-measured it.
+All numbers are percentages. *Equal* means within the tolerance of the row. The JSON files hold the tolerances
+and the evaluations behind the numbers.
 """
 
 
 def write_tables(out: Path, filled: Sequence[Filled], settings: dict[str, Any], *, mini: bool) -> Path:
-    """Write OUT/NAME.json for each table, and OUT/README.md of all that have such a file.
+    """Write OUT/NAME.json for each table, and OUT/README.md with all tables that have such a file.
 
     Args:
         out: folder.
         filled: tables.
         settings: options of the run.
-        mini: whether it was in miniature; the page then leaves out what was not.
+        mini: whether the run was in miniature; the page has only tables of the same kind.
 
     Returns:
         The page.
 
     Raises:
-        LeopartError: a file cannot be written, or one that lies there is none of ours.
+        LeopartError: a file cannot be written, or would overwrite one that this command did not write.
     """
     check_ours(out)
     facts = {"settings": settings, "miniature": mini, "versions": versions(), "git commit": git_commit()}
@@ -55,21 +55,21 @@ def write_tables(out: Path, filled: Sequence[Filled], settings: dict[str, Any], 
 
 
 def check_ours(out: Path) -> None:
-    """See that nothing of somebody else's would be written over.
+    """Refuse to overwrite files of other origin.
 
     Raises:
-        LeopartError: a page or a table lies there that this command did not write.
+        LeopartError: the folder has a page or a table that this command did not write.
     """
     page = out / "README.md"
     if page.is_file() and not page.read_text("utf-8", errors="replace").startswith(_TITLE):
-        raise LeopartError(f"{page} is no page of `leopart reproduce`: choose another --out")
+        raise LeopartError(f"{page} was not written by `leopart reproduce`: choose another --out")
     for name in TABLES:
         if (out / f"{name}.json").is_file():
             _read(out / f"{name}.json")
 
 
 def _with_earlier(rows: list[dict[str, Any]], file: Path, *, mini: bool) -> list[dict[str, Any]]:
-    """The rows, and those of earlier runs that `--row` has left out this time, in the order of the table."""
+    """The rows, and those of earlier runs that this run left out (`--row`), in the order of the table."""
     if not file.is_file() or (earlier := _read(file))["miniature"] is not mini:
         return rows
     new = {row["row"]: row for row in rows}
@@ -84,11 +84,11 @@ def _read(file: Path) -> dict[str, Any]:
             return dict(content)
     except (OSError, ValueError, TypeError) as error:
         raise LeopartError(f"{file} cannot be read ({error}): delete it, or choose another --out") from error
-    raise LeopartError(f"{file} holds no table of `leopart reproduce`: choose another --out")
+    raise LeopartError(f"{file} was not written by `leopart reproduce`: choose another --out")
 
 
 def described(filled: Filled, out: Path = Path()) -> list[dict[str, Any]]:
-    """Rows as the JSON file has them; evaluations are named from the folder `out` on."""
+    """Rows as in the JSON file; paths of evaluations are relative to the folder `out`."""
     return [
         {
             "row": row.name,
@@ -101,7 +101,7 @@ def described(filled: Filled, out: Path = Path()) -> list[dict[str, Any]]:
     ]
 
 
-def _cell(found: Found, out: Path) -> dict[str, Any]:
+def _cell(found: Measured, out: Path) -> dict[str, Any]:
     return {
         "column": found.cell.column,
         "published": found.cell.published,
@@ -121,9 +121,10 @@ def _rounded(value: float | None) -> float | None:
 
 
 def markdown(table: dict[str, Any]) -> str:
-    """A table of the page from the content of its JSON file: a line each row, or each number.
+    """A table of the page, from the content of its JSON file.
 
-    Where nothing is compared, columns stand side by side as in the paper.
+    Where numbers are published, each number has a line of its own. Where none is, columns stand side by side
+    as in the paper.
     """
     lines = [f"## {table['title']}", ""]
     compared = any(cell["published"] is not None for row in table["rows"] for cell in row["cells"])

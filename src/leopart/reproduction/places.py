@@ -1,4 +1,4 @@
-"""Where the data sets lie: below one folder, or where somebody says."""
+"""Where the data sets are: in one folder, or at places that are given one by one."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from leopart.errors import LeopartError
 
 
 class Places:
-    """Folders of the data sets, each looked for once.
+    """Folders of the data sets; each is searched for once.
 
     Args:
-        root: the folder that holds them, or that is one; the folders right below it are looked into.
-        given: `NAME:PATH` of sets that lie elsewhere.
+        root: the folder that holds the data sets, or that is one. The folders directly in it are tried.
+        given: `NAME:PATH` of data sets in other places.
 
     Raises:
-        LeopartError: the folder is not there, or a name is not known.
+        LeopartError: there is no such folder, or a name is unknown.
     """
 
     def __init__(self, root: Path | None, given: Sequence[str] = ()) -> None:
@@ -42,7 +42,7 @@ class Places:
         return self.found[name]
 
     def _candidates(self, name: str) -> Iterator[Path]:
-        """The root, and the folders in it; first the one that has the set's name."""
+        """The root and the folders in it; the one with the name of the data set comes first."""
         if self.root is None:
             return
         folders = [self.root, *(child for child in self.root.iterdir() if child.is_dir())]
@@ -54,7 +54,7 @@ def _is_set(name: str, path: Path) -> bool:
     read: Callable[[str], object] = listed_photos if name in LAYOUTS else training_photos
     try:
         read(f"{name}:{path}")
-    except LeopartError:  # says why not, which is nothing to tell of every folder beside a data set
+    except LeopartError:  # most folders are other things, which is no error
         return False
     return True
 

@@ -12,10 +12,10 @@ class Network:
     """A network that is scored.
 
     Attributes:
-        backbone: row of `leopart weights list`; where it is trained, what it starts from.
-        preset: of `leopart train`; None: scored as it is.
-        photos: data set that it is trained on, as `leopart train` calls it.
-        released: row with the weights that the paper's authors published of such a training.
+        backbone: row of `leopart weights list`; the start of the training if there is one.
+        preset: of `leopart train`; None = scored as it is.
+        photos: training set, by the name that `leopart train` takes.
+        released: row with the weights of this training that the authors of the paper published.
     """
 
     backbone: str
@@ -25,18 +25,18 @@ class Network:
 
     @property
     def name(self) -> str:
-        """For people and files: backbone and preset."""
+        """Backbone and preset, for messages and file names."""
         return self.backbone if self.preset is None else f"{self.backbone}-{self.preset}"
 
 
 @dataclass(frozen=True)
-class Protocol:
+class EvaluationProtocol:
     """One run of `leopart evaluate`.
 
     Attributes:
         task: its name.
-        data: data set, as `leopart evaluate` calls it.
-        options: other than the defaults, names and values.
+        data: data set, by the name that `leopart evaluate` takes.
+        options: names and values of those that are not the defaults.
     """
 
     task: str
@@ -44,8 +44,8 @@ class Protocol:
     options: tuple[tuple[str, Any], ...] = ()
 
     @classmethod
-    def of(cls, task: str, data: str, **options: Any) -> Protocol:
-        """With options by name."""
+    def of(cls, task: str, data: str, **options: Any) -> EvaluationProtocol:
+        """The protocol with options given by name."""
         return cls(task, data, tuple(sorted(options.items())))
 
 
@@ -57,13 +57,13 @@ class Cell:
         column: of the table.
         protocol: what measures it.
         path: keys from the top of the evaluation's file to the number, or to its mean and deviation.
-        published: in percent; None: the paper's sources at hand do not give it.
-        source: where that number stands.
-        tolerance: points of difference that count as equal. Seeds, versions and hardware differ.
+        published: in percent; None = our sources of the paper do not give it.
+        source: where the number is published.
+        tolerance: largest difference, in points, that counts as equal; seeds, versions and hardware differ.
     """
 
     column: str
-    protocol: Protocol
+    protocol: EvaluationProtocol
     path: tuple[str, ...]
     published: float | None = None
     source: str = ""
@@ -78,7 +78,7 @@ class Row:
         name: in the table.
         network: what is scored.
         cells: at least one.
-        cost: what training and scoring take, in words.
+        cost: time for training and scoring, in words.
     """
 
     name: str
@@ -89,11 +89,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper, or of experiments that its text names.
+    """A table of the paper, or of experiments in its text.
 
     Attributes:
         name: on the command line.
-        title: what it shows.
+        title: what the table shows.
         rows: top to bottom.
     """
 
@@ -102,12 +102,12 @@ class Table:
     rows: tuple[Row, ...]
 
 
-Work = dict[Network, list[Protocol]]
-"""What is to be done: each network once, each of its evaluations once, in the order of the tables."""
+Work = dict[Network, list[EvaluationProtocol]]
+"""Evaluations of each network, in the order of the tables; nothing is listed twice."""
 
 
 def work_of(rows: Iterable[Row]) -> Work:
-    """What fills these rows; a network or evaluation that several of them need is done once."""
+    """The work that fills these rows; what several rows need is done once."""
     work: Work = {}
     for row in rows:
         protocols = work.setdefault(row.network, [])

@@ -1,4 +1,4 @@
-"""How a row of a table is run: at full size as the paper did, with its data sets and weights."""
+"""How the rows of a table are run; here at full size, with the data sets and weights of the paper."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from leopart.models.weights.opening import open_weights
 from leopart.models.weights.registry import BACKBONES
 from leopart.presets import preset
 from leopart.recipe import Recipe
-from leopart.reproduction import rows
 from leopart.reproduction.places import Places
+from leopart.reproduction.rows import Cell, EvaluationProtocol, Network
 
 
 @dataclass(frozen=True)
 class Job:
-    """How a network comes to be here.
+    """How a network is obtained.
 
     Attributes:
-        backbone: what it is, or starts from.
-        recipe: of its training; None: it is scored as it is.
-        data: `NAME:PATH` of the photos that it is trained on; empty where nothing is trained.
-        preset: the recipe in words.
+        backbone: the network itself, or what its training starts from.
+        recipe: of its training; None = it is scored as it is.
+        data: `NAME:PATH` of the training photos; empty where nothing is trained.
+        preset: name of the recipe.
     """
 
     backbone: str
@@ -34,8 +34,8 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Lack:
-    """What must be there before something can run.
+class MissingRequirement:
+    """A data set or weights that a step needs and that are not on this machine.
 
     Attributes:
         kind: `data` or `weights`.
@@ -47,48 +47,48 @@ class Lack:
 
 
 class Setting(Protocol):
-    """Full size, or in miniature."""
+    """What decides how rows are run: at full size, or in miniature."""
 
-    def job(self, network: rows.Network) -> Job:
-        """How the network comes to be here.
+    def job(self, network: Network) -> Job:
+        """How the network is obtained.
 
         Raises:
-            LeopartError: its data set is not here.
+            LeopartError: its data set is missing.
         """
 
-    def options(self, protocol: rows.Protocol) -> dict[str, Any]:
+    def options(self, protocol: EvaluationProtocol) -> dict[str, Any]:
         """Options of `leopart evaluate` other than backbone, output and device.
 
         Raises:
-            LeopartError: its data set is not here.
+            LeopartError: its data set is missing.
         """
 
-    def lacks(self, network: rows.Network) -> list[Lack]:
-        """What is not here of what the network needs."""
+    def missing(self, network: Network) -> list[MissingRequirement]:
+        """What is missing for the network."""
 
-    def lacks_to_score(self, protocol: rows.Protocol) -> list[Lack]:
-        """What is not here of what an evaluation needs besides the network."""
+    def missing_to_score(self, protocol: EvaluationProtocol) -> list[MissingRequirement]:
+        """What is missing for an evaluation, besides the network."""
 
-    def stands_for(self, network: rows.Network) -> str:
-        """What takes the network's place, in words; empty where nothing does."""
+    def stands_for(self, network: Network) -> str:
+        """The stand-in of a network, in words; empty where there is none."""
 
-    def here(self, cell: rows.Cell) -> rows.Cell:
-        """The cell as it is measured here."""
+    def here(self, cell: Cell) -> Cell:
+        """The cell as it is measured in this setting."""
 
 
 @dataclass
 class FullSize:
-    """As the paper did.
+    """The paper at full size.
 
     Attributes:
-        places: of the data sets.
-        released: score the weights that the authors published, in place of training, where there are some.
+        places: where the data sets are.
+        released: score the weights that the authors published instead of training, where they exist.
     """
 
     places: Places
     released: bool = False
 
-    def job(self, network: rows.Network) -> Job:
+    def job(self, network: Network) -> Job:
         """See `Setting`."""
         if network.preset is None:
             return Job(network.backbone)
@@ -97,49 +97,49 @@ class FullSize:
         recipe = replace(preset(network.preset), backbone=network.backbone)
         return Job(network.backbone, recipe, self._data(network.photos), network.preset)
 
-    def options(self, protocol: rows.Protocol) -> dict[str, Any]:
+    def options(self, protocol: EvaluationProtocol) -> dict[str, Any]:
         """See `Setting`."""
         return {"task": protocol.task, "data": self._data(protocol.data), **dict(protocol.options)}
 
-    def lacks(self, network: rows.Network) -> list[Lack]:
+    def missing(self, network: Network) -> list[MissingRequirement]:
         """See `Setting`."""
         if network.preset is None:
             return _weights(network.backbone)
         if self.released and network.released is not None:
             return _weights(network.released)
-        return [*self._lacking(network.photos), *_weights(network.backbone)]
+        return [*self._missing_data(network.photos), *_weights(network.backbone)]
 
-    def lacks_to_score(self, protocol: rows.Protocol) -> list[Lack]:
+    def missing_to_score(self, protocol: EvaluationProtocol) -> list[MissingRequirement]:
         """See `Setting`."""
         attention = dict(protocol.options).get("attention_backbone")
-        return [*self._lacking(protocol.data), *(_weights(attention) if attention else [])]
+        return [*self._missing_data(protocol.data), *(_weights(attention) if attention else [])]
 
-    def stands_for(self, network: rows.Network) -> str:
+    def stands_for(self, network: Network) -> str:
         """See `Setting`."""
         if self.released and network.preset is not None and network.released is not None:
             return f"{network.released}, the authors' weights"
         return ""
 
-    def here(self, cell: rows.Cell) -> rows.Cell:
+    def here(self, cell: Cell) -> Cell:
         """See `Setting`."""
         return cell
 
-    def _lacking(self, data: str) -> list[Lack]:
-        return [] if self.places.path(data) is not None else [Lack("data", data)]
+    def _missing_data(self, data: str) -> list[MissingRequirement]:
+        return [] if self.places.path(data) is not None else [MissingRequirement("data", data)]
 
     def _data(self, name: str) -> str:
         path = self.places.path(name)
         if path is None:
-            raise LeopartError(f"the data set {name} is not here; --dry-run says where to get it")
+            raise LeopartError(f"the data set {name} is missing; --dry-run says where to get it")
         return f"{name}:{path}"
 
 
-def _weights(name: str) -> list[Lack]:
-    return [] if weights_are_here(name) else [Lack("weights", name)]
+def _weights(name: str) -> list[MissingRequirement]:
+    return [] if weights_are_here(name) else [MissingRequirement("weights", name)]
 
 
 def weights_are_here(name: str) -> bool:
-    """Whether weights can be had without a network: files, random rows, and rows in the cache."""
+    """Whether weights are on this machine: a file, a row in the cache, or random weights."""
     spec = BACKBONES.get(name.partition(":")[0])
     if spec is None:
         return Path(name).exists()
@@ -150,9 +150,9 @@ def weights_are_here(name: str) -> bool:
 
 
 def weights_hash(name: str) -> str:
-    """Changes with the weights behind a name.
+    """Hash of the weights behind a name.
 
     Raises:
-        LeopartError: they cannot be had.
+        LeopartError: the weights cannot be opened.
     """
     return open_weights(name).sha256

@@ -1,10 +1,10 @@
-"""Trainings and evaluations that are done once: each has a key made of what decides its outcome.
+"""Trainings and evaluations, each done once: its files are named by a key of all that decides the outcome.
 
-The key is made of recipe and options, numbers behind the names of presets, names and sizes of photos and
-masks, weights, engine and Leopart's version; not of the device and its number format, which move the last
-decimals.
+The key covers recipe and options, the numbers behind the names of presets, names and sizes of photos and
+masks, weights, engine and the version of Leopart. It does not cover the device and its number format, which
+change the last decimals only.
 
-OUT/networks/NAME-KEY/    run folder of `leopart train`; finished.json when it has come to its end
+OUT/networks/NAME-KEY/    run folder of `leopart train`; finished.json once it is complete
 OUT/scores/NAME-KEY.json  what `leopart evaluate` wrote
 """
 
@@ -34,7 +34,7 @@ from leopart.evaluation.evaluate import evaluate
 from leopart.evaluation.label_free.published import published
 from leopart.evaluation.report import read_report
 from leopart.evaluation.splits import data_name, learned_split, scored_split
-from leopart.evaluation.tasks import heads
+from leopart.evaluation.tasks.linear_and_fcn import recipe_of as head_recipe_of
 from leopart.evaluation.tasks.unsupervised import published_engine
 from leopart.files import write_text
 from leopart.progress import Track
@@ -47,8 +47,8 @@ from leopart.training.reporting import Watcher
 
 _FINISHED = "finished.json"
 FEATURES = ".features"
-"""Folder in which evaluations of one network share what it makes of the photos."""
-#: Options that say where something lies or is computed.
+"""Folder of features that the evaluations of one network share."""
+#: Options that only say where something is stored or computed.
 _PLACES = {"data", "out", "backbone", "split", "train_split", "device", "batch_size", "cache", "save_maps"}
 
 
@@ -57,10 +57,10 @@ class Machine:
     """Where and how stages run; keys do not depend on it.
 
     Attributes:
-        out: folder of everything.
+        out: folder for all files.
         device: as on the command line.
         track: progress of evaluations.
-        watcher: who is told about trainings.
+        watcher: progress callback of trainings.
     """
 
     out: Path
@@ -70,14 +70,14 @@ class Machine:
 
 
 class Interrupted(KeyboardInterrupt):
-    """A training was stopped before its end, and can go on."""
+    """A training was stopped before its end, and can be continued."""
 
 
 def network_of(job: Job, machine: Machine) -> str:
     """The backbone of a job, trained if it must be; what `--backbone` takes.
 
     Raises:
-        LeopartError: weights or photos cannot be had, or the training fails.
+        LeopartError: weights or photos are missing, or the training fails.
         Interrupted: see there.
     """
     if job.recipe is None:
@@ -105,7 +105,7 @@ def network_of(job: Job, machine: Machine) -> str:
 
 
 def scores_of(options: dict[str, Any], backbone: str, machine: Machine) -> tuple[Path, bool]:
-    """The file of an evaluation, run if it must be.
+    """The file of an evaluation, which is run if need be.
 
     Returns:
         The file, and whether it was there already.
@@ -127,12 +127,12 @@ def scores_of(options: dict[str, Any], backbone: str, machine: Machine) -> tuple
 
 
 def is_trained(job: Job, out: Path) -> bool:
-    """Whether there is nothing left to train."""
+    """Whether the network is trained, or needs no training."""
     return job.recipe is None or (_run_folder(job, out) / _FINISHED).is_file()
 
 
 def is_scored(options: dict[str, Any], job: Job, out: Path) -> bool:
-    """Whether there is nothing left to score."""
+    """Whether the scores are there."""
     backbone = job.backbone if job.recipe is None else str(_run_folder(job, out))
     return is_trained(job, out) and _scores_file(options, backbone, out).is_file()
 
@@ -150,7 +150,7 @@ def _run_folder(job: Job, out: Path) -> Path:
 
 
 def _scores_file(options: dict[str, Any], backbone: str, out: Path) -> Path:
-    """Named by task, data set and network; the key tells what else decides the scores."""
+    """The file is named by task, data set and network; the key covers all else that decides the scores."""
     config = TASKS[options["task"]](**options, backbone=backbone, out=Path("scores.json"))
     name = data_name(config)
     hashes = [weights_hash(one) for one in (backbone, options.get("attention_backbone")) if one]
@@ -158,7 +158,7 @@ def _scores_file(options: dict[str, Any], backbone: str, out: Path) -> Path:
         "options": {key: value for key, value in settings_of(config).items() if key not in _PLACES},
         "preset": _numbers_of(config),
         "set": name,
-        # A list's own name is a path where it was drawn here: its photos count, not where it lies.
+        # The name of a list that was drawn here is a path: its photos count, not its place.
         "photos": [_labelled(config, split) for split in splits_of(config)],
         "weights": hashes,
         "leopart": _leopart(),
@@ -168,7 +168,7 @@ def _scores_file(options: dict[str, Any], backbone: str, out: Path) -> Path:
 
 
 def splits_of(config: EvaluateConfig) -> list[str | None]:
-    """Lists of the data set that an evaluation reads: the one it scores first. None: all of a folder."""
+    """Lists of the data set that an evaluation reads, the scored one first; None = all of a folder."""
     splits = [scored_split(config)]
     if isinstance(config, TrainedConfig):
         splits.append(learned_split(config))
@@ -178,9 +178,9 @@ def splits_of(config: EvaluateConfig) -> list[str | None]:
 
 
 def _numbers_of(config: EvaluateConfig) -> str:
-    """What the name of a preset stands for, and the engine that `auto` takes."""
+    """The numbers behind the name of a preset, and the engine that `auto` chooses."""
     if isinstance(config, HeadConfig):
-        return repr(heads.recipe_of(config, config.backbone))
+        return repr(head_recipe_of(config, config.backbone))
     if isinstance(config, UnsupervisedConfig):
         return f"{published(config.preset)} {published_engine(config.communities)}"
     return repr(published(config.preset)) if isinstance(config, ForegroundConfig) else ""
@@ -191,18 +191,18 @@ def _leopart() -> str:
 
 
 def _listed(photos: Iterable[Photo]) -> list[tuple[str, int]]:
-    """Names and sizes of files: enough to see that they are others, without reading them."""
+    """Names and sizes of files: enough to notice other files without reading them."""
     return [(photo.name, photo.path.stat().st_size) for photo in photos]
 
 
 def _labelled(config: EvaluateConfig, split: str | None) -> list[list[tuple[str, int]]]:
-    """The same of photos and masks of a list; None is all of a folder."""
+    """Names and sizes of the photos and masks of a list; None = all of a folder."""
     pairs = labelled_photos(config.data, config.masks, split).pairs
     return [_listed(photo for photo, _ in pairs), [(mask.name, mask.stat().st_size) for _, mask in pairs]]
 
 
 def _word(name: str) -> str:
-    """A backbone's name as a part of a file name."""
+    """The name of a backbone as part of a file name."""
     return Path(name).stem.replace(":", "-") or "backbone"
 
 

@@ -28,6 +28,7 @@ from leopart.clustering.foreground import ClusterCounts, ForegroundCut, agreeing
 from leopart.clustering.kmeans import KMeans, kmeans
 from leopart.clustering.prediction import Prediction, best_prediction, most_informative, predictions
 from leopart.clustering.reduce import Reduction, fit_reduction
+from leopart.clustering.sampling import RandomShare
 from leopart.clustering.scenes import scene_groups
 from leopart.clustering.stability import Communities, find_objects
 from leopart.config.method import FitSettings
@@ -193,11 +194,8 @@ class _Steps:
 
     def sample_tokens(self) -> Tensor:
         """About `_SAMPLE` random tokens, or all where there are fewer, [n, D]."""
-        generator = np.random.default_rng(self.settings.seed)
-        share = _SAMPLE / self.n_tokens
-        flat = (self.store.tokens_of(index).reshape(-1, self.store.recipe.dim) for index in self.photos)
-        chosen = [t if share >= 1 else t[generator.random(len(t)) < share] for t in flat]
-        return torch.from_numpy(np.concatenate(chosen))
+        share = RandomShare(_SAMPLE / self.n_tokens, self.settings.seed)
+        return torch.cat([share(torch.from_numpy(self.store.tokens_of(index))) for index in self.photos])
 
     def find_foreground(self, reduction: Reduction, sample: Tensor) -> _Foreground:
         """Cluster all tokens and judge the clusters by the attention."""
@@ -215,12 +213,10 @@ class _Steps:
 
     def sample_foreground(self, reduction: Reduction, foreground: _Foreground, wanted: int) -> Tensor:
         """About `wanted` random foreground embeddings of the finer grid, [n, d]."""
-        generator = np.random.default_rng(self.settings.seed)
-        share = wanted / (foreground.n_tokens * FINER**2)
+        share = RandomShare(wanted / (foreground.n_tokens * FINER**2), self.settings.seed)
         chosen = []
         for index in self.track(self.photos, len(self.photos), "sampling"):
-            embeddings = finer_embeddings(reduction(torch.from_numpy(self.store.tokens_of(index))))
-            drawn = embeddings[torch.from_numpy(generator.random(embeddings.shape[:2]) < share)]
+            drawn = share(finer_embeddings(reduction(torch.from_numpy(self.store.tokens_of(index)))))
             chosen.append(drawn[foreground.is_foreground[foreground.clusters.assign(drawn)]])
         points = torch.cat(chosen)
         if not len(points):

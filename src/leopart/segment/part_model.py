@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from leopart.clustering.contexts import ObjectMixture
+from leopart.clustering.enlarge import enlarged
 from leopart.clustering.kmeans import KMeans
 from leopart.clustering.reduce import Reduction
 
@@ -117,9 +117,6 @@ class PartModel:
 
 
 def finer_embeddings(reduced: Tensor) -> Tensor:
-    """Bilinear interpolation of [h, w, d] to [FINER * h, FINER * w, d].
-
-    Source: Leopart, CVPR 2022, supplement A.1: embeddings, not ids, are interpolated before clustering.
-    """
-    maps = reduced.permute(2, 0, 1)[None]
-    return F.interpolate(maps, scale_factor=FINER, mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
+    """Reduced tokens [h, w, d] on the finer grid, [FINER * h, FINER * w, d]; see `enlarged`."""
+    height, width = reduced.shape[:2]
+    return enlarged(reduced, (FINER * height, FINER * width))

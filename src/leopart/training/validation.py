@@ -18,7 +18,7 @@ from leopart.data.labelled import LabelledPhotos
 from leopart.data.photos import Photo
 from leopart.errors import PhotoError
 from leopart.evaluation.labels import small_labels
-from leopart.evaluation.overclustering import overcluster
+from leopart.evaluation.overclustering import Settings, overcluster
 from leopart.features.extract import Extractor, Preprocessing
 from leopart.models.backbone import Backbone
 from leopart.training.contact_sheet import SHEETS, ContactSheet
@@ -50,12 +50,12 @@ class Labelled:
         extractor = Extractor(backbone, preprocessing, precision=precision)
         tokens = [_tokens(extractor, photo.path) for photo, _ in self.folder.pairs]
         labels = small_labels(self.folder, through=preprocessing.size)
+        n_tokens = sum(photo.shape[0] * photo.shape[1] for photo in tokens)
         scores = overcluster(
             tokens,
             labels,
             len(self.folder.classes),
-            ks=[k for k in self.ks if k <= sum(t.shape[0] * t.shape[1] for t in tokens)],
-            seeds=(1,),
+            Settings(ks=[k for k in self.ks if k <= n_tokens], seeds=(1,)),
             background=self.folder.background,
         )
         return {f"val/miou_k{found.k}": found.mean for found in scores}

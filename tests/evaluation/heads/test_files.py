@@ -91,6 +91,6 @@ def test_a_head_is_written_as_its_authors_do_and_read_back(state: State, suffix:
 
 
 def test_a_head_is_written_under_known_suffixes_only(tmp_path: Path):
-    with pytest.raises(LeopartError, match=r"head\.json has no suffix of a head's file; choose one"):
+    with pytest.raises(LeopartError, match=r"head\.json has an unknown suffix for a head; choose one"):
         write_head(tmp_path / "head.json", HeadFile("linear", linear(), 8, 21))
     assert not list(tmp_path.iterdir())

@@ -92,7 +92,7 @@ def test_photos_that_are_not_asked_for_do_not_count():
     head, (tokens, labels) = head_of("linear"), drawn()
     parts = [score_head(head, tokens, labels, photos=[index]) for index in range(3)]
     both = score_head(head, tokens, labels, photos=[0, 2])
-    assert np.array_equal((parts[0] + parts[2]).matrix, both.matrix)
+    assert np.array_equal(parts[0].matrix + parts[2].matrix, both.matrix)
     assert both.matrix.sum() == sum((labels[index] != 255).sum() for index in (0, 2))
 
 

@@ -12,7 +12,6 @@ from leopart.evaluation.label_free import foreground as module
 from leopart.evaluation.label_free.foreground import (
     Foreground,
     cluster_tokens,
-    draw,
     list_precisions,
     otsu_mask,
     otsu_threshold,
@@ -102,24 +101,6 @@ def test_a_photo_takes_the_foreground_clusters_of_its_own_list():
     ones = np.ones((2, 2), bool)
     np.testing.assert_array_equal(foreground.mask(0), np.kron([[1, 0], [0, 0]], ones))
     np.testing.assert_array_equal(foreground.mask(1), np.kron([[0, 1], [1, 0]], ones))
-
-
-def test_drawn_rows_differ_and_all_are_as_likely():
-    sizes = [3, 0, 40, 7]
-    assert [rows.tolist() for rows in draw(sizes, 50, 0)] == [list(range(size)) for size in sizes]
-    times = [np.zeros(size) for size in sizes]
-    for seed in range(600):
-        drawn = draw(sizes, 10, seed)
-        assert sum(map(len, drawn)) == 10
-        for count, rows in zip(times, drawn, strict=True):
-            assert (np.diff(rows) > 0).all()
-            count[rows] += 1
-    share = np.concatenate(times) / 600
-    assert share.min() > 0.12
-    assert share.max() < 0.28  # 0.2 each, deviation 0.016
-    assert all(
-        (one == other).all() for one, other in zip(draw(sizes, 10, 5), draw(sizes, 10, 5), strict=True)
-    )
 
 
 @pytest.mark.parametrize("seed", range(4))

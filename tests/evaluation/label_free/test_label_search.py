@@ -19,7 +19,7 @@ from leopart.evaluation.label_free.label_search import (
     search_communities,
     search_threshold,
 )
-from leopart.evaluation.label_free.objects import ForegroundPhotos
+from leopart.evaluation.label_free.objects import ForegroundPhotos, Truth
 from leopart.evaluation.label_free.published import PRESETS
 
 
@@ -128,10 +128,8 @@ def test_each_number_of_clusters_is_clustered_once(monkeypatch: pytest.MonkeyPat
     labels = [np.kron(np.array([0, 1, 1, 0, 2])[which], np.ones((2, 2), int)).astype(np.uint8)] * 2
     trials = search_communities(
         photos,
-        [*labels, None, None],
-        3,
-        0,
-        recipe=replace(PRESETS["seed"], threshold=0.5),
+        Truth([*labels, None, None], 3, 0),
+        replace(PRESETS["seed"], threshold=0.5),
         engine="map-equation",
         trials=12,
     )

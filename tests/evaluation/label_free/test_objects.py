@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,15 +11,16 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import confusion_matrix
 
 from leopart.clustering.cooccurrence import CLEAN_OFFSETS, REFERENCE_OFFSETS, Cooccurrence
+from leopart.clustering.enlarge import enlarged
 from leopart.clustering.kmeans import KMeans
 from leopart.evaluation.label_free import objects as module
 from leopart.evaluation.label_free.foreground import Foreground, cluster_tokens, list_precisions
 from leopart.evaluation.label_free.objects import (
     ForegroundPhotos,
     Tally,
+    Truth,
     communities,
     count,
-    enlarged,
     fully_unsupervised,
     merged,
     part_tally,
@@ -73,10 +73,8 @@ def test_planted_objects_are_found_in_each_row_of_the_table():
     tokens, scenes = planted()
     found = fully_unsupervised(
         foreground_photos(tokens, scenes),
-        truth(scenes),
-        3,
-        0,
-        recipe=SEED,
+        Truth(truth(scenes), 3, 0),
+        SEED,
         engine="map-equation",
         seeds=(0, 1),
     )
@@ -93,10 +91,8 @@ def test_a_cluster_beside_no_other_is_background():
     tokens, scenes = planted(lone=True)
     found = fully_unsupervised(
         foreground_photos(tokens, scenes),
-        truth(scenes),
-        4,
-        0,
-        recipe=replace(SEED, clusters=5),
+        Truth(truth(scenes), 4, 0),
+        replace(SEED, clusters=5),
         engine="map-equation",
         seeds=(0,),
     )
@@ -113,11 +109,11 @@ def test_photos_without_labels_are_clustered_and_not_scored():
     wrong = [np.zeros_like(one) for one in truth(scenes)]
     labels = [*truth(scenes)[:4], None, None]
     photos = foreground_photos(tokens, scenes)
-    found = fully_unsupervised(photos, labels, 3, 0, recipe=SEED, engine="map-equation", seeds=(0,))
+    found = fully_unsupervised(photos, Truth(labels, 3, 0), SEED, engine="map-equation", seeds=(0,))
     assert found.cd[0].miou == 1
     assert found.cd[0].true_positives.sum() == 4 * SIDE * SIDE
     bad = fully_unsupervised(
-        photos, [*labels[:4], *wrong[4:]], 3, 0, recipe=SEED, engine="map-equation", seeds=(0,)
+        photos, Truth([*labels[:4], *wrong[4:]], 3, 0), SEED, engine="map-equation", seeds=(0,)
     )
     assert bad.cd[0].miou < 1
 
@@ -127,10 +123,8 @@ def test_maps_show_the_classes_of_the_scored_photos():
     shown = {}
     fully_unsupervised(
         foreground_photos(tokens, scenes),
-        [*truth(scenes)[:5], None],
-        3,
-        0,
-        recipe=SEED,
+        Truth([*truth(scenes)[:5], None], 3, 0),
+        SEED,
         engine="map-equation",
         seeds=(0,),
         on_map=lambda name, index, rows: shown.update({(name, index): rows}),
@@ -144,23 +138,11 @@ def test_nothing_foreground_and_no_other_class_are_errors():
     tokens, scenes = planted()
     nothing = foreground_photos(tokens, scenes, threshold=1.1)
     with pytest.raises(ValueError, match="nothing is foreground"):
-        fully_unsupervised(nothing, truth(scenes), 3, 0, recipe=SEED, engine="map-equation")
+        fully_unsupervised(nothing, Truth(truth(scenes), 3, 0), SEED, engine="map-equation")
     with pytest.raises(ValueError, match="no class besides background"):
-        fully_unsupervised(nothing, truth(scenes), 1, 0, recipe=SEED, engine="map-equation")
+        fully_unsupervised(nothing, Truth(truth(scenes), 1, 0), SEED, engine="map-equation")
     with pytest.raises(ValueError, match="labels of 2 photos were given for 6"):
         count(nothing, [], truth(scenes)[:2])
-
-
-@pytest.mark.parametrize(
-    ("interpolation", "flag"), [("bilinear", cv2.INTER_LINEAR), ("nearest", cv2.INTER_NEAREST)]
-)
-def test_embeddings_are_enlarged_as_opencv_does(interpolation, flag):
-    reduced = np.random.default_rng(0).normal(size=(7, 5, 3)).astype(np.float32)
-    expected = np.stack(
-        [cv2.resize(channel, (20, 20), interpolation=flag) for channel in reduced.transpose(2, 0, 1)]
-    )
-    found = enlarged(torch.from_numpy(reduced), 20, interpolation).numpy()
-    np.testing.assert_allclose(found, expected.transpose(1, 2, 0), atol=1e-5)
 
 
 def test_only_the_foreground_has_embeddings_and_a_sample_is_of_those():
@@ -171,7 +153,7 @@ def test_only_the_foreground_has_embeddings_and_a_sample_is_of_those():
         mask, embeddings = photos.embeddings(index)
         np.testing.assert_array_equal(mask, np.kron(s != GROUND, np.ones((2, 2), bool)))
         reduced = photos.reduction(torch.from_numpy(tokens[index]))
-        np.testing.assert_array_equal(embeddings, enlarged(reduced, SIDE, "bilinear")[torch.from_numpy(mask)])
+        np.testing.assert_array_equal(embeddings, enlarged(reduced, (SIDE, SIDE))[torch.from_numpy(mask)])
         rows += map(tuple, embeddings.tolist())
     sample = photos.sample(50)
     assert sample.shape == (50, 8)
@@ -193,8 +175,8 @@ def random_photos(k: int, photos: int = 4, seed: int = 0):
     return ids, [rng.choice([0, 1, 2, 255], (9, 9)).astype(np.uint8) for _ in ids]
 
 
-def tally_of(ids, labels, k: int, graph: Cooccurrence | None) -> Tally:
-    tally = Tally(Ready(torch.zeros(k, 1), spherical=False, objective=0.0), 3, graph)
+def tally_of(ids, labels, k: int, graph: Cooccurrence | None, classes: int = 3) -> Tally:
+    tally = Tally(Ready(torch.zeros(k, 1), spherical=False, objective=0.0), classes, graph)
     for photo, of in zip(ids, labels, strict=True):
         mask = photo < k
         tally.add(mask, torch.from_numpy(photo[mask])[:, None].float(), of)
@@ -254,11 +236,10 @@ def test_background_joins_an_object_only_where_it_is_a_node(engine: str):
     if engine == "infomap":
         pytest.importorskip("infomap")
     ids, labels = [striped(0, 1, 3), striped(3, 2, 3)], [np.zeros((9, 9), np.uint8)] * 2
-    options = {"edge": 0.05, "markov_time": 1.5, "engine": engine, "seed": 0}
-    without = communities(tally_of(ids, labels, 3, Cooccurrence(3)), wanted=1, **options)
+    without = communities(tally_of(ids, labels, 3, Cooccurrence(3), 2), SEED, engine=engine, seed=0)
     assert without.tolist() == [1, 1, 0, 0]
     alone = [striped(0, 1, 0), striped(3, 2, 3)]
-    joined = communities(tally_of(alone, labels, 3, Cooccurrence(4)), wanted=2, **options)
+    joined = communities(tally_of(alone, labels, 3, Cooccurrence(4)), SEED, engine=engine, seed=0)
     assert joined[2] == joined[3] > 0
     assert joined[0] == joined[1] != joined[2]
 
@@ -266,11 +247,11 @@ def test_background_joins_an_object_only_where_it_is_a_node(engine: str):
 def test_edges_need_the_probability_both_ways():
     """0 lies beside 1 alone, 1 beside 2 mostly: P(0 | 1) is small."""
     ids = [striped(0, 1, 2), *[striped(2, 1, 2)] * 8]
-    tally = tally_of(ids, [None] * 9, 3, Cooccurrence(3))
+    tally = tally_of(ids, [None] * 9, 3, Cooccurrence(3), 2)
     p = tally.graph.conditional[1, 0]
-    options = {"markov_time": 1.5, "wanted": 1, "engine": "map-equation", "seed": 0}
-    assert communities(tally, edge=p - 1e-6, **options).tolist() == [1, 1, 1, 0]
-    assert communities(tally, edge=p + 1e-6, **options).tolist() == [0, 1, 1, 0]
+    options = {"engine": "map-equation", "seed": 0}
+    assert communities(tally, replace(SEED, edge=p - 1e-6), **options).tolist() == [1, 1, 1, 0]
+    assert communities(tally, replace(SEED, edge=p + 1e-6), **options).tolist() == [0, 1, 1, 0]
 
 
 def test_the_engine_is_asked_as_published(monkeypatch: pytest.MonkeyPatch):
@@ -278,15 +259,15 @@ def test_the_engine_is_asked_as_published(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(
         module, "detect_communities", lambda edges, n, **options: asked.update(options) or np.zeros(n, int)
     )
-    tally = tally_of(*random_photos(3), 3, Cooccurrence(3))
-    communities(tally, edge=0.05, markov_time=1.6, wanted=20, engine="infomap", seed=4)
+    tally = tally_of(*random_photos(3), 3, Cooccurrence(3), 21)
+    communities(tally, replace(SEED, markov_time=1.6), engine="infomap", seed=4)
     assert asked == {"engine": "infomap", "resolution": 1 / 1.6, "n_communities": 20, "seed": 4}
 
 
 def test_communities_of_clusters_without_a_graph_are_an_error():
     tally = tally_of([], [], 3, None)
     with pytest.raises(ValueError, match="graph"):
-        communities(tally, edge=0.05, markov_time=1.5, wanted=2, engine="map-equation", seed=0)
+        communities(tally, SEED, engine="map-equation", seed=0)
 
 
 def test_a_merged_matrix_is_that_of_the_merged_ids():
@@ -312,7 +293,7 @@ def test_scores_are_those_of_ids_relabelled_and_matched_by_scipy():
     points = photos.pool(9)
     tally = part_tally(points, 2, recipe)
     count(photos, [tally], labels)
-    found = fully_unsupervised(photos, labels, 2, 0, recipe=recipe, engine="map-equation", seeds=(1,))
+    found = fully_unsupervised(photos, Truth(labels, 2, 0), recipe, engine="map-equation", seeds=(1,))
 
     modules = found.modules[0]
     ids = np.stack([tally.ids(*photos.embeddings(index)) for index in range(len(photos))])

@@ -79,7 +79,7 @@ def test_foreground_of_each_kind_of_image(tmp_path: Path, mode: str, values, exp
 def test_photos_without_a_mask_are_counted_and_the_first_is_named(photos, tmp_path: Path):
     (tmp_path / "masks").mkdir()
     Image.new("L", (4, 4)).save(tmp_path / "masks" / "2.png")
-    with pytest.raises(LeopartError, match=r"2 of 3 photos have no mask, the first missing is .*\.png; give"):
+    with pytest.raises(LeopartError, match=r"2 of 3 photos have no mask, the first missing is .*\.png;"):
         saliency_of(str(tmp_path / "masks"), 64).masks(photos, 10, 64, silent)
 
 
@@ -182,7 +182,7 @@ def test_what_is_not_there_or_damaged_is_refused(tmp_path: Path):
     ):
         saliency_of("nowher", 32)
     (tmp_path / "broken.onnx").write_bytes(b"no model")
-    with pytest.raises(LeopartError, match=r"broken\.onnx is no ONNX model that can be used"):
+    with pytest.raises(LeopartError, match=r"broken\.onnx is not a usable ONNX model"):
         saliency_of(str(tmp_path / "broken.onnx"), 32)
 
 

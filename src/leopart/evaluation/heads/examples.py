@@ -1,4 +1,4 @@
-"""What a head learns from when features are computed once: stored tokens, and label maps.
+"""Training examples of a head with features that are computed once: stored tokens, and label maps.
 
 Legend: n photos, b of them in a piece, h x w a photo's grid of tokens, D channels, S side of a label map.
 """
@@ -12,28 +12,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leopart.evaluation.confusion import Labels
-from leopart.evaluation.overclustering import Tokens
-from leopart.features.store import FeatureStore
+from leopart.evaluation.metrics.confusion import Labels
+from leopart.evaluation.tokens import Tokens, home_of, paired_photos, token_shape, tokens_of
 from leopart.parallel import ordered_map, workers
 
 
 class Examples(Protocol):
-    """Photos to learn from, a piece at a time."""
+    """Photos to learn from, one piece at a time."""
 
     device: torch.device
-    """Where tokens are wanted."""
+    """Where the head learns."""
     dim: int
     """D."""
     side: int
     """S."""
 
     def __len__(self) -> int:
-        """How many photos, n."""
+        """Number of photos, n."""
         ...
 
     def load(self, photos: Sequence[int], epoch: int) -> tuple[Tensor, Tensor]:
-        """Content and labels of a piece, on the CPU; called in threads, ahead.
+        """Content and labels of a piece, on the CPU; called ahead, in threads.
 
         Returns:
             What `encode` takes, b of them; and class rows [b, S, S] uint8, 255 = no label.
@@ -46,13 +45,13 @@ class Examples(Protocol):
 
 
 class CachedExamples:
-    """Tokens that are there already, read from where they lie piece by piece.
+    """Tokens that exist already, read piece by piece.
 
     Args:
         tokens: a store whose photos are all done, a tensor [n, h, w, D], or arrays [h, w, D] of one grid.
         labels: class rows of each photo [S, S], read at once and kept as uint8.
-        photos: indices of those that count, in both; None: all.
-        device: where the head learns; None: where a tensor of tokens is, else the CPU.
+        photos: indices of the photos to use; None = all.
+        device: where the head learns; None = where a tensor of tokens is, else the CPU.
 
     Raises:
         ValueError: tokens and labels differ in number, there are no photos, a store's photos are not all
@@ -68,13 +67,7 @@ class CachedExamples:
         photos: Sequence[int] | None = None,
         device: torch.device | None = None,
     ) -> None:
-        if len(tokens) != len(labels):
-            raise ValueError(
-                f"tokens of {len(tokens)} photos and {len(labels)} label maps: give one for each"
-            )
-        chosen = list(range(len(tokens)) if photos is None else photos)
-        if isinstance(tokens, FeatureStore) and not tokens.done[chosen].all():
-            raise ValueError("the features of some photos are missing in the store")
+        chosen = paired_photos(tokens, labels, photos)
         shapes = {token_shape(tokens, index) for index in chosen}
         if len(shapes) != 1:
             raise ValueError(f"a head learns from photos of one grid of tokens, not of {len(shapes)} grids")
@@ -83,8 +76,7 @@ class CachedExamples:
         read = ordered_map(labels.__getitem__, chosen, workers=workers())
         self.labels = np.stack([np.asarray(ids).astype(np.uint8) for ids in read])
         self.side = self.labels.shape[1]
-        here = tokens.device if isinstance(tokens, Tensor) else torch.device("cpu")
-        self.device = here if device is None else device
+        self.device = home_of(tokens, device)
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -100,22 +92,6 @@ class CachedExamples:
         return content.to(self.device, non_blocking=True).float()
 
 
-def token_shape(tokens: Tokens, index: int) -> tuple[int, int, int]:
-    """h, w and D of a photo, whatever holds its tokens."""
-    if isinstance(tokens, FeatureStore):
-        entry = tokens.entries[index]
-        return entry.height, entry.width, tokens.recipe.dim
-    height, width, dim = tokens[index].shape
-    return height, width, dim
-
-
-def tokens_of(tokens: Tokens, index: int) -> Tensor:
-    """Tokens [h, w, D] of a photo, whatever holds them, in the type and where they are."""
-    if isinstance(tokens, FeatureStore):
-        return torch.from_numpy(tokens.tokens_of(index))
-    return torch.as_tensor(tokens[index])
-
-
 def pinned(tensor: Tensor, device: torch.device) -> Tensor:
-    """In memory that a GPU can copy from while the CPU goes on, where there is one."""
+    """The tensor in pinned memory if it goes to a GPU, so that the copy is asynchronous."""
     return tensor.pin_memory() if device.type == "cuda" and tensor.device.type == "cpu" else tensor

@@ -33,7 +33,7 @@ _BACKBONE = "backbone, which has a file of its own"
 
 @dataclass(frozen=True)
 class HeadFile:
-    """A head as its file holds it."""
+    """Content of the file of a head."""
 
     kind: Literal["linear", "fcn"]
     """`linear`: one 1 x 1 convolution. `fcn`: two 3 x 3 convolutions, a third that joins their input again, a
@@ -41,20 +41,20 @@ class HeadFile:
     state: dict[str, Tensor]
     """float32, by the names of the authors without `finetune_head.`, e.g. `conv_seg.weight`."""
     dim: int
-    """Channels D of the tokens it reads."""
+    """Channels D of its input tokens."""
     classes: int
-    """Classes C it tells apart; 21 for PASCAL VOC."""
+    """Number of classes C; 21 for PASCAL VOC."""
 
 
 def read_head(file: Path) -> HeadFile:
     """Read a published head, every key accounted for.
 
     Args:
-        file: flat, or a training checkpoint with `state_dict`; a backbone beside the head is left out.
+        file: flat, or a training checkpoint with `state_dict`; a backbone in it is ignored.
 
     Raises:
-        LeopartError: the file cannot be read, is no such head, or keys are missing, unexpected, of a shape
-            that does not fit the others, or not finite.
+        LeopartError: the file cannot be read or holds no such head, or keys are missing, unexpected, of
+            inconsistent shape, or not finite.
 
     Source: spec/leopart-facts.md 9.2.
     """
@@ -88,19 +88,19 @@ def read_head(file: Path) -> HeadFile:
 
 
 def _sizes(first: Tensor, last: Tensor) -> dict[str | int, int]:
-    """What the letters of the layouts stand for, from the first and the last convolution."""
+    """Values of the letters in the layouts, from the first and the last convolution."""
     middle, dim, classes = len(first), first.shape[1], len(last)
     return {"M": middle, "D": dim, "C": classes, "M + D": middle + dim}
 
 
 def check_head_name(file: Path) -> None:
-    """See that `write_head` can write a file of this name.
+    """Check that `write_head` can write a file of this name.
 
     Raises:
-        LeopartError: the suffix is another one.
+        LeopartError: the suffix is unknown.
     """
     if file.suffix not in _SUFFIXES:
-        raise LeopartError(f"{file} has no suffix of a head's file; choose one of {', '.join(_SUFFIXES)}")
+        raise LeopartError(f"{file} has an unknown suffix for a head; choose one of {', '.join(_SUFFIXES)}")
 
 
 def write_head(file: Path, head: HeadFile) -> None:
@@ -111,7 +111,7 @@ def write_head(file: Path, head: HeadFile) -> None:
         head: see `SegmentationHead.to_file`.
 
     Raises:
-        LeopartError: the suffix is another one, or the file cannot be written.
+        LeopartError: the suffix is unknown, or the file cannot be written.
 
     Source: spec/leopart-facts.md 9.2.
     """

@@ -1,4 +1,4 @@
-"""Small heads that name the class of every place from a frozen network's tokens.
+"""Small heads that predict the class of every place from the tokens of a frozen network.
 
 Legend: B photos, h x w their grid of tokens, D channels of a token, C classes, M channels inside a head.
 """
@@ -19,7 +19,7 @@ Size = int | tuple[int, int]
 """Side of a square, or height and width."""
 
 DROPOUT = 0.1
-"""Share of an FCN's channels that are left out for each photo while it learns."""
+"""Share of the channels of an FCN that are dropped for each photo in training."""
 
 
 class SegmentationHead(nn.Module):
@@ -37,15 +37,15 @@ class SegmentationHead(nn.Module):
     width: int = 0
 
     def forward(self, tokens: Tensor, size: Size, channels: Tensor | None = None) -> Tensor:
-        """Logits as one learns from them.
+        """Logits for training.
 
         Args:
             tokens: [B, h, w, D], any float type that the head's weights have.
             size: of the result.
-            channels: factors of the inner channels, see `dropout_factors`, [B, M]; None: all 1.
+            channels: factors of the inner channels, see `dropout_factors`, [B, M]; None = all 1.
 
         Returns:
-            [B, C, *size], bilinear where the head's own grid is another.
+            [B, C, *size], interpolated bilinearly if the head computes on another grid.
         """
         return resized(self.coarse(tokens, size, channels), size)
 
@@ -54,8 +54,8 @@ class SegmentationHead(nn.Module):
 
         Args:
             tokens: as in `forward`.
-            grid: where convolutions that look around run; None for the tokens' own. A linear head takes the
-                tokens' own always.
+            grid: of the 3 x 3 convolutions; None = that of the tokens. A linear head always computes on the
+                grid of the tokens.
             channels: as in `forward`.
 
         Returns:
@@ -86,14 +86,14 @@ class LinearHead(SegmentationHead):
     Naive form:
         logits = conv1x1(bilinear(tokens, size))
 
-    Both steps are linear and bilinear weights sum to 1, so their order does not matter but for rounding. The
+    Both steps are linear and bilinear weights sum to 1, so their order only changes rounding. The
     classifier comes first here: 1,024 tokens instead of 10,000 places at 100 x 100, and C channels to enlarge
     instead of D.
 
     Args:
         dim: D.
         classes: C.
-        generator: fresh weights are drawn from it, on the CPU; None takes torch's own.
+        generator: for the initial weights, drawn on the CPU; None = torch's own.
 
     Source: Leopart, CVPR 2022, linear classifier; spec/leopart-facts.md 6.4.
     """
@@ -107,27 +107,27 @@ class LinearHead(SegmentationHead):
         self.bias = nn.Parameter(torch.empty(classes))
         _start_classifier(self.weight, self.bias, generator)
 
-    def coarse(self, tokens: Tensor, grid: Size | None = None, channels: Tensor | None = None) -> Tensor:  # noqa: ARG002 - nothing here looks around or is left out
+    def coarse(self, tokens: Tensor, grid: Size | None = None, channels: Tensor | None = None) -> Tensor:  # noqa: ARG002 - for an FCN only
         """Logits of the tokens, [B, C, h, w]."""
         return F.linear(tokens, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
 class FCNHead(SegmentationHead):
-    """Three 3 x 3 convolutions, the third of which sees the tokens again, then a linear classifier.
+    """Three 3 x 3 convolutions, the third with the tokens as additional input, then a linear classifier.
 
     Naive form, x the tokens enlarged to the grid:
         y = relu(conv3x3(relu(conv3x3(x))))
         z = relu(conv3x3(concatenate(x, y)))
         logits = conv1x1(channels * z)
 
-    No normalisation layers; zeros around the grid. Random channels are left out by `channels` alone, in
-    whatever mode the module is: so what is left out can follow from the photo (see `dropout_factors`).
+    No normalisation layers; zero padding. Dropout is done by `channels` alone, whatever the mode of the
+    module, so that it can depend on the photo (see `dropout_factors`).
 
     Args:
         dim: D.
         classes: C.
         width: M.
-        generator: fresh weights are drawn from it, on the CPU; None takes torch's own.
+        generator: for the initial weights, drawn on the CPU; None = torch's own.
 
     Source: Leopart, CVPR 2022, FCN head; spec/leopart-facts.md 6.5. Weights start as there: Kaiming's normal
     by fan-out and zero biases, the classifier as torch has it.
@@ -179,7 +179,7 @@ def resized(maps: Tensor, size: Size) -> Tensor:
     Naive form:
         torch.nn.functional.interpolate(maps, size, mode="bilinear", align_corners=False)
 
-    Two matrix products do the same: faster on CPUs, and the gradient on GPUs is the same in every run.
+    Two matrix products do the same. They are faster on CPUs, and their gradient on GPUs is deterministic.
 
     Args:
         maps: [B, C, h, w] of any float type.
@@ -195,12 +195,12 @@ def resized(maps: Tensor, size: Size) -> Tensor:
 
 
 def bilinear_matrix(like: Tensor, length: int, size: int) -> Tensor:
-    """What bilinear resizing does along one axis: `size` rows of `length` weights that sum to 1.
+    """Matrix of bilinear resizing along one axis: `size` rows of `length` weights that sum to 1.
 
     Args:
         like: a tensor of the wanted type on the wanted device.
-        length: before.
-        size: after.
+        length: before resizing.
+        size: after resizing.
     """
     exact = torch.promote_types(like.dtype, torch.float32)
     places = torch.eye(length, dtype=exact, device=like.device)[None]

@@ -1,8 +1,8 @@
-"""Named settings of training a head on frozen features: every row of the paper, and ours for small folders.
+"""Named settings for training a head on frozen features: those of the paper, and ours for small folders.
 
-What the paper's supplement leaves open is from the authors' configuration files; where the two differ, the
-supplement wins, and the name with `-reference` has the files' way. The paper's rows need its data sets and
-have not been run again by us.
+Where the supplement of the paper is silent, values are from the authors' configuration files. Where the two
+differ, the supplement wins, and names ending in `-reference` follow the files. The paper's settings need its
+data sets; we have not run them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _FROM_ZERO = ("drop_at", "select", "weight_decay", "drop_factor", "seed")
 
 @dataclass(frozen=True, kw_only=True)
 class HeadRecipe:
-    """Everything that decides what a head learns, besides features and labels.
+    """All settings of the training of a head.
 
     Stochastic gradient descent on the cross-entropy, its mean over the labelled places of a batch.
 
     Raises:
-        LeopartError: a value makes no sense; the message says which.
+        LeopartError: a value is invalid.
     """
 
     kind: Kind = "linear"
@@ -37,14 +37,14 @@ class HeadRecipe:
     epochs: int
     """Passes over the photos."""
     drop_at: int
-    """Epochs after which the rate is multiplied by `drop_factor`; not fewer than `epochs` means never."""
+    """Epochs after which the rate is multiplied by `drop_factor`; `epochs` or more means never."""
     batch_size: int
     """Photos of a step, over all processes."""
     augment: bool = True
-    """Learn from random crops and flips, which cost a forward pass of the network each; else from features
-    that are computed once."""
+    """Learn from random crops and flips, each of which needs a forward pass of the network; otherwise from
+    features that are computed once."""
     select: int = 0
-    """Photos of the validation set whose score chooses the epoch that is kept; 0 keeps the last epoch."""
+    """Number of validation photos whose score chooses the epoch to keep; 0 keeps the last epoch."""
     momentum: float = 0.9
     """Of the gradient, in [0, 1)."""
     weight_decay: float = 1e-4
@@ -56,12 +56,12 @@ class HeadRecipe:
     width: int = 512
     """Channels inside an FCN."""
     eval_grid: int | Literal["reference"] = 100
-    """Side of the grid on which an FCN's convolutions run when it is scored; `reference`: that of the labels,
-    as the authors' code does, where the kernels see a finer grid than they have learned on."""
+    """Side of the grid on which the convolutions of an FCN run in scoring. `reference` = that of the labels,
+    as in the authors' code; the kernels then run on a finer grid than in training."""
     seed: int = 400
-    """Of the first weights, the order of the photos, crops, flips, and channels left out."""
+    """Of initial weights, order of photos, crops, flips and dropout."""
     about: str = ""
-    """What for, and from where."""
+    """Use and source of the settings."""
 
     def __post_init__(self) -> None:
         least = {**dict.fromkeys(_AT_LEAST_ONE, 1), **dict.fromkeys(_FROM_ZERO, 0)}
@@ -85,11 +85,11 @@ def head_recipe(name: str, kind: Kind = "linear") -> HeadRecipe:
     """The settings called `name`; underscores and hyphens are the same.
 
     Args:
-        name: a key of `HEAD_RECIPES`; that of an FCN may leave out `fcn-`.
+        name: a key of `HEAD_RECIPES`; `fcn-` may be left out for an FCN.
         kind: of the head.
 
     Raises:
-        LeopartError: there are no such settings for this kind; the message names the nearest.
+        LeopartError: there are no such settings for this kind of head.
     """
     known = {key.removeprefix("fcn-"): recipe for key, recipe in HEAD_RECIPES.items() if recipe.kind == kind}
     wanted = name.replace("_", "-").removeprefix("fcn-" if kind == "fcn" else "")
@@ -196,3 +196,35 @@ _OURS = {
 
 HEAD_RECIPES: dict[str, HeadRecipe] = {**_LINEAR_VOC, **_LINEAR_COCO, **_OURS, **_FCN_VOC, **_FCN_REFERENCE}
 """Settings by name; those of an FCN start with `fcn-`."""
+
+_FAMILIES = {
+    "leopart_vitb8": ("leopart-vitb8", "leopart"),
+    "leopart": ("leopart-vits16", "leopart"),
+    "mocov3": ("mocov3",),
+    "moco": ("moco",),
+    "mae": ("mae",),
+    "densecl": ("densecl",),
+    "maskcontrast": ("maskcontrast",),
+    "swav": ("swav",),
+    "supervised_resnet50": ("resnet",),
+    "supervised": ("supvit",),
+    "dino_": ("dino",),
+}
+"""Ends of recipe names, by a word in the name of the backbone; the first word that fits counts."""
+
+
+def fitting_recipe(data: str, backbone: str, kind: Kind) -> str:
+    """Name of the paper's settings for a data set and a backbone; `small` for folders.
+
+    Args:
+        data: name of the layout.
+        backbone: its name in the registry.
+        kind: `linear` or `fcn`.
+    """
+    base = {"voc": "voc", "coco-stuff": "coco", "coco-thing": "coco"}.get(data, "small")
+    lead = "fcn-" if kind == "fcn" else ""
+    if base == "coco" and kind == "fcn":
+        base = "voc"  # the paper trains none there
+    rows = next((rows for word, rows in _FAMILIES.items() if word in backbone), ())
+    names = [f"{base}-{row}" for row in rows if f"{lead}{base}-{row}" in HEAD_RECIPES]
+    return names[0] if names else base

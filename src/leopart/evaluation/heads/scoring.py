@@ -1,4 +1,4 @@
-"""Scoring a head: its classes against labels, one photo at a time.
+"""Scores of a head against labels, one photo at a time.
 
 Legend: h x w a photo's grid of tokens, D channels, C classes, H x W a label map.
 """
@@ -12,17 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leopart.evaluation.confusion import Confusion, Labels
-from leopart.evaluation.heads.examples import tokens_of
 from leopart.evaluation.heads.networks import SegmentationHead, Size, bilinear_matrix
 from leopart.evaluation.labels import LabelMap
-from leopart.evaluation.overclustering import Tokens
+from leopart.evaluation.metrics.confusion import Confusion, Labels
+from leopart.evaluation.tokens import Tokens, paired_photos, tokens_of
 from leopart.parallel import ordered_map, workers
 from leopart.processes import rank, world_size
 from leopart.progress import Track, silent
 
 _STRIP = 1 << 23
-"""Logits that are looked at together: 32 MiB, whatever the photo's size."""
+"""Number of logits in memory: 32 MiB, whatever the size of the photo."""
 
 
 def score_head(
@@ -38,19 +37,19 @@ def score_head(
 ) -> Confusion:
     """Pixels by class and predicted class, over all photos and all processes.
 
-    Each photo is compared at the size of its own label map, so that decides the protocol: `LabelMaps` at 448
-    for the paper's, with side None for masks as they are. `score(confusion.matrix, numpy.arange(C))` has the
-    numbers. Memory is that of a few photos. Several processes share the photos, and all get the sum.
+    Each photo is compared at the size of its label map, which so decides the protocol: `LabelMaps` at 448 is
+    that of the paper, with side None masks keep their size. `score(confusion.matrix, numpy.arange(C))` has
+    the numbers. Memory is that of a few photos. Several processes share the photos, and all get the sum.
 
     Args:
         head: on its device.
-        tokens: see `Tokens`; read where they lie.
+        tokens: see `Tokens`.
         labels: class rows of each photo [H, W], 255 = no label; of any sizes.
-        photos: indices of those that count, in both; None: all.
-        eval_grid: side of the grid on which an FCN's convolutions run; `reference`: they run at the size of
-            each label map, on a finer grid than they have learned on, and at a far greater cost.
-        save: is given the index and the predicted class rows of every photo, by the process that has it.
-        size_of: size of what `save` is given; None: that of the label map.
+        photos: indices of the photos to score; None = all.
+        eval_grid: side of the grid on which the convolutions of an FCN run; `reference` = the size of each
+            label map, a finer grid than in training, and far more work.
+        save: takes the index and the predicted class rows of every photo.
+        size_of: size (H, W) of these predictions; None = that of the label map.
         track: progress, one step a photo.
 
     Raises:
@@ -59,9 +58,7 @@ def score_head(
 
     Source: Leopart, CVPR 2022, linear and FCN heads; spec/leopart-facts.md 6.4.
     """
-    if len(tokens) != len(labels):
-        raise ValueError(f"tokens of {len(tokens)} photos and {len(labels)} label maps: give one for each")
-    mine = list(range(len(tokens)) if photos is None else photos)[rank() :: world_size()]
+    mine = paired_photos(tokens, labels, photos)[rank() :: world_size()]
 
     def load(index: int) -> tuple[int, Tensor, Labels]:
         return index, tokens_of(tokens, index), labels[index]
@@ -71,7 +68,7 @@ def score_head(
         height, width = truth.shape
         grid = (height, width) if eval_grid == "reference" else eval_grid
         confusion.update(truth, rows := predict(head, found, (height, width), grid))
-        if save is not None:  # what is saved is what was scored: on the same grid, whatever its size
+        if save is not None:  # on the grid that was scored, whatever the size
             wanted = (height, width) if size_of is None else size_of(index)
             save(index, rows if wanted == truth.shape else predict(head, found, wanted, grid))
     return confusion.over_processes()
@@ -84,7 +81,7 @@ def predict(
     size: tuple[int, int],
     grid: Size = 100,
 ) -> LabelMap:
-    """The class of every pixel of a photo: the largest logit, these being enlarged bilinearly.
+    """The class of every pixel of a photo: the largest of the logits, which are enlarged bilinearly.
 
     Args:
         head: on its device.
@@ -102,6 +99,6 @@ def predict(
     )
     wide = logits @ across.T  # [C, h', W]
     strip = max(1, _STRIP // (len(wide) * size[1]))
-    # The rows of a large photo come in strips: C maps of its whole size would be gigabytes.
+    # Strip by strip: C maps at the size of a large photo would take gigabytes.
     strips = [(rows @ wide).argmax(0).to(torch.uint8) for rows in torch.split(down, strip)]
     return np.asarray(torch.cat(strips).cpu().numpy())

@@ -22,13 +22,13 @@ from leopart.errors import LeopartError
 from leopart.evaluation.heads.examples import CachedExamples, Examples
 from leopart.evaluation.heads.networks import FCNHead, LinearHead, dropout_factors
 from leopart.evaluation.heads.recipes import HeadRecipe
-from leopart.evaluation.matching import score
+from leopart.evaluation.metrics.matching import score
 from leopart.parallel import ordered_map, workers
 from leopart.processes import rank, total, world_size
 from leopart.progress import Track, silent
 
 _ORDER, _CHANNELS = 2, 3
-"""First numbers of the seeds of the order of photos, and of channels left out."""
+"""First numbers of the seeds: of the order of photos, and of dropout."""
 Piece = list[int]
 """Indices of photos."""
 
@@ -40,8 +40,8 @@ class Epoch:
     Attributes:
         epoch: from 0.
         lr: learning rate.
-        loss: mean cross-entropy over the labelled places of all photos, while the head changed.
-        miou: on the validation photos after the epoch, in [0, 1]; None without them.
+        loss: mean cross-entropy over the labelled places of all photos, during the epoch.
+        miou: on the validation photos after the epoch, in [0, 1]; None without validation.
     """
 
     epoch: int
@@ -52,13 +52,13 @@ class Epoch:
 
 @dataclass(frozen=True)
 class TrainedHead:
-    """What a training gives.
+    """Result of a training.
 
     Attributes:
         head: on the device of the examples, in evaluation mode, without gradients.
         curve: one point an epoch.
-        kept: the epoch after which the head was as it is here.
-        chosen_by: whose labels have chosen that epoch, for a report.
+        kept: the epoch whose head was kept.
+        chosen_by: the labels that chose this epoch, in words.
     """
 
     head: LinearHead | FCNHead
@@ -68,7 +68,7 @@ class TrainedHead:
 
 
 def fresh_head(recipe: HeadRecipe, dim: int, num_classes: int) -> LinearHead | FCNHead:
-    """A head with the first weights that follow from the recipe's seed, on the CPU."""
+    """A head with the initial weights of the recipe's seed, on the CPU."""
     generator = torch.Generator().manual_seed(recipe.seed)
     if recipe.kind == "linear":
         return LinearHead(dim, num_classes, generator)
@@ -91,33 +91,31 @@ def train_head(
         one step of stochastic gradient descent with momentum
 
     Several processes (see `joined_processes`) share the photos of each batch, and divide the sum of their
-    gradients by the labelled places of all: the result is that of one process, but for rounding. All draws
-    follow from the seed, the epoch and the photo. A batch without any label moves nothing but momentum and
-    decay.
+    gradients by the number of labelled places of all: the result is that of one process, up to rounding. All
+    random numbers follow from seed, epoch and photo. A batch without labels only applies momentum and decay.
 
     Args:
         examples: what to learn from.
         num_classes: C.
         recipe: see `HeadRecipe`.
-        validation: the first `recipe.select` of these photos choose the epoch that is kept, by their mIoU at
-            the size of their label maps; classes that are not there count 0. None, or 0 photos: the last
-            epoch is kept.
-        precision: `bf16` lets an FCN's convolutions compute in bfloat16; a linear head never does.
+        validation: the mIoU on the first `recipe.select` of these photos, at the size of their label maps,
+            chooses the epoch to keep; absent classes count 0. None, or 0 photos: keep the last epoch.
+        precision: `bf16` = the convolutions of an FCN compute in bfloat16; a linear head never does.
         track: progress, one step a batch.
 
     Returns:
         See `TrainedHead`; the same in all processes.
 
     Raises:
-        ValueError: label maps are not of the side that the recipe has.
-        LeopartError: the loss is no number any more, or photos cannot be read.
+        ValueError: the side of the label maps is not that of the recipe.
+        LeopartError: the loss is not finite, or a photo cannot be read.
 
     Source: Leopart, CVPR 2022, linear and FCN heads; spec/leopart-facts.md 6.4 and 6.5. The authors keep the
     best 3 epochs by the first 8 validation batches.
     """
     if examples.side != recipe.train_size:
         sides = f"{examples.side} and {recipe.train_size}"
-        raise ValueError(f"label maps and settings differ in the side at which a head learns: {sides}")
+        raise ValueError(f"label maps and settings differ in the training size: {sides}")
     training = _Training(examples, num_classes, recipe, validation, precision)
     for _ in track(training.run(), recipe.epochs * training.batches, f"{recipe.kind} head"):
         pass
@@ -125,7 +123,7 @@ def train_head(
 
 
 class _Training:
-    """The state of one training: head, optimiser, curve, and the best head so far."""
+    """State of one training: head, optimiser, curve, and the best head so far."""
 
     def __init__(
         self,
@@ -142,14 +140,14 @@ class _Training:
         self.optimiser = torch.optim.SGD(
             self.head.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
-        for parameter in self.head.parameters():  # a process without photos in a batch has no gradient else
+        for parameter in self.head.parameters():  # also for a process without photos in a batch
             parameter.grad = torch.zeros_like(parameter)
         self.batches = math.ceil(len(examples) / recipe.batch_size)
         self.curve: list[Epoch] = []
         self.kept, self.best = 0, self._state()
 
     def run(self) -> Iterator[None]:
-        """All epochs, with a pause after each step."""
+        """Train all epochs; yields after each step."""
         for epoch in range(self.recipe.epochs):
             rate = self.recipe.rate(epoch)
             self.optimiser.param_groups[0]["lr"] = rate
@@ -162,7 +160,7 @@ class _Training:
             self._finish(epoch, rate, float(loss / places.clamp(min=1)))
 
     def result(self) -> TrainedHead:
-        """The head that is kept, ready for use."""
+        """The head to keep, ready for use."""
         self.head.load_state_dict(self.best)
         for parameter in self.head.parameters():
             parameter.grad = None
@@ -216,7 +214,7 @@ class _Training:
         return torch.stack(factors).to(self.device, non_blocking=True)
 
     def _share_gradients(self, places: Tensor) -> None:
-        """From this process's sum of gradients to the mean over the labelled places of all processes."""
+        """Replace the sum of gradients by the mean over the labelled places of all processes."""
         gradients = [parameter.grad for parameter in self.head.parameters() if parameter.grad is not None]
         flat = total(torch.cat([gradient.flatten() for gradient in gradients])) / places.clamp(min=1)
         means = torch.split(flat, [gradient.numel() for gradient in gradients])
@@ -224,12 +222,10 @@ class _Training:
             gradient.copy_(mean.reshape(gradient.shape))
 
     def _finish(self, epoch: int, rate: float, loss: float) -> None:
-        """Note how the epoch went, and keep the head if it is the one to keep."""
+        """Record the epoch, and keep the head if it is the best."""
         if not math.isfinite(loss):
-            message = (
-                f"the head's loss is no number any more in epoch {epoch + 1}; take a rate below {rate:g}"
-            )
-            raise LeopartError(message)
+            problem = f"the loss of the head is not finite in epoch {epoch + 1}"
+            raise LeopartError(f"{problem}; take a learning rate below {rate:g}")
         miou = None
         if self.validation is not None:
             miou = _miou(self.head, self.validation, self._selecting())
@@ -255,9 +251,9 @@ def _loaded(
 
 
 def _piece(kind: str, device: torch.device) -> int:
-    """Photos whose gradient is taken at a time: memory is that of a piece, whatever B is.
+    """Number of photos whose gradient is computed at once; it bounds memory, whatever B is.
 
-    On the CPU few, so that what is computed with stays in its caches.
+    It is small on the CPU, so that the data stay in its caches.
     """
     if device.type == "cpu":
         return 4 if kind == "linear" else 1

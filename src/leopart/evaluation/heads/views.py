@@ -1,4 +1,4 @@
-"""What a head learns from when photos are augmented: a random crop, a flip, and the frozen network's tokens.
+"""Training examples of a head with augmentation: random crops and flips through the frozen network.
 
 Legend: b photos of a piece, P side in pixels of the network's input, S side of a label map.
 """
@@ -16,21 +16,21 @@ from torch import Tensor
 from leopart.data.crops import CropSettings, sample_crops
 from leopart.data.images import load_photo, resize
 from leopart.data.labelled import LabelledPhotos
-from leopart.evaluation.confusion import Labels
 from leopart.evaluation.heads.examples import pinned
 from leopart.evaluation.labels import nearest, squeezed
+from leopart.evaluation.metrics.confusion import Labels
 from leopart.features.extract import Extractor
 
 _CROPS = CropSettings(global_crops=1, local_crops=0, global_scale=(0.8, 1.0), ratio=(3 / 4, 4 / 3))
 _STREAM = 1
-"""First number of the seeds of crops and flips, so that other draws are others."""
+"""First number of the seeds of crops and flips, which keeps them apart from other draws."""
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def random_view(
     photo: npt.NDArray[np.uint8], mask: Labels, size: int, side: int, generator: np.random.Generator
 ) -> tuple[npt.NDArray[np.uint8], Labels]:
-    """A photo and its mask, cropped, squeezed into squares and perhaps mirrored, both alike.
+    """A random view of a photo and its mask: cropped, resized to a square and possibly mirrored.
 
     The crop has 0.8 to 1 of the area and an aspect ratio of 3/4 to 4/3, by the rule of torchvision's
     RandomResizedCrop; every second view is mirrored.
@@ -59,7 +59,7 @@ def random_view(
 class AugmentedExamples:
     """Tokens of a new random view of each photo in every epoch.
 
-    Views follow from seed, epoch and photo alone: processes that share the work see what one would see.
+    Views follow from seed, epoch and photo alone, so they do not depend on the number of processes.
 
     Args:
         extractor: the frozen network, the side of its (square) input, precision, block and device.
@@ -93,7 +93,7 @@ class AugmentedExamples:
 
     @torch.no_grad()
     def encode(self, content: Tensor) -> Tensor:
-        """See `Examples`; as many photos in a forward pass as the extractor takes."""
+        """See `Examples`; runs the network on as many photos at once as the extractor does."""
         extractor = self.extractor
         wanted = _TYPES.get(extractor.precision)
         images = content.to(self.device, non_blocking=True).permute(0, 3, 1, 2)

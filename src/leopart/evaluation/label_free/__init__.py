@@ -1,1 +1,1 @@
-"""Foreground and objects found without labels, as the paper does it, on labelled photos."""
+"""Foreground and objects found without labels, as in the paper, and scored on labelled photos."""

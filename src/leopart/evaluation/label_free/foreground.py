@@ -1,7 +1,7 @@
-"""Foreground without labels (CBFE): clusters of all tokens, those kept that noisy masks call foreground.
+"""Foreground without labels (CBFE): clusters of all tokens; those that noisy masks cover are foreground.
 
 Legend: n photos in L lists, h x w a photo's grid of tokens, D channels, d reduced channels, K clusters, S the
-side at which photos are compared.
+side at which masks are compared.
 
 Source: Leopart, CVPR 2022, cluster-based foreground extraction; appendix A.1.
 """
@@ -16,27 +16,24 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from leopart.clustering.foreground import ClusterCounts
 from leopart.clustering.kmeans import kmeans
 from leopart.clustering.reduce import Reduction, fit_reduction
+from leopart.clustering.sampling import draw_rows, take_rows
 from leopart.evaluation.labels import nearest
+from leopart.evaluation.tokens import PhotoTokens
 from leopart.progress import Track, silent
 
-PhotoTokens = Tensor | npt.NDArray[np.floating[Any]]
-"""Tokens of one photo, [h, w, D]; a view into a memory map costs nothing until it is used."""
 Mask = npt.NDArray[np.bool_]
 Ids = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.float64]
 
 SIDE = 100
 """S of the paper."""
-ITERATIONS, RESTARTS, POINTS_PER_CENTROID = 100, 5, 256
-"""Of every k-means here, as in the paper (the last as in faiss)."""
-#: Tokens that the reduction and the clusters learn from, at most: 77 MB at 384 channels in half precision.
+#: Largest number of tokens to learn from: 77 MB at 384 channels in half precision.
 _SAMPLE = 100_000
-#: Of all samples and of the clusters of all tokens.
+#: Seed of the sample and of the clusters.
 _SEED = 0
 
 
@@ -60,19 +57,17 @@ def cluster_tokens(
     *,
     n_clusters: int = 200,
     dimensions: int = 50,
-    restarts: int = RESTARTS,
     device: torch.device | None = None,
     track: Track = silent,
 ) -> TokenClusters:
     """Standardise all tokens, reduce them by PCA, and cluster them by spherical k-means (seed 0).
 
     Args:
-        tokens: of n photos, whose grids may differ.
-        n_clusters: K, fewer where there are fewer tokens.
+        tokens: of n photos; grids may differ.
+        n_clusters: K, or the number of tokens if that is smaller.
         dimensions: d.
-        restarts: of k-means.
         device: where to compute; None = the CPU.
-        track: progress, a step a run of k-means, then one a photo.
+        track: progress, one step a run of k-means, then one a photo.
 
     Raises:
         ValueError: there are no tokens.
@@ -80,21 +75,15 @@ def cluster_tokens(
     Source: see the module. Deviation: standardisation, PCA and k-means learn from a random sample of 100,000
     tokens where there are more (faiss takes 51,200 of them for k-means).
     """
-    chosen = draw([photo.shape[0] * photo.shape[1] for photo in tokens], _SAMPLE, _SEED)
-    sample = torch.cat(
-        [_rows(photo)[torch.from_numpy(rows)] for photo, rows in zip(tokens, chosen, strict=True)]
-    )
     device = device or torch.device("cpu")
-    fitted = fit_reduction(sample, dimensions)  # on the CPU: sums are in float64, which not all devices have
-    reduction = Reduction(fitted.offset.to(device), fitted.projection.to(device))
+    chosen = draw_rows([photo.shape[0] * photo.shape[1] for photo in tokens], _SAMPLE, _SEED)
+    sample = torch.cat(list(take_rows(lambda index: torch.as_tensor(tokens[index]), chosen)))
+    reduction = fit_reduction(sample, dimensions).to(device)
     clusters = kmeans(
         reduction(sample.to(device)),
         n_clusters,
         seed=_SEED,
         spherical=True,
-        iterations=ITERATIONS,
-        restarts=restarts,
-        max_points_per_centroid=POINTS_PER_CENTROID,
         track=track,
     )
     ids = tuple(
@@ -120,10 +109,10 @@ def list_precisions(
         noisy: foreground masks of the same photos, n arrays bool of any size.
         list_of: list 0 .. L-1 of each photo, [n].
         n_clusters: K.
-        pooled: take the photos of all lists together; all rows are then the same.
-        side: S; ids and masks meet there, brought to it by nearest.
+        pooled: treat all lists as one; all rows are then the same.
+        side: S; ids and masks are resized to it by nearest.
 
-    Source: see the module; the authors' code judges each list by its own photos.
+    Source: see the module; the authors' code treats each list by itself.
     """
     counts = [ClusterCounts(n_clusters) for _ in range(1 if pooled else int(max(list_of)) + 1)]
     for photo, mask, where in zip(ids, noisy, list_of, strict=True):
@@ -134,7 +123,7 @@ def list_precisions(
 
 @dataclass(frozen=True)
 class Foreground:
-    """Foreground of n photos: the clusters that were chosen, in each list for itself.
+    """Foreground of n photos: the clusters that were chosen for each list.
 
     Attributes:
         ids: cluster of each token, n arrays [h, w].
@@ -153,25 +142,8 @@ class Foreground:
         return nearest(self.chosen[self.list_of[index]][self.ids[index]], self.side)
 
 
-def draw(sizes: Sequence[int], most: int, seed: int) -> list[npt.NDArray[np.int64]]:
-    """Rows of each photo, ascending: `most` of all rows at random without repeats, or all of them.
-
-    Args:
-        sizes: number of rows of each photo.
-        most: rows to draw.
-        seed: the same gives the same rows.
-    """
-    if sum(sizes) <= most:
-        return [np.arange(size) for size in sizes]
-    rng = np.random.default_rng(seed)
-    # First how many from which photo, so that memory does not grow with all rows.
-    shares = rng.multivariate_hypergeometric(sizes, most, method="marginals")
-    pairs = zip(sizes, shares, strict=True)
-    return [np.sort(rng.choice(size, share, replace=False)) for size, share in pairs]
-
-
 def otsu_mask(attention: npt.NDArray[np.floating[Any]]) -> Mask:
-    """Attention above Otsu's threshold: the simplest foreground that attention gives.
+    """Attention above Otsu's threshold: a simple baseline of foreground.
 
     Args:
         attention: mean over the heads, [h, w]. It is blurred first as in `models.attention.attention_mask`.
@@ -190,7 +162,7 @@ def otsu_mask(attention: npt.NDArray[np.floating[Any]]) -> Mask:
 
 
 def otsu_threshold(values: npt.NDArray[np.floating[Any]]) -> float:
-    """The value that parts others best in two: the largest variance between the parts. See `otsu_mask`."""
+    """The threshold with the largest variance between the two classes; see `otsu_mask`."""
     if values.min() == values.max():
         return float(values.min())
     counts, edges = np.histogram(values, 256)
@@ -199,8 +171,3 @@ def otsu_threshold(values: npt.NDArray[np.floating[Any]]) -> float:
     high, high_sum = counts.sum() - low, (counts * centres).sum() - low_sum
     between = low * high * (low_sum / low - high_sum / high) ** 2
     return float(centres[between.argmax()])
-
-
-def _rows(photo: PhotoTokens) -> Tensor:
-    tensor = torch.as_tensor(photo)
-    return tensor.reshape(-1, tensor.shape[-1])

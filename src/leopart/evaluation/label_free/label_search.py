@@ -1,6 +1,6 @@
-"""Settings chosen with labels, as the paper's were: the foreground threshold, and those of communities.
+"""Settings chosen with labels, as in the paper: the foreground threshold, and those of communities.
 
-What is found here has seen labels; a score on the same photos is not one of a method without labels.
+These settings have seen labels: a score on the same photos is not the score of a method without labels.
 
 Legend: n photos, K clusters, C classes.
 """
@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from leopart.errors import LeopartError
-from leopart.evaluation.confusion import Labels
 from leopart.evaluation.label_free.foreground import Floats, Ids
 from leopart.evaluation.label_free.objects import (
     ForegroundPhotos,
     Tally,
+    Truth,
     communities,
     count,
     merged,
@@ -27,14 +27,15 @@ from leopart.evaluation.label_free.objects import (
 )
 from leopart.evaluation.label_free.published import Published
 from leopart.evaluation.labels import nearest
-from leopart.evaluation.matching import hungarian
+from leopart.evaluation.metrics.confusion import Labels
+from leopart.evaluation.metrics.matching import hungarian
 from leopart.progress import Track, silent
 
-#: Shares of the clusters, those of least precision, that may become background.
+#: Least and largest share of the clusters that becomes background, those of least precision first.
 _BACKGROUND = (0.55, 0.75)
 #: Thresholds are multiples of this.
 _STEP = 0.05
-#: Of the search for communities: percent, tenths, clusters; each from, to, step.
+#: Search space of communities, each as from, to, step: percent, tenths, clusters.
 _EDGES, _MARKOV, _CLUSTERS = (1, 10, 1), (1, 20, 1), (99, 249, 10)
 _TPE_SEED = 1000
 
@@ -44,7 +45,7 @@ class ThresholdSearch:
     """Foreground Jaccard at each cut between clusters in the order of their precision.
 
     Attributes:
-        threshold: the precision at the best of the cuts that are searched, to the nearest 0.05.
+        threshold: the precision at the best cut, to the nearest 0.05.
         thresholds: clusters of at least this precision are foreground, ascending, [K].
         jaccard: mean over the photos at that threshold, [K] in [0, 1].
     """
@@ -60,12 +61,12 @@ def search_threshold(
     """The foreground threshold that agrees best with labels.
 
     Naive form, for each number s of clusters from 55 % to 75 % of all:
-        foreground = all clusters but the s of least precision
+        foreground = all clusters except the s of least precision
         mean over the photos of |foreground & truth| / |foreground | truth|
 
     Args:
-        photos: clusters 0 .. K-1 of a photo's tokens, [h, w], and its class rows, [H, W]; what is not
-            `background` is foreground, void as well. Clusters are brought to `side`, then to [H, W], by
+        photos: clusters 0 .. K-1 of a photo's tokens, [h, w], and its class rows, [H, W]; every row except
+            `background` is foreground, void as well. Clusters are resized to `side`, then to [H, W], by
             nearest.
         precision: of each cluster, [K], see `list_precisions`.
         background: row of the background class.
@@ -102,7 +103,7 @@ def _jaccard_at_cuts(ids: Ids, truth: npt.NDArray[np.bool_], order: Ids) -> Floa
 
 @dataclass(frozen=True)
 class Trial:
-    """Settings that were tried, and their mean IoU in [0, 1]."""
+    """Settings that were tried, with their mean IoU in [0, 1]."""
 
     clusters: int
     markov_time: float
@@ -112,11 +113,9 @@ class Trial:
 
 def search_communities(
     photos: ForegroundPhotos,
-    labels: Sequence[Labels | None],
-    num_classes: int,
-    background: int,
-    *,
+    truth: Truth,
     recipe: Published,
+    *,
     engine: str,
     trials: int,
     track: Track = silent,
@@ -124,16 +123,13 @@ def search_communities(
     """Try settings of community detection, by Optuna's tree-structured Parzen estimator.
 
     Edge probability 0.01 .. 0.10 in steps of 0.01, Markov time 0.1 .. 2.0 in steps of 0.1, clusters 99 .. 249
-    in steps of 10. A number of clusters is clustered once.
+    in steps of 10. K-means runs once for each number of clusters. A class without pixels counts 0.
 
     Args:
         photos: all that are clustered.
-        labels: class rows of those to search on; None for the others.
-        num_classes: C, background included.
-        background: row of the background class.
-        recipe: what is not searched.
-        engine: see `detect_communities`; Markov time does not matter to Louvain, which then looks for
-            a number of communities.
+        truth: labels of the photos to search on; None for the others.
+        recipe: the other settings.
+        engine: see `detect_communities`.
         trials: number of settings to try.
         track: progress, one step a trial.
 
@@ -150,14 +146,13 @@ def search_communities(
     counted: dict[int, Tally] = {}
 
     def score(clusters: int, markov_time: float, edge: float) -> float:
+        tried = replace(recipe, clusters=clusters, markov_time=markov_time, edge=edge)
         if clusters not in counted:
-            counted[clusters] = part_tally(points, num_classes, replace(recipe, clusters=clusters))
-            count(photos, [counted[clusters]], labels)
+            counted[clusters] = part_tally(points, truth.num_classes, tried)
+            count(photos, [counted[clusters]], truth.labels)
         tally = counted[clusters]
-        modules = communities(
-            tally, edge=edge, markov_time=markov_time, wanted=num_classes - 1, engine=engine, seed=0
-        )
-        return hungarian(merged(tally.confusion.matrix, modules), background).miou
+        modules = communities(tally, tried, engine=engine, seed=0)
+        return hungarian(merged(tally.confusion.matrix, modules), truth.background).miou
 
     return optimise(score, trials, track)
 
@@ -165,7 +160,7 @@ def search_communities(
 def optimise(
     score: Callable[[int, float, float], float], trials: int, track: Track = silent
 ) -> tuple[Trial, ...]:
-    """Try settings (clusters, Markov time, edge probability) so that `score` becomes large.
+    """Search settings (clusters, Markov time, edge probability) with a high `score`.
 
     Raises:
         LeopartError: Optuna is not installed.
@@ -195,12 +190,12 @@ def _suggest(suggest: Callable[..., int], name: str, bounds: tuple[int, int, int
 
 
 def best(trials: Sequence[Trial]) -> Trial:
-    """The trial with the largest mean IoU, the first of equals."""
+    """The trial with the largest mean IoU; the first one of equals."""
     return max(trials, key=lambda trial: trial.miou)
 
 
 def require_optuna() -> None:
-    """See that the search can run.
+    """Check that the search can run.
 
     Raises:
         LeopartError: Optuna is not installed.

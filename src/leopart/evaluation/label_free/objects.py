@@ -15,53 +15,69 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from leopart.clustering.communities import detect_communities
 from leopart.clustering.cooccurrence import CLEAN_OFFSETS, REFERENCE_OFFSETS, Cooccurrence, edge_list
+from leopart.clustering.enlarge import Interpolation, enlarged
 from leopart.clustering.kmeans import KMeans, kmeans
 from leopart.clustering.reduce import Reduction
-from leopart.evaluation.confusion import Confusion, Labels
-from leopart.evaluation.label_free.foreground import (
-    ITERATIONS,
-    POINTS_PER_CENTROID,
-    RESTARTS,
-    Foreground,
-    Mask,
-    PhotoTokens,
-    draw,
-)
+from leopart.clustering.sampling import draw_rows, take_rows
+from leopart.evaluation.label_free.foreground import Foreground, Mask
 from leopart.evaluation.label_free.published import Published
-from leopart.evaluation.matching import Counts, Matching, hungarian, many_to_one
+from leopart.evaluation.metrics.confusion import Confusion, Labels
+from leopart.evaluation.metrics.matching import Counts, Matching, hungarian, many_to_one
+from leopart.evaluation.tokens import PhotoTokens
 from leopart.progress import Track, silent
 
 OnMap = Callable[[str, int, Labels], None]
-"""Takes `cbfe` or `cd`, a photo's index, and class rows [S, S] found there, -1 for none."""
+"""Takes `cbfe` or `cd`, a photo's index, and the predicted class rows [S, S], -1 for none."""
 
-#: Points that k-means draws its own from, at least: 13 MB at 50 channels. The same for all usual numbers of
-#: clusters, so that a search and the score of what it chose see the same clusters.
+#: Least number of points that k-means samples from: 13 MB at 50 channels. It is the same for all usual
+#: numbers of clusters, so that a search and the final score see the same clusters.
 _POOL = 1 << 16
-#: Of the sample that k-means learns from, and of the clusters that communities join.
+#: Points for each cluster that `kmeans` learns from.
+_PER_CLUSTER = 256
+#: Seed of the sample that k-means learns from, and of the clusters that are joined to communities.
 _SEED = 0
 
 
 @dataclass(frozen=True)
+class Truth:
+    """What is scored against.
+
+    Attributes:
+        labels: class rows [S, S] of the photos that are scored, 255 = no label; None for the others.
+        num_classes: C, background included.
+        background: row of the background class.
+        absent: see `matching.score`.
+    """
+
+    labels: Sequence[Labels | None]
+    num_classes: int
+    background: int
+    absent: Literal["zero", "skip"] = "zero"
+
+    def matched(self, matrix: Counts) -> Matching:
+        """Ids and classes one to one, see `hungarian`."""
+        return hungarian(matrix, self.background, self.absent)
+
+
+@dataclass(frozen=True)
 class ForegroundPhotos:
-    """Foreground embeddings of n photos, made one photo at a time.
+    """Foreground embeddings of n photos, computed one photo at a time.
 
     Attributes:
         tokens: of each photo, [h, w, D].
         reduction: tokens to d dimensions, on the device that computes.
         foreground: of each photo.
-        interpolation: of reduced tokens to S x S: `bilinear` as the supplement says, or `nearest` as the
-            authors' code does.
+        interpolation: of reduced tokens to S x S, see `enlarged`.
     """
 
     tokens: Sequence[PhotoTokens]
     reduction: Reduction
     foreground: Foreground
-    interpolation: Literal["bilinear", "nearest"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -71,12 +87,12 @@ class ForegroundPhotos:
         mask = self.foreground.mask(index)
         device = self.reduction.offset.device
         reduced = self.reduction(torch.as_tensor(self.tokens[index]).to(device))
-        finer = enlarged(reduced, self.foreground.side, self.interpolation)
-        return mask, finer[torch.from_numpy(mask).to(device)]
+        pixels = enlarged(reduced, mask.shape, self.interpolation)
+        return mask, pixels[torch.from_numpy(mask).to(device)]
 
     def pool(self, n_clusters: int, track: Track = silent) -> Tensor:
-        """What k-means into up to so many clusters learns from, see `sample`."""
-        return self.sample(max(_POOL, POINTS_PER_CENTROID * n_clusters), track)
+        """The points that k-means with up to `n_clusters` clusters samples from, see `sample`."""
+        return self.sample(max(_POOL, _PER_CLUSTER * n_clusters), track)
 
     def sample(self, most: int, track: Track = silent) -> Tensor:
         """`most` random foreground embeddings of all photos, or all where there are fewer, [points, d].
@@ -84,47 +100,24 @@ class ForegroundPhotos:
         Raises:
             ValueError: nothing is foreground.
         """
-        chosen = draw([int(self.foreground.mask(i).sum()) for i in range(len(self))], most, _SEED)
-        drawn = [
-            self.embeddings(index)[1][torch.from_numpy(rows).to(self.reduction.offset.device)]
-            for index, rows in enumerate(track(chosen, len(self), "foreground"))
-            if len(rows)
-        ]
+        sizes = [int(self.foreground.mask(index).sum()) for index in range(len(self))]
+        chosen = draw_rows(sizes, most, _SEED)
+        found = take_rows(lambda index: self.embeddings(index)[1], track(chosen, len(self), "foreground"))
+        drawn = list(found)
         if not drawn:
             raise ValueError("nothing is foreground")
         return torch.cat(drawn)
 
 
-def enlarged(reduced: Tensor, side: int, interpolation: Literal["bilinear", "nearest"]) -> Tensor:
-    """Reduced tokens [h, w, d] on a grid of [side, side, d]."""
-    maps = reduced.permute(2, 0, 1)[None]
-    options = {"align_corners": False} if interpolation == "bilinear" else {}
-    return F.interpolate(maps, (side, side), mode=interpolation, **options)[0].permute(1, 2, 0)
-
-
-def cluster_foreground(
-    points: Tensor, n_clusters: int, seed: int, *, restarts: int = RESTARTS, track: Track = silent
-) -> KMeans:
-    """Euclidean k-means of foreground embeddings [points, d], at the paper's settings."""
-    return kmeans(
-        points,
-        n_clusters,
-        seed=seed,
-        iterations=ITERATIONS,
-        restarts=restarts,
-        max_points_per_centroid=POINTS_PER_CENTROID,
-        track=track,
-    )
-
-
 @dataclass
 class Tally:
-    """Running counts of one clustering of the foreground: everything that its scores follow from.
+    """Running counts of one clustering of the foreground; all its scores follow from them.
 
     Attributes:
         fit: K clusters.
         num_classes: C.
-        graph: neighbours of clusters, of K nodes, or of K + 1 where background is one; None = not counted.
+        graph: counts of neighbouring clusters, with K nodes, or K + 1 if background is a node; None = not
+            counted.
         confusion: pixels by class and id, C x (K + 1); id K is background.
     """
 
@@ -164,8 +157,8 @@ class Tally:
 
 
 def part_tally(points: Tensor, num_classes: int, recipe: Published, *, track: Track = silent) -> Tally:
-    """The clusters that communities join, and their graph, nothing counted yet."""
-    fit = cluster_foreground(points, recipe.clusters, _SEED, track=track)
+    """The clusters that are joined to communities, with an empty graph."""
+    fit = kmeans(points, recipe.clusters, seed=_SEED, track=track)
     offsets = REFERENCE_OFFSETS if "offsets" in recipe.reference else CLEAN_OFFSETS
     nodes = len(fit.centroids) + ("background" in recipe.reference)
     return Tally(fit, num_classes, Cooccurrence(nodes, offsets))
@@ -178,7 +171,7 @@ def count(
     *,
     track: Track = silent,
 ) -> None:
-    """Count all photos; those without labels only where a tally has a graph.
+    """Count all photos; those without labels only if a tally has a graph.
 
     Raises:
         ValueError: there are not as many labels as photos, or they have another size.
@@ -193,16 +186,14 @@ def count(
             tally.add(*found, labels[index])
 
 
-def communities(
-    tally: Tally, *, edge: float, markov_time: float, wanted: int, engine: str, seed: int
-) -> npt.NDArray[np.int64]:
+def communities(tally: Tally, recipe: Published, *, engine: str, seed: int) -> npt.NDArray[np.int64]:
     """Community 1 .. M of each cluster and of background, [K + 1]; 0 = none, which is background.
 
+    C - 1 communities are preferred; the engine may find more or fewer.
+
     Args:
-        tally: with its graph, counted.
-        edge: least conditional probability of an edge, both ways.
-        markov_time: 1 / resolution of the engine, see `detect_communities`.
-        wanted: preferred number of communities; the engine may find more or fewer.
+        tally: with a graph, after `count`.
+        recipe: gives the least probability of an edge, and the Markov time.
         engine: see `detect_communities`.
         seed: >= 0; Infomap gets one more, since its seeds begin at 1.
 
@@ -212,11 +203,11 @@ def communities(
     if tally.graph is None:
         raise ValueError("communities need a tally with a graph")
     modules = detect_communities(
-        edge_list(tally.graph.conditional, edge),
+        edge_list(tally.graph.conditional, recipe.edge),
         tally.graph.n_clusters,
         engine=engine,
-        resolution=1 / markov_time,
-        n_communities=wanted,
+        resolution=1 / recipe.markov_time,
+        n_communities=tally.num_classes - 1,
         seed=seed,
     )
     missing = tally.n_clusters + 1 - len(modules)  # background, where it is no node
@@ -237,8 +228,8 @@ class FullyUnsupervised:
     Attributes:
         cbfe: C - 1 clusters and background, one to one; of each seed of k-means.
         cd: communities, one to one; of each seed of the engine.
-        upper_bound: the clusters that communities join, many to one by precision: no joining does better in
-            pixels.
+        upper_bound: the same clusters as in `cd`, each matched to a class by majority vote: no communities
+            have more correct pixels.
         edges: of the graph.
         modules: community of each cluster and of background, [K + 1], of each seed.
     """
@@ -252,35 +243,29 @@ class FullyUnsupervised:
 
 def fully_unsupervised(
     photos: ForegroundPhotos,
-    labels: Sequence[Labels | None],
-    num_classes: int,
-    background: int,
-    *,
+    truth: Truth,
     recipe: Published,
+    *,
     engine: str,
     seeds: Sequence[int] = range(5),
-    absent: Literal["zero", "skip"] = "zero",
     on_map: OnMap | None = None,
     track: Track = silent,
 ) -> FullyUnsupervised:
-    """Cluster the foreground, join clusters that lie side by side, and score both.
+    """Cluster the foreground, join neighbouring clusters to objects, and score both.
 
     1. K-means of the foreground's embeddings into C - 1 clusters (each seed), with background C ids, matched
        one to one with the classes so that the sum of IoUs is largest.
-    2. K-means into `recipe.clusters` (seed 0); which lie beside which, over all photos; communities of that
-       graph (each seed), C - 1 preferred; clusters without one are background. Matched one to one; what is
-       left over is background.
+    2. K-means into `recipe.clusters` (seed 0); a graph of which clusters are neighbours, over all photos; its
+       communities (each seed), C - 1 preferred; clusters in none are background. Matched one to one; surplus
+       communities are background.
 
     Args:
         photos: all that are clustered.
-        labels: class rows [S, S] of those that are scored, 255 = no label; None for the others.
-        num_classes: C >= 2, background included.
-        background: row of the background class.
+        truth: what is scored against.
         recipe: see `Published`; its threshold is not used here.
         engine: see `detect_communities`.
         seeds: of k-means in 1, of the engine in 2.
-        absent: see `matching.score`.
-        on_map: takes what was found in each scored photo, of the first seed.
+        on_map: takes the predicted classes of each scored photo, for the first seed.
         track: progress.
 
     Raises:
@@ -289,50 +274,46 @@ def fully_unsupervised(
     Source: see the module. Deviations: k-means learns from a random sample of 256 pixels a cluster (faiss
     samples as many); background is no node of the graph, see `Published.reference`.
     """
-    if num_classes < 2:
+    if truth.num_classes < 2:
         raise ValueError("there is no class besides background")
-    points = photos.pool(max(recipe.clusters, num_classes - 1), track)
-    objects = [
-        Tally(cluster_foreground(points, num_classes - 1, seed, track=track), num_classes) for seed in seeds
-    ]
-    parts = part_tally(points, num_classes, recipe, track=track)
-    count(photos, [*objects, parts], labels, track=track)
-    modules = tuple(
-        communities(
-            parts,
-            edge=recipe.edge,
-            markov_time=recipe.markov_time,
-            wanted=num_classes - 1,
-            engine=engine,
-            seed=seed,
-        )
-        for seed in seeds
-    )
+    objects, parts = _counted(photos, truth, recipe, seeds, track)
+    modules = tuple(communities(parts, recipe, engine=engine, seed=seed) for seed in seeds)
     matrix = parts.confusion.matrix
     found = FullyUnsupervised(
-        cbfe=tuple(hungarian(tally.confusion.matrix, background, absent) for tally in objects),
-        cd=tuple(hungarian(merged(matrix, of_seed), background, absent) for of_seed in modules),
-        upper_bound=many_to_one(matrix, "precision", background, absent),
+        cbfe=tuple(truth.matched(tally.confusion.matrix) for tally in objects),
+        cd=tuple(truth.matched(merged(matrix, of_seed)) for of_seed in modules),
+        upper_bound=many_to_one(matrix, "precision", truth.background, truth.absent),
         edges=0 if parts.graph is None else len(edge_list(parts.graph.conditional, recipe.edge)),
         modules=modules,
     )
     if on_map is not None:
-        classes = {
-            "cbfe": (objects[0], found.cbfe[0].assignment),
-            "cd": (parts, found.cd[0].assignment[modules[0]]),
-        }
-        _show(photos, labels, classes, on_map, track)
+        cbfe = (objects[0], found.cbfe[0].assignment)
+        cd = (parts, found.cd[0].assignment[modules[0]])
+        _show(photos, truth, {"cbfe": cbfe, "cd": cd}, on_map, track)
     return found
+
+
+def _counted(
+    photos: ForegroundPhotos, truth: Truth, recipe: Published, seeds: Sequence[int], track: Track
+) -> tuple[list[Tally], Tally]:
+    """Tallies of C - 1 clusters for each seed, and of the clusters that are joined to communities."""
+    n_objects = truth.num_classes - 1
+    points = photos.pool(max(recipe.clusters, n_objects), track)
+    fits = [kmeans(points, n_objects, seed=seed, track=track) for seed in seeds]
+    objects = [Tally(fit, truth.num_classes) for fit in fits]
+    parts = part_tally(points, truth.num_classes, recipe, track=track)
+    count(photos, [*objects, parts], truth.labels, track=track)
+    return objects, parts
 
 
 def _show(
     photos: ForegroundPhotos,
-    labels: Sequence[Labels | None],
+    truth: Truth,
     classes: dict[str, tuple[Tally, npt.NDArray[np.int64]]],
     on_map: OnMap,
     track: Track,
 ) -> None:
-    scored = [index for index, truth in enumerate(labels) if truth is not None]
+    scored = [index for index, labels in enumerate(truth.labels) if labels is not None]
     for index in track(scored, len(scored), "maps"):
         found = photos.embeddings(index)
         for name, (tally, class_of) in classes.items():

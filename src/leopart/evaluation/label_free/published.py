@@ -1,4 +1,4 @@
-"""Settings of fully unsupervised segmentation as its authors published them."""
+"""Settings of fully unsupervised segmentation, as published by the authors."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from leopart.errors import LeopartError
 
 REFERENCE_STEPS = {
-    "interpolation": "embeddings are enlarged by nearest, where the supplement says bilinear",
+    "interpolation": "embeddings are enlarged by nearest; the supplement says bilinear",
     "offsets": "neighbours as a slip in the code has them: three diagonals twice, one off the grid",
     "background": "background is a node of the graph and may join an object",
 }
-"""Steps that the authors' code does in another way than the paper says, or than it must have meant."""
+"""Steps in which the authors' code differs from the paper, or from what the paper must mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +21,11 @@ class Published:
 
     Attributes:
         threshold: least precision of a foreground cluster, in [0, 1].
-        clusters: K, of the foreground, that communities join.
+        clusters: K, number of foreground clusters that are joined to communities.
         markov_time: of the map equation; a longer time gives larger communities.
         edge: least conditional probability of an edge, both ways.
         reference: names of `REFERENCE_STEPS` that are done as in the authors' code.
-        about: where the numbers are from.
+        about: source of the numbers.
     """
 
     threshold: float
@@ -74,14 +74,14 @@ CHOSEN_WITH = (
     "thresholds of this preset were chosen by its authors on PASCAL VOC training labels, and so were its "
     "number of clusters, Markov time and edge probability"
 )
-"""What labels the presets have seen; the supplement says so of all four."""
+"""Which labels the presets were chosen with, according to the supplement."""
 
 
 def published(name: str) -> Published:
     """The preset of this name.
 
     Raises:
-        LeopartError: there is none.
+        LeopartError: there is no such preset.
     """
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=1)

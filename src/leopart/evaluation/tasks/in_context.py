@@ -9,7 +9,7 @@ import numpy as np
 from leopart.config import InContextConfig
 from leopart.evaluation.case import Case, as_side
 from leopart.evaluation.in_context import MemoryBank, fraction_subset, in_context
-from leopart.evaluation.matching import Matching, score
+from leopart.evaluation.metrics.matching import Matching, score
 from leopart.evaluation.report import Outcome, Score
 from leopart.evaluation.splits import learned_photos, notes_on
 

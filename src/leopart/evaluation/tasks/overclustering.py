@@ -1,4 +1,4 @@
-"""The task `overclustering`: clusters of tokens, named after classes."""
+"""The task `overclustering`: clusters of tokens, matched to classes."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def run(case: Case[OverclusteringConfig]) -> Outcome:
             store,
             labels,
             case.num_classes,
-            ks=list(dict.fromkeys(config.k)),
-            seeds=seeds,
-            background=case.labelled.background,
-            settings=Settings(
+            Settings(
+                ks=tuple(dict.fromkeys(config.k)),
+                seeds=seeds,
                 eval_size=side,
                 normalise=config.normalise,
                 many_to_one=config.matching,
                 absent=config.absent,
             ),
+            background=case.labelled.background,
             device=case.device,
             on_map=(lambda k, index, rows: case.maps.write(f"k{k}", index, rows))
             if case.maps.wanted
@@ -56,5 +56,5 @@ def _score(scores: ClusterScores) -> Score:
 
 
 def _on_background(found: tuple[ClusterScores, ...]) -> dict[str, list[float]]:
-    """Share of the clusters, of each seed, by their number."""
+    """Share of the clusters that became background, for each seed, by the number of clusters."""
     return {str(of.k): [round(matching.background_share, 6) for matching in of.matchings] for of in found}

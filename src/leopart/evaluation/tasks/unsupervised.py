@@ -1,4 +1,4 @@
-"""The task `unsupervised`: segmentation made without labels, in the rows of the paper's table."""
+"""The task `unsupervised`: segmentation without labels, with the rows of the paper's table."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from leopart.clustering.communities import engine_name
 from leopart.config import UnsupervisedConfig
 from leopart.errors import LeopartError
 from leopart.evaluation.case import Case
-from leopart.evaluation.label_free.foreground import SIDE
-from leopart.evaluation.label_free.label_search import Trial, best, require_optuna, search_communities
-from leopart.evaluation.label_free.objects import ForegroundPhotos, FullyUnsupervised, fully_unsupervised
-from leopart.evaluation.label_free.photos import (
+from leopart.evaluation.label_free.clusters import (
     Clusters,
     chosen_settings,
     cluster_photos,
@@ -27,10 +24,17 @@ from leopart.evaluation.label_free.photos import (
     search_labels,
     tuned_suffix,
 )
+from leopart.evaluation.label_free.foreground import SIDE
+from leopart.evaluation.label_free.label_search import Trial, best, require_optuna, search_communities
+from leopart.evaluation.label_free.objects import (
+    ForegroundPhotos,
+    FullyUnsupervised,
+    Truth,
+    fully_unsupervised,
+)
 from leopart.evaluation.label_free.published import REFERENCE_STEPS, Published
-from leopart.evaluation.labelled_foreground import background_of
 from leopart.evaluation.labels import LabelMap
-from leopart.evaluation.matching import Matching
+from leopart.evaluation.metrics.matching import Matching
 from leopart.evaluation.overclustering import Settings, overcluster
 from leopart.evaluation.report import Outcome, Score
 
@@ -42,7 +46,7 @@ def run(case: Case[UnsupervisedConfig]) -> Outcome:
         LeopartError: a photo or mask cannot be used, there is no background class, no other class or no
             attention, nothing is foreground, or a setting is unknown.
     """
-    config, background = case.config, background_of(case)
+    config, background = case.config, case.background
     if case.num_classes < 2:
         raise LeopartError("background is the only class that counts; leave another one out of --ignore")
     recipe, engine = _settings(config), published_engine(config.communities)
@@ -61,13 +65,10 @@ def run(case: Case[UnsupervisedConfig]) -> Outcome:
     with case.watch.stage("segmentation"):
         found = fully_unsupervised(
             foreground_photos(clusters, recipe),
-            labels_of(clusters, "scored", labels),
-            case.num_classes,
-            background,
-            recipe=recipe,
+            Truth(labels_of(clusters, "scored", labels), case.num_classes, background, config.absent),
+            recipe,
             engine=engine,
             seeds=range(config.seeds),
-            absent=config.absent,
             on_map=case.maps.write if case.maps.wanted else None,
             track=case.track,
         )
@@ -77,14 +78,14 @@ def run(case: Case[UnsupervisedConfig]) -> Outcome:
 
 
 class Known(NamedTuple):
-    """Label maps that a search may use, see `search_labels`: at the side of the score, and at the input's."""
+    """Label maps that a search may use, see `search_labels`: at the side of the score, and of the input."""
 
     small: Sequence[LabelMap]
     large: Sequence[LabelMap]
 
 
 def published_engine(wanted: str) -> str:
-    """The engine that finds communities: `auto` is Infomap, the paper's, where it is installed.
+    """The engine that finds communities: `auto` is Infomap, as in the paper, if it is installed.
 
     Raises:
         LeopartError: see `engine_name`.
@@ -125,16 +126,19 @@ def _settings(config: UnsupervisedConfig) -> Published:
 def _all_tokens(
     case: Case[UnsupervisedConfig], clusters: Clusters, labels: Sequence[LabelMap], background: int
 ) -> tuple[Matching, ...]:
-    """As many clusters of all tokens of the scored photos as there are classes."""
+    """Clusters of all tokens of the scored photos, as many as classes."""
     with case.watch.stage("all tokens"):
         (found,) = overcluster(
             clusters.tokens[: len(labels)],
             labels,
             case.num_classes,
-            ks=[case.num_classes],
-            seeds=range(case.config.seeds),
+            Settings(
+                ks=[case.num_classes],
+                seeds=range(case.config.seeds),
+                eval_size=SIDE,
+                absent=case.config.absent,
+            ),
             background=background,
-            settings=Settings(eval_size=SIDE, absent=case.config.absent),
             device=case.device,
             on_map=(lambda _, index, rows: case.maps.write("all-tokens", index, rows))
             if case.maps.wanted
@@ -152,15 +156,13 @@ def _searched(
     engine: str,
     background: int,
 ) -> tuple[Published, tuple[Trial, ...]]:
-    """The settings that labels say are best, and all that were tried."""
+    """The best settings for the labels, and all trials."""
     labels = labels_of(clusters, "searched" if "searched" in clusters.lists else "scored", known)
     with case.watch.stage("search"):
         trials = search_communities(
             foreground_photos(clusters, recipe),
-            labels,
-            case.num_classes,
-            background,
-            recipe=recipe,
+            Truth(labels, case.num_classes, background),
+            recipe,
             engine=engine,
             trials=case.config.tune_on_labels,
             track=case.track,
@@ -202,7 +204,7 @@ def _labels_used(case: Case[UnsupervisedConfig], clusters: Clusters) -> dict[str
 
 
 def _communities(found: FullyUnsupervised, recipe: Published, engine: str) -> dict[str, Any]:
-    """What the JSON file tells of the communities."""
+    """Facts about the communities for the JSON file."""
     parts = [modules[:-1] for modules in found.modules]
     facts = {
         "engine": engine,

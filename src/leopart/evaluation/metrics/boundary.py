@@ -1,4 +1,4 @@
-"""How well the outline of a foreground mask follows that of the labels."""
+"""How well the outline of a foreground mask follows the outline of the labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class BoundaryScore:
-    """Of one image; all three are NaN where there is nothing to score.
+    """Scores of one photo; all three are NaN where there is nothing to score.
 
     Attributes:
         precision: share of the prediction's contour pixels that lie near the labels' contour, in [0, 1].
@@ -30,14 +30,14 @@ class BoundaryScore:
 
 @dataclass(frozen=True)
 class MeanBoundary:
-    """Means over images, each counting the same; NaN where every image was left out.
+    """Means over photos, which all count the same; NaN where every photo was left out.
 
     Attributes:
         precision: mean of `BoundaryScore.precision`.
         recall: mean of `BoundaryScore.recall`.
         f1: mean of `BoundaryScore.f1`.
-        images: number of images.
-        left_out: images among them without foreground in either mask.
+        images: number of photos.
+        left_out: photos among them without foreground in either mask.
     """
 
     precision: float
@@ -52,14 +52,14 @@ _ZERO = BoundaryScore(0.0, 0.0, 0.0)
 
 
 def boundary_f1(labels_fg: npt.ArrayLike, prediction: npt.ArrayLike, tolerance: float = 16) -> BoundaryScore:
-    """Boundary precision, recall and F1 of one image's foreground.
+    """Boundary precision, recall and F1 of the foreground of one photo.
 
     Naive form:
         contour = the pixels listed by cv2.findContours(mask, RETR_LIST, CHAIN_APPROX_NONE)
         near(a, b) = share of the pixels of a with a pixel of b closer than `tolerance`
         precision, recall = near(found, truth), near(truth, found)
 
-    A mask without foreground has no contour, and one that is all foreground has the image's border:
+    A mask without foreground has no contour, and one that is all foreground has the photo's border:
 
         labels        prediction           score
         no foreground no foreground        NaN: nothing to find and nothing found
@@ -67,23 +67,25 @@ def boundary_f1(labels_fg: npt.ArrayLike, prediction: npt.ArrayLike, tolerance: 
         no foreground some foreground      0, as for the Jaccard
 
     Args:
-        labels_fg: labels != background, [H, W], bool or 0 for background. Void counts as foreground, as it
-            does in `foreground_jaccard`.
+        labels_fg: labels != background, [H, W], bool or 0 for background. Void counts as foreground, as in
+            `foreground_jaccard`.
         prediction: foreground found, [H, W], bool or 0 for background.
         tolerance: distance in pixels, Euclidean, that a hit must be closer than.
 
     Raises:
-        ValueError: the shapes differ or are no [H, W].
+        ValueError: the shapes differ or are not [H, W].
 
     Source: Leopart, CVPR 2022, boundary F1 at 448 x 448 (Csurka et al., BMVC 2013). OpenCV lists a pixel
-    twice where a contour comes by twice (thin parts), and it counts twice, as there. Deviations: the authors'
-    script passes the labels' background as the positive class, whose contour runs along the image's border
-    too, and leaves out of the mean, as NaN, images in which no pixel is a hit and images without foreground
-    in the labels where something was found.
+    twice where a contour passes twice (thin parts); it then counts twice, as in the paper. Deviations: the
+    authors' script passes the labels' background as the positive class, whose contour also runs along the
+    photo's border. It leaves out of the mean, as NaN, photos in which no pixel is a hit, and photos without
+    labelled foreground in which something was found.
     """
     truth, found = np.asarray(labels_fg) != 0, np.asarray(prediction) != 0
     if truth.ndim != 2 or truth.shape != found.shape:
-        raise ValueError(f"foreground of the labels {truth.shape} and prediction {found.shape} must be alike")
+        raise ValueError(
+            f"foreground of the labels {truth.shape} and prediction {found.shape} must have one shape [H, W]"
+        )
     if not (truth.any() or found.any()):
         return _NOTHING
     if not truth.any() or not found.any() or found.all():
@@ -98,18 +100,18 @@ def boundary_f1(labels_fg: npt.ArrayLike, prediction: npt.ArrayLike, tolerance: 
 def mean_boundary_f1(
     pairs: Iterable[tuple[npt.ArrayLike, npt.ArrayLike]], tolerance: float = 16
 ) -> MeanBoundary:
-    """Means of `boundary_f1` over images, without those whose score is NaN.
+    """Means of `boundary_f1` over photos, without those whose score is NaN.
 
     Args:
-        pairs: foreground of the labels and prediction; may be a generator, one image is held at a time.
+        pairs: foreground of the labels and prediction; may be a generator, one photo is held at a time.
         tolerance: see `boundary_f1`.
 
     Raises:
-        ValueError: there are no images, or the shapes of a pair differ.
+        ValueError: there are no photos, or the shapes of a pair differ.
     """
     scores = [boundary_f1(truth, found, tolerance) for truth, found in pairs]
     if not scores:
-        raise ValueError("there is no image to score")
+        raise ValueError("there is no photo to score")
     scored = [(score.precision, score.recall, score.f1) for score in scores if not np.isnan(score.f1)]
     precision, recall, f1 = np.mean(scored, axis=0).tolist() if scored else (np.nan,) * 3
     return MeanBoundary(precision, recall, f1, len(scores), len(scores) - len(scored))

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from leopart.evaluation.attention import AttentionScores, best_heads, head_masks, merged_mask
+from leopart.evaluation.metrics.attention import AttentionScores, best_heads, head_masks, merged_mask
 
 HEADS = 3
 
@@ -125,20 +125,6 @@ def test_photos_without_objects_are_left_out_of_the_best_head():
     assert (both.photos, both.photos_with_objects) == (2, 1)
 
 
-def test_parts_add_up_to_the_whole():
-    whole, parts = AttentionScores(), [AttentionScores() for _ in range(3)]
-    for seed in range(7):
-        attention, labels = photo(seed)
-        whole.add(attention, labels)
-        parts[seed % 2].add(attention, labels)  # the third stays empty, as on a process without photos
-    total = parts[2] + parts[0] + parts[1]
-    assert total.merged == pytest.approx(whole.merged)
-    assert total.best_head == pytest.approx(whole.best_head)
-    assert total.head_wins.tolist() == whole.head_wins.tolist()
-    assert (total.photos, total.photos_with_objects) == (whole.photos, whole.photos_with_objects)
-    assert (parts[2] + parts[2]).photos == 0
-
-
 def test_tensors_and_arrays_of_any_scale_give_the_same():
     attention, labels = photo(2)
     scores = []
@@ -181,5 +167,3 @@ def test_what_cannot_be_scored():
     with pytest.raises(ValueError, match="there are 256"):
         scores.add(attention, labels.astype(int) + 200)
     assert scores.photos == 1
-    with pytest.raises(ValueError, match="cannot be added"):
-        scores + AttentionScores(keep=0.5)

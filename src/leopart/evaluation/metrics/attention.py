@@ -1,4 +1,4 @@
-"""How well the CLS token's attention covers the objects of labelled photos."""
+"""How well the attention of the CLS token covers the objects of labelled photos."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from leopart.evaluation.cells import cell_counts
-from leopart.evaluation.confusion import Labels
-from leopart.evaluation.jaccard import foreground_jaccard
 from leopart.evaluation.labels import nearest
+from leopart.evaluation.metrics.cells import cell_counts
+from leopart.evaluation.metrics.confusion import Labels
+from leopart.evaluation.metrics.jaccard import foreground_jaccard
 from leopart.models.attention import attention_mask, heaviest
 
 Attention = Tensor | npt.NDArray[np.floating[Any]]
@@ -29,13 +29,13 @@ class AttentionScores:
             best[object] = max over heads of IoU(head's mask, labels == object)
         best_head += mean of best, if the photo has objects
 
-    Masks are compared at the labels' size, enlarged by nearest. Scores are means over photos, each counting
-    the same. Parts counted apart are added with `+`.
+    Masks are compared at the labels' size, enlarged by nearest. Scores are means over photos, which all count
+    the same.
 
     Args:
-        keep: share of the attention that stays on, see `attention_mask`.
+        keep: share of the attention that is kept, see `attention_mask`.
         background: id of the background.
-        ignore_index: id of void: foreground for "merged", as in `foreground_jaccard`; no object.
+        ignore_index: id of void: foreground for "merged", as in `foreground_jaccard`, but not an object.
 
     Source: Leopart, CVPR 2022, evaluation of attention maps on PVOC val at 224; spec 5.2. Deviations: the
     authors' code skips the last, partial batch but divides by all photos; it takes the first and last id of a
@@ -46,11 +46,12 @@ class AttentionScores:
     def __init__(self, keep: float = 0.6, background: int = 0, ignore_index: int = 255) -> None:
         self.keep, self.background, self.ignore_index = keep, background, ignore_index
         self.photos = 0
-        """Photos added."""
+        """Number of photos added."""
         self.photos_with_objects = 0
-        """Photos among them with objects; the others are left out of `best_head`."""
+        """Number of them with objects; the others are left out of `best_head`."""
         self.head_wins: npt.NDArray[np.int64] = np.zeros(0, np.int64)
-        """Objects that each head covers best, [heads]; ties go to the lowest, none wins where all miss."""
+        """Number of objects that each head covers best, [heads]; ties go to the lowest head, no head wins
+        where all miss."""
         self._merged = self._best_head = 0.0
 
     def add(self, attention: Attention, labels: npt.ArrayLike) -> None:
@@ -61,7 +62,7 @@ class AttentionScores:
             labels: ids [H, W], 0 .. 255, of any size.
 
         Raises:
-            ValueError: the shapes are others, the number of heads changes, or an id is out of range.
+            ValueError: a shape is wrong, the number of heads changes, or an id is out of range.
         """
         ids = np.asarray(labels)
         if attention.ndim != 3 or ids.ndim != 2:
@@ -84,27 +85,13 @@ class AttentionScores:
 
     @property
     def merged(self) -> float:
-        """Mean foreground Jaccard of the heads' mean, blurred and cleaned of specks; NaN without photos."""
+        """Mean foreground Jaccard of the mean over heads, blurred and without specks; NaN without photos."""
         return self._merged / self.photos if self.photos else float("nan")
 
     @property
     def best_head(self) -> float:
-        """Mean over photos with objects of the mean best IoU of their objects; NaN without such photos."""
+        """Mean over photos with objects: the mean over objects of the best head's IoU; NaN without any."""
         return self._best_head / self.photos_with_objects if self.photos_with_objects else float("nan")
-
-    def __add__(self, other: AttentionScores) -> AttentionScores:
-        mine = (self.keep, self.background, self.ignore_index)
-        theirs = (other.keep, other.background, other.ignore_index)
-        heads = {len(part.head_wins) for part in (self, other) if part.photos}
-        if mine != theirs or len(heads) > 1:
-            raise ValueError("scores of different settings or numbers of heads cannot be added")
-        both = AttentionScores(*mine)
-        both.photos = self.photos + other.photos
-        both.photos_with_objects = self.photos_with_objects + other.photos_with_objects
-        both._merged = self._merged + other._merged
-        both._best_head = self._best_head + other._best_head
-        both.head_wins = sum((part.head_wins for part in (self, other) if part.photos), np.zeros(1, np.int64))
-        return both
 
 
 def merged_mask(attention: Attention, keep: float = 0.6) -> Mask:
@@ -121,12 +108,12 @@ def head_masks(attention: Attention, keep: float = 0.6) -> Mask:
 def best_heads(
     masks: Mask, labels: Labels, no_objects: set[int]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """IoU of each object with the head that covers it best, and that head.
+    """The best IoU of each object with a head's mask, and the head.
 
     Args:
         masks: of the heads, [heads, h, w].
         labels: ids [H, W], 0 .. 255.
-        no_objects: ids that are no objects.
+        no_objects: ids that are not objects.
 
     Returns:
         Two arrays [objects], objects in ascending order of their ids.

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leopart.evaluation.confusion import Confusion
-from leopart.evaluation.matching import hungarian, many_to_one, pairwise_iou, score
+from leopart.evaluation.metrics.confusion import Confusion
+from leopart.evaluation.metrics.matching import hungarian, many_to_one, pairwise_iou, score
 
 
 def naive_score(matrix: np.ndarray, assignment: list[int]) -> tuple[list[float], float]:

@@ -1,11 +1,11 @@
-"""Which ids lie under each cell of a grid that is laid over a label map."""
+"""Counts of the ids of a label map in each cell of a grid."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-from leopart.evaluation.confusion import Labels
+from leopart.evaluation.metrics.confusion import Labels
 
 
 def cell_counts(
@@ -20,7 +20,7 @@ def cell_counts(
         ids: [H, W], 0 .. num_ids - 1 or `ignore_index`, any integer type.
         grid: (h, w).
         num_ids: number of ids.
-        ignore_index: id of pixels that count nowhere; None = all count.
+        ignore_index: id of pixels that are not counted; None = count all.
 
     Raises:
         ValueError: an id is out of range.

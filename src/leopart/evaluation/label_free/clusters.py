@@ -1,4 +1,4 @@
-"""What the tasks `foreground` and `unsupervised` share: photos in lists, their clusters, noisy masks."""
+"""The first steps of the tasks `foreground` and `unsupervised`: lists of photos, clusters, noisy masks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from leopart.config import ForegroundConfig
 from leopart.data.datasets.labelled import labelled_photos
 from leopart.data.labelled import LabelledPhotos
 from leopart.errors import LeopartError
-from leopart.evaluation.attention import merged_mask
 from leopart.evaluation.case import Case
 from leopart.evaluation.label_free.foreground import (
     SIDE,
@@ -29,7 +28,8 @@ from leopart.evaluation.label_free.label_search import ThresholdSearch, search_t
 from leopart.evaluation.label_free.published import CHOSEN_WITH, Published, published
 from leopart.evaluation.label_free.saliency import saliency_of
 from leopart.evaluation.labels import LabelMap
-from leopart.features.store import FeatureStore
+from leopart.evaluation.metrics.attention import merged_mask
+from leopart.evaluation.tokens import token_views
 from leopart.models.transformer import has_cls
 
 _TITLES = {"scored": "features", "searched": "search features", "clustered": "more features"}
@@ -40,16 +40,16 @@ class Clusters:
     """Photos of all lists, the scored ones first, and the clusters of their tokens.
 
     Attributes:
-        lists: by what they are for, `scored`, then `searched` and `clustered` where they are others.
+        lists: by use: `scored`, then `searched` and `clustered` if these are other photos.
         tokens: of each photo, views [h, w, D] into the stores.
-        attention: of each photo, mean over the heads, [h, w] of the attention's network; nothing where it has
-            none, and saliency takes its place.
-        noisy: foreground masks of each photo that clusters are judged by.
-        saliency: facts of what else than attention gave them; empty for attention.
+        attention: of each photo, mean over the heads, [h, w] of the attention backbone; empty if that has no
+            CLS attention and saliency is used instead.
+        noisy: noisy foreground masks of each photo, for the precision of clusters.
+        saliency: facts about the source of the noisy masks; empty for attention.
         clusters: of the tokens.
         list_of: list of each photo.
         precision: of each cluster in each list, [lists, K].
-        backbone: facts of the network whose attention it is; empty where it has none.
+        backbone: facts about the attention backbone; empty if it has no CLS attention.
     """
 
     lists: Mapping[str, LabelledPhotos]
@@ -64,13 +64,13 @@ class Clusters:
 
     @property
     def searched(self) -> slice:
-        """Where the photos lie whose labels a search may use."""
+        """Positions of the photos whose labels a search may use."""
         here = np.flatnonzero(self.list_of == self._searched_list)
         return slice(int(here[0]), int(here[-1]) + 1)
 
     @property
     def searched_name(self) -> str:
-        """Those photos in words."""
+        """These photos in words."""
         return "the photos scored" if self._searched_list == 0 else "the photos of --tune-split"
 
     def foreground(self, threshold: float) -> Foreground:
@@ -78,14 +78,14 @@ class Clusters:
         return Foreground(self.clusters.ids, self.precision >= threshold, self.list_of)
 
     def search(self, case: Case[Any], labels: Sequence[LabelMap], background: int) -> ThresholdSearch:
-        """The threshold that labels of the `searched` photos say is best."""
+        """The best threshold for the labels of the `searched` photos."""
         ids = self.clusters.ids[self.searched]
         with case.watch.stage("search"):
             pairs = case.track(zip(ids, labels, strict=True), len(labels), "threshold")
             return search_threshold(pairs, self.precision[self._searched_list], background=background)
 
     def facts(self, recipe: Published, threshold: ThresholdSearch | None) -> dict[str, Any]:
-        """What the JSON file tells of the foreground."""
+        """Facts about the foreground for the JSON file."""
         chosen = self.precision >= recipe.threshold
         facts: dict[str, Any] = {
             "settings from": recipe.about,
@@ -110,7 +110,7 @@ class Clusters:
 
 
 def search_labels(case: Case[Any], lists: Mapping[str, LabelledPhotos], side: int) -> Sequence[LabelMap]:
-    """Label maps that a search may use; none where there is no search.
+    """Label maps that a search may use; none without a search.
 
     Raises:
         LeopartError: a mask cannot be used.
@@ -119,7 +119,7 @@ def search_labels(case: Case[Any], lists: Mapping[str, LabelledPhotos], side: in
 
 
 def chosen_settings(config: ForegroundConfig) -> Published:
-    """The preset, with what the command line says in place of it.
+    """The preset, with the values that the command line replaces.
 
     Raises:
         LeopartError: there is no such preset.
@@ -130,13 +130,13 @@ def chosen_settings(config: ForegroundConfig) -> Published:
 
 
 def given_settings(config: ForegroundConfig) -> dict[str, Any]:
-    """Numbers of the preset that the command line replaces."""
+    """Values of the command line that replace those of the preset."""
     values = {name: getattr(config, name, None) for name in ("threshold", "clusters", "markov_time", "edge")}
     return {name: value for name, value in values.items() if value is not None}
 
 
 def labels_of_settings(config: ForegroundConfig, clusters: Clusters) -> str:
-    """What labels have decided on the settings, in words."""
+    """Which labels the settings were chosen with, in words."""
     seen = f"; noisy foreground: {clusters.saliency['labels used']}" if clusters.saliency else ""
     given = ", ".join(f"--{name.replace('_', '-')}" for name in given_settings(config))
     by_hand = f"; {given}: unknown, given by hand" if given else ""
@@ -146,7 +146,7 @@ def labels_of_settings(config: ForegroundConfig, clusters: Clusters) -> str:
 
 
 def labels_of_noisy(clusters: Clusters) -> dict[str, str]:
-    """What labels attention and saliency have seen, by the names of their rows."""
+    """Which labels attention and saliency were trained with, by the names of their rows."""
     seen = {}
     if clusters.backbone:
         seen["attention"] = f"by its network's training: {clusters.backbone['labels used']}"
@@ -156,23 +156,23 @@ def labels_of_noisy(clusters: Clusters) -> dict[str, str]:
 
 
 def tuned_suffix(config: ForegroundConfig, clusters: Clusters) -> str:
-    """What the name of a row says where saliency took attention's place, or labels were used to search."""
+    """Suffix of the name of a row, if saliency replaced attention or labels were used in a search."""
     saliency = f" [saliency: {Path(clusters.saliency['from']).name}]" if clusters.saliency else ""
     return saliency + (f" [tuned on labels of {clusters.searched_name}]" if config.tune_on_labels else "")
 
 
 def cluster_photos(case: Case[Any], lists: Mapping[str, LabelledPhotos]) -> Clusters:
-    """Features of all photos, clusters of their tokens, and how well each agrees with noisy foreground.
+    """Features of all photos, clusters of their tokens, and the precision of each cluster.
 
     Raises:
-        LeopartError: a photo cannot be used, the network whose attention is needed has none, or what stands
-            in its place cannot be used.
+        LeopartError: a photo cannot be used, the attention backbone has no CLS attention, or the source of
+            noisy masks cannot be used.
     """
     config: ForegroundConfig = case.config
     saliency = saliency_of(config.noisy_foreground, config.size)
     attending = attending_case(case)
     network = attending.extractor.backbone
-    attends = has_cls(network.model)  # the stand-in of other networks is no attention
+    attends = has_cls(network.model)  # other networks have a stand-in, which is not attention
     if saliency is None and not attends:
         raise LeopartError(
             f"{network.name} has no CLS attention; name a vision transformer with --attention-backbone"
@@ -208,7 +208,7 @@ def cluster_photos(case: Case[Any], lists: Mapping[str, LabelledPhotos]) -> Clus
 
 
 def attending_case(case: Case[Any]) -> Case[Any]:
-    """The case with the network whose attention tells foreground; its features lie beside the others."""
+    """The case with the attention backbone; its features are stored beside the others."""
     config: ForegroundConfig = case.config
     if config.attention_backbone in (None, config.backbone):
         return case
@@ -222,10 +222,10 @@ def attending_case(case: Case[Any]) -> Case[Any]:
 
 
 def photo_lists(config: ForegroundConfig, scored: LabelledPhotos) -> dict[str, LabelledPhotos]:
-    """The lists to cluster, without common photos; see `Clusters.lists`.
+    """The lists of photos to cluster, without common photos; see `Clusters.lists`.
 
     Raises:
-        LeopartError: a list is none of the data set's, or some photos to search on are scored, others not.
+        LeopartError: the data set has no such list, or some but not all photos to search on are scored.
     """
     lists = {"scored": scored}
     if config.tune_split is not None:
@@ -242,13 +242,6 @@ def photo_lists(config: ForegroundConfig, scored: LabelledPhotos) -> dict[str, L
         if (rest := _without(more, lists)).pairs:
             lists["clustered"] = rest
     return lists
-
-
-def token_views(store: FeatureStore) -> list[npt.NDArray[np.float16]]:
-    """Tokens [h, w, D] of each photo of a store; nothing is read before it is used."""
-    ends = np.cumsum([entry.height * entry.width for entry in store.entries])
-    pairs = zip(np.split(store.tokens, ends[:-1]), store.entries, strict=True)
-    return [rows.reshape(entry.height, entry.width, -1) for rows, entry in pairs]
 
 
 def labels_of(clusters: Clusters, name: str, maps: Sequence[LabelMap]) -> list[LabelMap | None]:

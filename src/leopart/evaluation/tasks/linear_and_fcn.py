@@ -16,40 +16,24 @@ from leopart.evaluation.case import Case, as_side
 from leopart.evaluation.heads.examples import CachedExamples, Examples
 from leopart.evaluation.heads.files import check_head_name, read_head, write_head
 from leopart.evaluation.heads.networks import SegmentationHead
-from leopart.evaluation.heads.recipes import HEAD_RECIPES, HeadRecipe, Kind, head_recipe
+from leopart.evaluation.heads.recipes import HeadRecipe, Kind, fitting_recipe, head_recipe
 from leopart.evaluation.heads.scoring import score_head
 from leopart.evaluation.heads.training import TrainedHead, train_head
 from leopart.evaluation.heads.views import AugmentedExamples
 from leopart.evaluation.labels import LabelMap, LabelMaps
-from leopart.evaluation.matching import Matching, score
+from leopart.evaluation.metrics.matching import Matching, score
 from leopart.evaluation.report import Outcome, Score
 from leopart.evaluation.splits import data_name, learned_photos, notes_on
 from leopart.features.store import FeatureStore
 from leopart.processes import rank
 
-_FAMILIES = {
-    "leopart_vitb8": ("leopart-vitb8", "leopart"),
-    "leopart": ("leopart-vits16", "leopart"),
-    "mocov3": ("mocov3",),
-    "moco": ("moco",),
-    "mae": ("mae",),
-    "densecl": ("densecl",),
-    "maskcontrast": ("maskcontrast",),
-    "swav": ("swav",),
-    "supervised_resnet50": ("resnet",),
-    "supervised": ("supvit",),
-    "dino_": ("dino",),
-}
-"""Rows of the recipes for the backbones whose name holds a word; the first that fits counts."""
-
-
 Grid = int | Literal["reference"]
 _GRID: Grid = 100
-"""Side of the grid of an FCN whose settings nobody knows: that of the paper's training."""
+"""Side of the grid for an FCN of unknown settings: as in the paper's training."""
 
 
 def run(case: Case[HeadConfig]) -> Outcome:
-    """See `leopart.evaluation.heads.training` and `head_scoring`.
+    """See `leopart.evaluation.heads.training` and `scoring`.
 
     Raises:
         LeopartError: a photo, a mask, the head or the settings cannot be used, or a photo is in both splits.
@@ -58,7 +42,7 @@ def run(case: Case[HeadConfig]) -> Outcome:
 
 
 def _given(case: Case[HeadConfig]) -> Outcome:
-    """Score the head of a file."""
+    """Score a head that was read from a file."""
     config = case.config
     assert config.head is not None  # noqa: S101 - narrows the type
     file = read_head(config.head)
@@ -80,7 +64,7 @@ def _given(case: Case[HeadConfig]) -> Outcome:
 
 
 def _trained(case: Case[HeadConfig]) -> Outcome:
-    """Train heads, one a seed, and score them."""
+    """Train one head for each seed, and score them."""
     config, recipe = case.config, recipe_of(case.config, case.extractor.backbone.name)
     if config.save_head is not None:  # before the work
         check_head_name(config.save_head)
@@ -119,14 +103,14 @@ def _trained(case: Case[HeadConfig]) -> Outcome:
 
 
 def recipe_of(config: HeadConfig, backbone: str) -> HeadRecipe:
-    """The preset's settings, with those that the options replace.
+    """The settings of the preset, with the values that options replace.
 
     Args:
         config: options.
         backbone: name of the network, by which `auto` chooses.
 
     Raises:
-        LeopartError: there is no such preset, or the settings make no sense.
+        LeopartError: there is no such preset, or a value is invalid.
     """
     kind: Kind = "fcn" if isinstance(config, FCNConfig) else "linear"
     name = config.preset
@@ -148,26 +132,9 @@ def recipe_of(config: HeadConfig, backbone: str) -> HeadRecipe:
     return replace(recipe, **values, about=recipe.about + by_hand)
 
 
-def fitting_recipe(data: str, backbone: str, kind: Kind) -> str:
-    """Name of the paper's settings for a data set and a backbone; `small` for folders.
-
-    Args:
-        data: name of the layout.
-        backbone: its name in the registry.
-        kind: `linear` or `fcn`.
-    """
-    base = {"voc": "voc", "coco-stuff": "coco", "coco-thing": "coco"}.get(data, "small")
-    lead = "fcn-" if kind == "fcn" else ""
-    if base == "coco" and kind == "fcn":
-        base = "voc"  # the paper trains none there
-    rows = next((rows for word, rows in _FAMILIES.items() if word in backbone), ())
-    names = [f"{base}-{row}" for row in rows if f"{lead}{base}-{row}" in HEAD_RECIPES]
-    return names[0] if names else base
-
-
 def _examples(case: Case[HeadConfig], learned: LabelledPhotos, recipe: HeadRecipe) -> Any:
     """A function from a seed to what the head learns from."""
-    labels = case.labels(learned, recipe.train_size)  # tells what is wrong with a mask before the work
+    labels = case.labels(learned, recipe.train_size)  # wrong masks are an error before the work
 
     def augmented(seed: int) -> Examples:
         return AugmentedExamples(case.extractor, learned, train_size=recipe.train_size, seed=seed)
@@ -179,7 +146,7 @@ def _examples(case: Case[HeadConfig], learned: LabelledPhotos, recipe: HeadRecip
 
 
 def _choosing(case: Case[HeadConfig], tokens: FeatureStore, recipe: HeadRecipe) -> CachedExamples | None:
-    """The photos whose labels choose the epoch, if any do."""
+    """The photos whose labels choose the epoch; None = no labels do."""
     if not recipe.select:
         return None
     labels = LabelMaps(case.labelled, recipe.train_size, case.config.size)

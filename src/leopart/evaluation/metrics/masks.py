@@ -1,4 +1,4 @@
-"""How good masks found without labels are, measured with labels afterwards."""
+"""Scores of masks that were found without labels, measured with labels afterwards."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import IGNORE, read_index_mask
 from leopart.data.photos import output_stems
 from leopart.errors import LeopartError
-from leopart.evaluation.confusion import Confusion
-from leopart.evaluation.jaccard import foreground_jaccard
-from leopart.evaluation.matching import Matching, hungarian
+from leopart.evaluation.metrics.confusion import Confusion
+from leopart.evaluation.metrics.jaccard import foreground_jaccard
+from leopart.evaluation.metrics.matching import Matching, hungarian
 
 Maps = tuple[NDArray[np.uint8], NDArray[np.integer]]
 """Labels and found ids of one photo."""
@@ -27,11 +27,11 @@ class MaskScores:
 
     Attributes:
         images: number of photos scored.
-        clusters: number of ids that masks could hold, background included.
-        matching: one id a class (Hungarian), see `Matching`.
+        clusters: number of ids in the masks, background included.
+        matching: ids and classes one to one (Hungarian), see `Matching`.
         jaccard: mean over photos of the foreground Jaccard index, in [0, 1].
-        foreground_truth: share of the labelled pixels that are foreground, for comparison: a mask that is
-            foreground everywhere scores about this.
+        foreground_truth: share of pixels that are labelled foreground, for comparison: a mask that is
+            foreground everywhere scores about this Jaccard index.
     """
 
     images: int
@@ -45,7 +45,7 @@ def score_masks(masks: Path, labelled: LabelledPhotos) -> MaskScores:
     """Compare index PNGs, 0 = background, with the labels at the photos' own size.
 
     Labels without a background class (everything else is 255) count their 255 as background for the Jaccard
-    index and leave it out of the mIoU; ids without a class then stand for nothing.
+    index and leave it out of the mIoU; ids without a class are then matched to nothing.
 
     Args:
         masks: folder with a PNG per photo, named as `leopart segment` names them.
@@ -72,7 +72,7 @@ def score_masks(masks: Path, labelled: LabelledPhotos) -> MaskScores:
 
 
 def score_maps(maps: Iterable[Maps], classes: int, background: int | None) -> MaskScores:
-    """The same for label maps and found ids that are in memory, at any size; one pair is held at a time.
+    """`score_masks` for label maps and ids in memory, at any size; one pair is held at a time.
 
     Args:
         maps: rows of the classes [H, W], 255 = no label, and ids [H, W], 0 = background; at least one pair.

@@ -1,4 +1,4 @@
-"""From a confusion matrix to scores: which cluster stands for which class, and how well."""
+"""From a confusion matrix to scores: clusters are matched to classes and scored."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from scipy.optimize import linear_sum_assignment
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 NOTHING = -1
-"""Class of a cluster that stands for no class."""
+"""Class of a cluster that is matched to no class."""
 
 
 @dataclass(frozen=True)
 class Matching:
-    """Clusters named after classes, and the scores of the segmentation that results."""
+    """The class of each cluster, and the scores of the resulting segmentation."""
 
     assignment: npt.NDArray[np.int64]
-    """Class of each cluster, [K]; -1 for a cluster that stands for nothing."""
+    """Class of each cluster, [K]; -1 = none."""
     iou: Floats
-    """Intersection over union of each class, pixels of all images pooled, [C] in [0, 1]; 0 if empty."""
+    """Intersection over union of each class, pixels of all photos pooled, [C] in [0, 1]; 0 if empty."""
     miou: float
     """Mean of `iou` over the classes that count (see `score`)."""
     pixel_accuracy: float
-    """Share of the labelled pixels whose cluster stands for their class, in [0, 1]."""
+    """Share of the labelled pixels whose cluster has their class, in [0, 1]."""
     background_share: float
-    """Share of the clusters, empty ones included, that went to the background class (or to nothing)."""
+    """Share of the clusters, empty ones included, that were matched to background (or to nothing)."""
     true_positives: Counts
     """Pixels of each class found as such, [C]."""
     false_positives: Counts
@@ -40,19 +40,19 @@ class Matching:
 def hungarian(
     matrix: Counts, background: int | None = 0, absent: Literal["zero", "skip"] = "zero"
 ) -> Matching:
-    """One cluster a class and one class a cluster, so that the sum of their IoUs is as large as possible.
+    """Match clusters to classes one to one, so that the sum of the IoUs is as large as possible.
 
-    With more clusters than classes the clusters left over go to `background`, or to nothing where the labels
-    have no background class: there they only cost recall. With fewer clusters, some classes have none and
-    score 0. A class without pixels has IoU 0 with every cluster and may take any left-over one; the
-    background's score may then depend on which (the solver's choice, deterministic).
+    Surplus clusters are matched to `background`, or to nothing where the labels have no background class;
+    then they only lower recall. With fewer clusters than classes, some classes have none and score 0. A class
+    without pixels has IoU 0 with every cluster and may take any surplus one; the score of the background may
+    depend on which one (the solver decides, deterministically).
 
     Args:
         matrix: pixels by class and cluster, [C, K] int.
         background: row of the background class; None where there is none.
         absent: see `score`.
 
-    Source: Leopart's evaluation (linear assignment on 1 - IoU, clusters left over to class 0).
+    Source: Leopart's evaluation (linear assignment on 1 - IoU, surplus clusters to class 0).
     """
     classes, clusters = linear_sum_assignment(pairwise_iou(matrix), maximize=True)
     assignment = np.full(matrix.shape[1], _fallback(background), np.int64)
@@ -66,18 +66,18 @@ def many_to_one(
     background: int | None = 0,
     absent: Literal["zero", "skip"] = "zero",
 ) -> Matching:
-    """Each cluster stands for the class it fits best; several may share one. Ties go to the lowest class.
+    """Match each cluster to the class that it fits best; several may share one. Ties go to the lowest class.
 
-    A cluster without pixels goes to `background`, or to nothing where there is none; no IoU depends on it.
+    A cluster without pixels is matched to `background`, or to nothing where there is none; no IoU depends on
+    it.
 
     Args:
         matrix: pixels by class and cluster, [C, K] int.
-        by: "precision": the class most of the cluster's pixels have (majority vote); "iou": the class with
-            the largest IoU of cluster and class.
+        by: "precision" = the majority vote of the cluster's pixels; "iou" = the class with the largest IoU.
         background: row of the background class; None where there is none.
         absent: see `score`.
 
-    Source: Leopart, CVPR 2022; its overclustering uses precision.
+    Source: Leopart, CVPR 2022; its overclustering uses the majority vote.
     """
     # Precision divides every column by its sum, which does not move the column's maximum.
     fit = matrix if by == "precision" else pairwise_iou(matrix)
@@ -98,8 +98,8 @@ def score(
         matrix: pixels by class and cluster, [C, K] int.
         assignment: class of each cluster, [K], -1 for none.
         background: row of the background class; None where there is none.
-        absent: what a class without labelled pixels does to `miou`: "zero" counts it with IoU 0, as the paper
-            does; "skip" leaves it out of the mean.
+        absent: how a class without labelled pixels counts in `miou`: "zero" = as IoU 0, as in the paper;
+            "skip" = not at all.
 
     Raises:
         ValueError: the assignment does not fit the matrix.
@@ -109,7 +109,7 @@ def score(
         raise ValueError(f"an assignment of {num_clusters} clusters to {num_classes} classes was expected")
     merged = np.zeros(
         (num_classes, num_classes + 1), np.int64
-    )  # the last column gathers the clusters for nothing
+    )  # the last column is for clusters without a class
     np.add.at(merged.T, assignment, matrix.T)
     hits = merged.diagonal()
     found, present = merged[:, :-1].sum(axis=0), matrix.sum(axis=1)

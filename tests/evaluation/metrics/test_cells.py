@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leopart.evaluation.cells import cell_counts
 from leopart.evaluation.labels import nearest
+from leopart.evaluation.metrics.cells import cell_counts
 
 sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
 

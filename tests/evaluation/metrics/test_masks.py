@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from leopart.data.masks import IGNORE
-from leopart.evaluation.confusion import Confusion
-from leopart.evaluation.jaccard import mean_foreground_jaccard
-from leopart.evaluation.masks import score_maps
-from leopart.evaluation.matching import hungarian
+from leopart.evaluation.metrics.confusion import Confusion
+from leopart.evaluation.metrics.jaccard import foreground_jaccard
+from leopart.evaluation.metrics.masks import score_maps
+from leopart.evaluation.metrics.matching import hungarian
 
 CLASSES = 4
 
@@ -34,5 +34,5 @@ def test_scores_are_those_of_all_pixels_together_however_ids_grow(ids: list[int]
 
     assert (scores.images, scores.clusters) == (len(ids), clusters)
     assert scores.matching.miou == hungarian(together.matrix, 0).miou
-    assert scores.jaccard == pytest.approx(mean_foreground_jaccard(iter(maps), 0))
+    assert scores.jaccard == pytest.approx(np.mean([foreground_jaccard(*pair) for pair in maps]))
     assert scores.foreground_truth == pytest.approx(np.mean([(labels != 0).mean() for labels, _ in maps]))

@@ -1,0 +1,1 @@
+"""Scores of masks and clusters against labels: arrays in, numbers out."""
