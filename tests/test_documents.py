@@ -48,7 +48,7 @@ from leopart.config import (
 from leopart.models.backbone import Backbone, build_backbone
 from leopart.models.weights.registry import BACKBONES
 from leopart.recipe import Recipe
-from leopart.segment import segmenter
+from leopart.segment import learning
 from leopart.segment.photos_to_masks import segment_photos
 from pages import DOCUMENTS, ROOT, blocks, command_lines, name_of
 
@@ -100,7 +100,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, coarse_backbone: 
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(leopart, "load_backbone", load)
-    monkeypatch.setattr(segmenter, "load_backbone", load)
+    monkeypatch.setattr(learning, "load_backbone", load)
     return tmp_path
 
 
