@@ -13,7 +13,7 @@ from PIL import Image
 from leopart.data.datasets.ade20k import MAX_INDEX, READ_PARTS, list_ade20k_parts, read_part_ids
 from leopart.data.datasets.ade20k_classes import PARTS
 from leopart.data.datasets.labelled import labelled_photos
-from leopart.data.datasets.safe_pickle import read_plain_pickle
+from leopart.data.datasets.plain_pickle import read_plain_pickle
 from leopart.errors import LeopartError
 from small_sets import ADE, STREET, ade20k, index, part_colour
 
@@ -186,6 +186,46 @@ def test_an_index_of_another_kind_is_refused(tmp_path: Path, content: object, me
         labelled_photos(f"ade20k-parts:{tmp_path}")
 
 
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        (STREET, "/etc/passwd"),
+        (STREET, "../" * 12 + "etc/x.jpg"),
+        (f"{ADE}/../../..", "x.jpg"),
+        (f"{ADE}/images/../..", "x.jpg"),
+        (ADE, ".."),
+    ],
+)
+def test_a_photo_outside_the_release_is_refused_before_anything_is_read_or_written(
+    tmp_path: Path, folder: str, name: str
+):
+    ade20k(tmp_path)
+    file = tmp_path / ADE / "index_ade20k.pkl"
+    content = pickle.loads(file.read_bytes())
+    content["folder"][1], content["filename"][1] = folder, name
+    file.write_bytes(pickle.dumps(content))
+    with pytest.raises(LeopartError, match=r"index_ade20k\.pkl names .*, which is no path below "):
+        labelled_photos(f"ade20k-parts:{tmp_path}")
+
+
+def test_columns_that_hold_something_else_are_refused(tmp_path: Path):
+    deep: list[object] = []
+    for _ in range(60):
+        deep = [deep, deep]
+    good = {"filename": ["a"], "folder": ["b"], "scene": ["/street"], "objectIsPart": np.ones((1, 1))}
+    for column, bad in (
+        ("filename", [1]),
+        ("folder", [deep]),
+        ("scene", "a"),
+        ("objectIsPart", deep),
+        ("objectIsPart", np.array([["x"]])),
+        ("filename", 3),
+    ):
+        (tmp_path / "index_ade20k.pkl").write_bytes(pickle.dumps(good | {column: bad}))
+        with pytest.raises(LeopartError, match="which do not fit"):
+            labelled_photos(f"ade20k-parts:{tmp_path}")
+
+
 # --- pickles --------------------------------------------------------------------------------------------
 
 
@@ -272,3 +312,66 @@ def test_a_damaged_pickle_is_told(tmp_path: Path, content: bytes):
 def test_a_pickle_that_is_not_there_is_told(tmp_path: Path):
     with pytest.raises(LeopartError, match=r"cannot read .*p\.pkl: No such file"):
         read_plain_pickle(tmp_path / "p.pkl")
+
+
+def short(text: str) -> bytes:
+    return b"\x8c" + bytes([len(text)]) + text.encode()
+
+
+def dtype(name: str) -> bytes:
+    return short("numpy") + short("dtype") + b"\x93" + short(name) + b"\x89\x88\x87R"
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        # An object field at raw bytes: what made numpy follow any address.
+        (dtype("V16"), "asks to make numbers that are not plain"),
+        (dtype("O8 ") + b"K\x03b", "asks to make numbers that are not plain"),
+        (dtype("i4,O"), "asks to make numbers that are not plain"),
+        (b"]}b", "asks to change something that is no container"),
+        (short("builtins") + short("set") + b"\x93}b", "asks to change something that is no container"),
+        (b"K\x01s", "is no complete pickle: it takes more from its stack"),
+        (b"]K\x01K\x02s", "asks to change something that is no container"),
+        (b"K\x01K\x02R", "asks to call something that is no function"),
+        (b"cposix\nsystem\n", "asks to run posix.system"),
+        (b"(iposix\nsystem\n", "asks to carry out INST"),
+        (b"\x82\x01", "asks to carry out EXT1"),
+        (b"Pfile\n", "asks to carry out PERSID"),
+        (b")0\x86", "is no complete pickle: it takes more from its stack"),
+        (b"}u", "is no complete pickle: it has no mark"),
+        (b"})" + b"2\x86" * 60 + b"K\x01s", "asks to use a key that is no text"),
+        (b"\x8f()" + b"2\x86" * 60 + b"\x90", "asks to use a key that is no text"),
+        (b"\x8e" + b"\xff" * 7 + b"\x0f", "is no complete pickle"),
+        (b"Nr\xff\xff\xff\xff" + b"j\xff\xff\xff\xff" + b"0" * 9, "is no complete pickle"),
+        (
+            short("builtins") + short("bytearray") + b"\x93K\xff\x85R",
+            "asks to make bytes of something else",
+        ),
+        (
+            short("_codecs") + short("encode") + b"\x93\x94" + short("a" * 250) + b"\x94"
+            b"h\x00h\x01\x85R" * 100,
+            "asks to copy its data again and again",
+        ),
+    ],
+)
+def test_a_hostile_pickle_is_refused_at_once(tmp_path: Path, program: bytes, message: str):
+    (tmp_path / "p.pkl").write_bytes(b"\x80\x04" + program + b".")
+    with pytest.raises(LeopartError, match=re.escape(message)):
+        read_plain_pickle(tmp_path / "p.pkl")
+
+
+def test_an_array_takes_no_shape_that_its_content_does_not_fill(tmp_path: Path):
+    whole = pickle.dumps(np.arange(6, dtype=np.int16))
+    assert whole.count(b"K\x06\x85") == 1
+    for other in (b"K\x07\x85", b"K\x05\x85", b"N)\x85"):
+        (tmp_path / "p.pkl").write_bytes(whole.replace(b"K\x06\x85", other))
+        with pytest.raises(LeopartError, match="is no complete pickle"):
+            read_plain_pickle(tmp_path / "p.pkl")
+
+
+def test_big_endian_arrays_keep_their_values(tmp_path: Path):
+    for kind in (">f8", "<f8", ">i2", "<U3"):
+        array = np.array([1, 2, 300]).astype(kind)
+        (tmp_path / "p.pkl").write_bytes(pickle.dumps(array))
+        assert read_plain_pickle(tmp_path / "p.pkl").tolist() == array.tolist()

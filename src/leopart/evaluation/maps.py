@@ -16,6 +16,7 @@ from leopart.drawing.palette import colours
 from leopart.errors import LeopartError
 from leopart.evaluation.labels import nearest
 from leopart.evaluation.metrics.confusion import Labels
+from leopart.paths import inside
 
 _VOID = (224, 224, 192)  # as PASCAL VOC paints it
 
@@ -60,7 +61,7 @@ class MapWriter:
         if self.folder is not None:
             size = photo_size(self.photos[index].path)
             ids = self.ids[np.asarray(nearest(rows, size)).astype(np.uint8)]
-            save_mask(self.folder / name / f"{self.stems[index]}.png", ids, self.palette)
+            save_mask(self._file(self.folder, name, index), ids, self.palette)
 
     def write_mask(self, name: str, index: int, foreground: npt.ArrayLike) -> None:
         """Write the predicted foreground of photo `index`: 1, and 0 for background.
@@ -76,7 +77,10 @@ class MapWriter:
         if self.folder is not None:
             size = photo_size(self.photos[index].path)
             mask = nearest((np.asarray(foreground) != 0).astype(np.uint8), size)
-            save_mask(self.folder / name / f"{self.stems[index]}.png", mask, self.palette)
+            save_mask(self._file(self.folder, name, index), mask, self.palette)
+
+    def _file(self, folder: Path, name: str, index: int) -> Path:
+        return inside(folder / name, f"{self.stems[index]}.png", self.photos[index].path)
 
 
 def _make(folder: Path) -> None:

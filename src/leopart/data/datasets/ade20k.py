@@ -18,12 +18,13 @@ import numpy as np
 
 from leopart.data.datasets.ade20k_classes import PARTS
 from leopart.data.datasets.places import check_folder, not_here
-from leopart.data.datasets.safe_pickle import read_plain_pickle
+from leopart.data.datasets.plain_pickle import read_plain_pickle
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import IGNORE, IndexMask, read_colour_mask
 from leopart.data.photos import Photo, shown
 from leopart.data.remapping import Remapped
 from leopart.errors import LeopartError
+from leopart.paths import inside
 
 EXPECTED = 1_983
 """Photos that the paper scores."""
@@ -68,7 +69,7 @@ def list_ade20k_parts(path: Path, max_index: int | None = MAX_INDEX) -> Labelled
     total = len(index["filename"]) if max_index is None else max_index
     with_parts = np.asarray(index["objectIsPart"])[:, :total].sum(axis=0) > 0
     chosen = [i for i in np.flatnonzero(with_parts) if index["scene"][i] == _SCENE]
-    pairs = [_pair(index_file.parent, str(index["folder"][i]), str(index["filename"][i])) for i in chosen]
+    pairs = [_pair(index_file, str(index["folder"][i]), str(index["filename"][i])) for i in chosen]
     classes = dict(enumerate(PARTS.values()))
     return LabelledPhotos(index_file.parent, classes, pairs, read_ids=READ_PARTS, notes=_notes(len(pairs)))
 
@@ -93,20 +94,30 @@ def _columns(file: Path) -> dict[str, Any]:
     if not isinstance(index, dict) or (missing := [name for name in wanted if name not in index]):
         what = f"no columns {', '.join(missing)}" if isinstance(index, dict) else "no columns"
         raise LeopartError(f"{shown(file)} has {what}; copy it again from the release {_RELEASE}")
-    count = len(index["filename"])
-    shape = np.shape(index["objectIsPart"])
-    if {len(index["folder"]), len(index["scene"])} != {count} or len(shape) != 2 or shape[1] != count:
+    texts = {name: _texts(index[name]) for name in wanted[:3]}
+    table = index["objectIsPart"]
+    shape = table.shape if isinstance(table, np.ndarray) and table.dtype.kind in "buif" else ()
+    count = len(texts["filename"])
+    if {len(column) for column in texts.values()} != {count} or len(shape) != 2 or shape[1] != count:
         sizes = f"{count} file names and a table of parts of shape {shape}"
         raise LeopartError(f"{shown(file)} has {sizes}, which do not fit; copy it again from the release")
-    return {name: index[name] for name in wanted}
+    return {**texts, "objectIsPart": table}
 
 
-def _pair(release: Path, folder: str, name: str) -> tuple[Photo, Path]:
+def _texts(column: Any) -> list[str]:
+    """A column of text; empty where it is none, so that it does not fit the others."""
+    items = column.tolist() if isinstance(column, np.ndarray) and column.ndim == 1 else column
+    right = isinstance(items, list) and all(isinstance(item, str) for item in items)
+    return items if right else []
+
+
+def _pair(index: Path, folder: str, name: str) -> tuple[Photo, Path]:
+    release = index.parent
     # The column begins with the release's own name, which the folder on disk need not have.
-    place = release.joinpath(*PurePosixPath(folder).parts[1:])
-    photo = place / name
+    place = PurePosixPath(*PurePosixPath(folder).parts[1:])
+    photo = inside(release, (place / name).as_posix(), index)
     below = photo.relative_to(release / "images") if photo.is_relative_to(release / "images") else Path(name)
-    return Photo(photo, shown(below.as_posix())), place / f"{Path(name).stem}_parts_1.png"
+    return Photo(photo, shown(below.as_posix())), photo.with_name(f"{photo.stem}_parts_1.png")
 
 
 def _notes(count: int) -> tuple[str, ...]:

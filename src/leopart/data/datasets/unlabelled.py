@@ -21,6 +21,7 @@ from leopart.data.datasets.presence import absent
 from leopart.data.datasets.voc import find_voc
 from leopart.data.photos import Photo, find_photos, shown
 from leopart.errors import LeopartError
+from leopart.paths import inside
 
 #: Images that the authors' runs counted; others train as well, with a note.
 EXPECTED = {"imagenet100": 126_689, "coco": 118_287, "voc": 10_582, "imagenet": 1_281_167}
@@ -90,7 +91,7 @@ def _imagenet100(path: Path) -> list[Photo]:
         raise not_here(path, "has no imagenet100.txt", _holds_list, wanted)
     listing = path / "imagenet100.txt"
     classes = [line.split()[0] for line in read_list(listing, "the name of one class folder")]
-    folders = [path / "train" / name for name in classes]
+    folders = [inside(path / "train", name, listing) for name in classes]
     missing = [folder for folder in folders if not folder.is_dir()]
     if missing:
         first = f"the first {shown(missing[0])}"
