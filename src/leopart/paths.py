@@ -13,6 +13,16 @@ def shown(path: Path | str) -> str:
     return os.fsencode(path).decode("utf-8", "replace")
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder. No, too, where the system does not say: Path's own raises then."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a plain file; see `is_folder`."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
 def inside(folder: Path, name: str, source: Path | str) -> Path:
     """The place below `folder` that a file names. Every path that is read from a file goes through here.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import unicodedata
@@ -10,10 +11,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from leopart.data.own_output import pictures_that_are_no_photos
 from leopart.errors import LeopartError
-from leopart.paths import shown
+from leopart.paths import is_folder, shown
 
-__all__ = ["HEIF_SUFFIXES", "READ_SUFFIXES", "Photo", "find_photos", "output_stems", "shown"]
+__all__ = [
+    "HEIF_SUFFIXES",
+    "READ_SUFFIXES",
+    "Photo",
+    "PhotoSearch",
+    "find_photos",
+    "output_stems",
+    "search_photos",
+    "shown",
+]
 
 READ_SUFFIXES = frozenset(
     f".{name}"
@@ -25,6 +36,10 @@ READ_SUFFIXES = frozenset(
 """In a folder, files with these suffixes are photos, in upper or lower case."""
 HEIF_SUFFIXES = frozenset((".heic", ".heif"))
 """Phones write these and Pillow cannot read them: they are found all the same, to be refused by name."""
+_LONGEST_NAME = 255 - len(".png")
+"""Bytes of an output's name without its suffix: file systems take 255."""
+_LONGEST_PATH, _MOST_LEVELS = 2000, 200
+"""Of an output below its folder: paths end at 4,096 bytes, and folders are made one inside the other."""
 
 
 @dataclass(frozen=True)
@@ -37,49 +52,83 @@ class Photo:
     """Its path below the input folder, with `/` and suffix, always valid Unicode; outputs are named so."""
 
 
+@dataclass(frozen=True)
+class PhotoSearch:
+    """What was found in folders and among files."""
+
+    photos: list[Photo]
+    """In natural order of their names (`img2` before `img10`), each file once."""
+    left_out: list[Path]
+    """Folders whose pictures are no photos, see `pictures_that_are_no_photos`."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out, in one sentence; empty where nothing was."""
+        if not self.left_out:
+            return []
+        some = ", ".join(map(shown, self.left_out[:3])) + (", ..." if len(self.left_out) > 3 else "")
+        count = f"{len(self.left_out)} folders" if len(self.left_out) > 1 else "1 folder"
+        what = (
+            f"{count} with masks or with pictures that Leopart wrote are no photos and were left out: {some}"
+        )
+        return [f"{what}; name a folder itself to use its pictures."]
+
+
 def find_photos(inputs: Sequence[Path]) -> list[Photo]:
+    """The photos of `search_photos`."""
+    return search_photos(inputs).photos
+
+
+def search_photos(inputs: Sequence[Path]) -> PhotoSearch:
     """Find the photos in folders (at any depth) and among single files.
 
-    In folders, files are chosen by their suffix (`READ_SUFFIXES`); hidden files and folders are left out,
-    links to folders are followed, no folder is entered twice. A single file is taken whatever its suffix. A
-    folder further down that may not be listed is returned in place of its photos, so that it fails by name
-    like a photo that cannot be read. With several input folders (a file counts for its parent) names start
-    with as many trailing parts of the folders' paths as keep them apart: `a/1.jpg`, `b/1.jpg`;
-    `x/photos/1.jpg`, `y/photos/1.jpg`.
-
-    Returns:
-        Photos in natural order of their names (`img2` before `img10`), each file once.
+    In folders, files are chosen by their suffix (`READ_SUFFIXES`); hidden files and folders are left out, and
+    so are folders that Leopart wrote and masks. Links to folders are followed, no folder is entered twice. A
+    single file is taken whatever its suffix. A folder further down that may not be listed is returned in
+    place of its photos, so that it fails by name like a photo that cannot be read. With several input folders
+    (a file counts for its parent) names start with as many trailing parts of the folders' paths as keep them
+    apart: `a/1.jpg`, `b/1.jpg`; `x/photos/1.jpg`, `y/photos/1.jpg`.
 
     Raises:
         LeopartError: an input does not exist or cannot be listed, or no photo is in any of them.
     """
     seen: Counter[bool] = Counter()
     found: list[tuple[Path, Path]] = []  # (input folder, photo)
+    left_out: list[Path] = []
     for given in inputs:
         path = Path(os.path.abspath(given))  # noqa: PTH100 - Path.resolve would follow links, and change names
-        if path.is_dir():
-            found += [(path, file) for file in _walk(path) if _is_photo(file, seen)]
+        if is_folder(path):
+            found += [(path, file) for file in _walk(path, left_out) if _is_photo(file, seen)]
         elif os.path.lexists(path):
             found.append((path.parent, path))
         else:
-            raise LeopartError(f"there is no file or folder {shown(given)}; check the path")
+            raise LeopartError(f"there is no file or folder {_brief(shown(given))}; check the path")
+    search = PhotoSearch(_named(found), left_out)
     if not found:
         places = ", ".join(shown(given) for given in inputs) or "no input"
         files = f"{seen.total()} files seen, none with a suffix that is read"
         suffixes = " ".join(sorted(READ_SUFFIXES))
-        message = f"no photos in {places}: {files} ({suffixes}); check the path or convert the photos"
-        raise LeopartError(message)
-    return _named(found)
+        advice = " ".join(["check the path or convert the photos", *search.notes])
+        raise LeopartError(f"no photos in {places}: {files} ({suffixes}); {advice}")
+    return search
+
+
+def _brief(text: str) -> str:
+    """A path as a message can hold it: one beyond the system's limits is cut."""
+    return text if len(text) <= 500 else f"{text[:500]}..."
 
 
 def _is_photo(file: Path, seen: Counter[bool]) -> bool:
-    photo = file.suffix.lower() in READ_SUFFIXES | HEIF_SUFFIXES or file.is_dir()
+    photo = file.suffix.lower() in READ_SUFFIXES | HEIF_SUFFIXES or is_folder(file)
     seen[photo] += 1
     return photo
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    """Yield files below `root`, and folders that cannot be listed. Real folders come before linked ones."""
+def _walk(root: Path, left_out: list[Path]) -> Iterator[Path]:
+    """Yield files below `root`, and folders that cannot be listed. Real folders come before linked ones.
+
+    Folders whose pictures are no photos are added to `left_out`.
+    """
     real, linked, entered = [root], list[Path](), set[str]()
     while real or linked:
         folder = real.pop() if real else linked.pop(0)
@@ -95,9 +144,12 @@ def _walk(root: Path) -> Iterator[Path]:
                 raise LeopartError(f"cannot list {shown(root)}: {reason}; check its permissions") from error
             yield folder
             continue
+        no_photos = pictures_that_are_no_photos(folder)
         for child in children:
-            if not child.is_dir():
+            if not is_folder(child):
                 yield child
+            elif child.name in no_photos:
+                left_out.append(child)
             else:
                 (linked if child.is_symlink() else real).append(child)
 
@@ -146,9 +198,10 @@ def output_stems(photos: Sequence[Photo]) -> list[str]:
 
     `a/cat.jpg` -> `a/cat`. Photos that would share a stem (`cat.jpg`, `cat.png`; also `Cat.jpg`, since some
     file systems ignore case) keep their suffix, `cat_jpg`, and get a number where that is not enough,
-    `cat_jpg_2`. The result depends on all photos and their order.
+    `cat_jpg_2`. What is too long for a file name is cut, with a hash of the whole in place of the rest. The
+    result depends on all photos and their order.
     """
-    stems = [PurePosixPath(photo.name).with_suffix("").as_posix() for photo in photos]
+    stems = [_fitting(PurePosixPath(photo.name).with_suffix("").as_posix()) for photo in photos]
     shared = Counter(map(_file_key, stems))
     # An output `a.png` cannot stand beside a folder `a.png/` of outputs.
     folders = {parent for stem in stems for parent in PurePosixPath(stem).parents}
@@ -159,14 +212,34 @@ def output_stems(photos: Sequence[Photo]) -> list[str]:
     result = []
     for photo, stem, kept in zip(photos, stems, keep, strict=True):
         suffix = PurePosixPath(photo.name).suffix[1:]
-        candidate = wanted = stem if kept or not suffix else f"{stem}_{suffix}"
+        wanted = stem if kept or not suffix else f"{stem}_{suffix}"
+        candidate = _fitting(wanted)
         number = 1
         while not kept and _file_key(candidate) in taken:
             number += 1
-            candidate = f"{wanted}_{number}"
+            candidate = _fitting(f"{wanted}_{number}")
         taken.add(_file_key(candidate))
         result.append(candidate)
     return result
+
+
+def _fitting(stem: str) -> str:
+    """The stem itself, if a mask can be called so; else its beginning and a hash of it."""
+    parts = stem.split("/")
+    if len(stem.encode()) > _LONGEST_PATH or len(parts) > _MOST_LEVELS:
+        parts = [f"{parts[-1]}~{_hash(stem)}"]
+    return "/".join(_shortened(part) for part in parts)
+
+
+def _shortened(part: str) -> str:
+    if len(part.encode()) <= _LONGEST_NAME:
+        return part
+    kept = part.encode()[: _LONGEST_NAME - 9].decode(errors="ignore")
+    return f"{kept}~{_hash(part)}"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _file_key(name: str) -> str:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from leopart.data.images import photo_size
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import IGNORE
+from leopart.data.own_output import mark_as_output
 from leopart.data.photos import output_stems, shown
 from leopart.drawing.masks import save_mask
 from leopart.drawing.palette import colours
@@ -37,6 +38,7 @@ class MapWriter:
             _make(folder)
         self.folder, self.photos = folder, [photo for photo, _ in labelled.pairs]
         self.stems = output_stems(self.photos)
+        self.marked: set[str] = set()
         self.ids = np.full(256, IGNORE, np.uint16)  # class id of each row; -1 becomes 255
         self.ids[: len(labelled.classes)] = list(labelled.classes)
         self.palette = colours(256)
@@ -80,6 +82,9 @@ class MapWriter:
             save_mask(self._file(self.folder, name, index), mask, self.palette)
 
     def _file(self, folder: Path, name: str, index: int) -> Path:
+        if name not in self.marked:
+            self.marked.add(name)
+            mark_as_output(folder, name)
         return inside(folder / name, f"{self.stems[index]}.png", self.photos[index].path)
 
 
