@@ -23,6 +23,20 @@ def is_file(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113
 
 
+def expanded(text: str) -> Path:
+    """A path that may begin with `~`.
+
+    Raises:
+        LeopartError: there is no such user.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise LeopartError(
+            f"{shown(text)} begins with no user's home: {error}; give the whole path"
+        ) from error
+
+
 def inside(folder: Path, name: str, source: Path | str) -> Path:
     """The place below `folder` that a file names. Every path that is read from a file goes through here.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def _check(command: Check) -> int:
         split, photos = labelled
         findings = check_masks(photos, None if command.every else _SAMPLE, track=tracker(quiet=False))
         _show_masks(split, findings)
-        good = good and not findings.problems
+        good = good and findings.good
     if not good:
         _show_sources(name)
     return 0 if good else 1
@@ -106,14 +107,16 @@ def _named(data: str) -> tuple[str, Path]:
     """Name and path in `NAME:PATH`; a path alone is a folder."""
     from leopart.data.datasets.catalogue import CATALOGUE
     from leopart.errors import LeopartError
+    from leopart.paths import expanded
 
     name, colon, rest = data.partition(":")
     if colon and name in CATALOGUE:
-        return name, Path(rest).expanduser()
-    if not Path(data).expanduser().exists():
+        return name, expanded(rest)
+    path = expanded(data)
+    if not os.path.lexists(path):
         known = ", ".join(f"{known}:PATH" for known in CATALOGUE)
         raise LeopartError(f"{data} is neither a folder nor one of {known}; write one of them")
-    return "folder", Path(data).expanduser()
+    return "folder", path
 
 
 def _show_splits(found: Sequence[SplitFound]) -> None:
@@ -147,6 +150,8 @@ def _show_masks(split: str, findings: MaskFindings) -> None:
     for kind, (count, first) in findings.problems.items():
         _say(f"{kind}: {counted(count, 'mask')}, first: {first}")
     rows = [(name, _percent(share), f"{findings.photos[name]:,}") for name, share in findings.shares.items()]
+    for note in findings.notes:
+        _say(note)
     _table(("class", "pixels", "photos"), [*rows, ("without a label", _percent(findings.unlabelled), "")])
     if findings.unlisted:
         largest = sorted(findings.unlisted, key=lambda key: -findings.unlisted[key])[:5]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from leopart.progress import Track, silent
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from leopart.training.reporting import Report, Watcher
 
 T = TypeVar("T")
+_FAILURES = 20
 
 
 def tracker(quiet: bool) -> Track:
@@ -122,6 +124,14 @@ def say(text: str, *, quiet: bool = False) -> None:
     """A line for people, on stderr."""
     if not quiet:
         sys.stderr.write(printable(text) + "\n")
+
+
+def say_failures(reasons: Sequence[str], where: Path) -> None:
+    """A line for each photo that could not be used, at most 20; `where` is the file that has them all."""
+    for reason in reasons[:_FAILURES]:
+        say(f"leopart: {reason}")
+    if len(reasons) > _FAILURES:
+        say(f"leopart: and {len(reasons) - _FAILURES:,} more; all are in {where}")
 
 
 def counted(number: int, thing: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leopart.cli.display import counted, say, tracker
+from leopart.cli.display import counted, say, say_failures, tracker
 from leopart.cli.options import parse
 from leopart.config import PredictConfig
 
@@ -15,8 +15,7 @@ def main(argv: Sequence[str]) -> int:
     from leopart.segment.photos_to_masks import predict_photos
 
     summary = predict_photos(config, track=tracker(config.quiet))
-    for failure in summary.failures:
-        say(f"leopart: {failure.reason}")
+    say_failures([failure.reason for failure in summary.failures], config.out / "summary.json")
     for warning in summary.warnings:
         say(f"note: {warning}", quiet=config.quiet)
     done = summary.counts["photos"] - summary.counts["failed"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from leopart.cli.display import counted, duration, say, tracker, training_watcher
+from leopart.cli.display import counted, duration, say, say_failures, tracker, training_watcher
 from leopart.cli.options import parse
 from leopart.config import FitConfig, SegmentConfig
 
@@ -27,8 +27,7 @@ def main(argv: Sequence[str]) -> int:
 def finish(config: FitConfig, summary: Summary) -> int:
     """Tell what came out and what did not; the exit status."""
     counts = summary.counts
-    for failure in summary.failures:
-        say(f"leopart: {failure.reason}")
+    say_failures([failure.reason for failure in summary.failures], config.out / "summary.json")
     for warning in summary.warnings:
         say(f"note: {warning}", quiet=config.quiet)
     if (adapted := summary.results.get("adaptation")) is not None:

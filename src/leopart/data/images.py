@@ -6,7 +6,7 @@ import math
 import stat
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -16,10 +16,20 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
+from leopart.data.deep_photos import deep_pixels, levels, used_bits
 from leopart.data.photos import HEIF_SUFFIXES, Photo, find_photos, output_stems, shown
 from leopart.errors import LeopartError, PhotoError
 
-__all__ = ["Photo", "find_photos", "load_photo", "output_stems", "photo_size", "resize", "target_size"]
+__all__ = [
+    "Photo",
+    "find_photos",
+    "load_photo",
+    "output_stems",
+    "photo_size",
+    "resize",
+    "stored_orientation",
+    "target_size",
+]
 
 MAX_PIXELS = 10**9
 """Photos with more pixels are refused: 3 GB once decoded."""
@@ -64,16 +74,35 @@ def photo_size(path: Path) -> tuple[int, int]:
         return (width, height) if _orientation(image) >= 5 else (height, width)
 
 
-def load_photo(path: Path, smallest: int | tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
+def _unheard(_: str) -> None:
+    """Take a remark that nobody asked for."""
+
+
+def stored_orientation(path: Path) -> int:
+    """EXIF orientation of a photo: 1 where it is stored upright, 5 to 8 where it is stored on its side.
+
+    Raises:
+        PhotoError: the file cannot be opened as a photo.
+    """
+    with opened(path) as image:
+        return _orientation(image)
+
+
+def load_photo(
+    path: Path,
+    smallest: int | tuple[int, int] | None = None,
+    *,
+    remark: Callable[[str], object] = _unheard,
+) -> npt.NDArray[np.uint8]:
     """Read a photo as 8-bit RGB, upright.
 
     Orientation comes from EXIF. Transparent parts lie on white, as photo viewers show them. Of an animation
-    the first frame is taken. Grey 16-bit values are scaled by the file's bit depth (never clipped or
-    stretched, so that equal values look equal in every photo); floating-point grey is read as 0..1. Colour
-    profiles are not applied.
+    or a stack of pages the first one is taken. Values of 16 bits are scaled by the bits that the photo uses
+    (see `used_bits`), never clipped; floating-point grey is read as 0..1. Colour profiles are not applied.
 
     Args:
         path: the file; its suffix does not matter.
+        remark: takes what is odd about the photo, though it can be read: `10 bits`, `3 pages`.
         smallest: a big JPEG may be decoded at 1/2, 1/4 or 1/8 (many times faster) as long as height and
             width stay at least this (one number, or height and width of the upright photo). None: full size.
 
@@ -89,10 +118,16 @@ def load_photo(path: Path, smallest: int | tuple[int, int] | None = None) -> npt
         if smallest is not None:
             height, width = (smallest, smallest) if isinstance(smallest, int) else smallest
             image.draft(None, (height, width) if orientation >= 5 else (width, height))
-        image.load()
-        if image.format == "TIFF":  # Pillow has turned it while loading and dropped the tag
-            orientation = _orientation(image)
-        upright = _to_rgb(image, path)
+        if image.format == "TIFF" and (pages := getattr(image, "n_frames", 1)) > 1:
+            remark(f"{pages} pages")
+        deep = deep_pixels(image, path)
+        if deep is not None:
+            upright: Image.Image = _shallow(deep, remark)
+        else:
+            image.load()
+            if image.format == "TIFF":  # Pillow has turned it while loading and dropped the tag
+                orientation = _orientation(image)
+            upright = _to_rgb(image, path, remark)
         if orientation in _TURNS:
             upright = upright.transpose(_TURNS[orientation])
         return np.array(upright)
@@ -186,12 +221,26 @@ def opened(
     except LeopartError:
         raise
     except UnidentifiedImageError as error:
-        problem = f"not a {kind} in a format that is read ({' '.join(formats)})"
-        if path.suffix.lower() in HEIF_SUFFIXES:
-            problem = f"a HEIF {kind}, which cannot be read"
-        raise PhotoError(f"{shown(path)} is {problem}; convert it to PNG, or leave it out") from error
+        raise PhotoError(f"{shown(path)} is {_stranger(path, kind, formats)}") from error
     except Exception as error:  # a damaged file can raise anything out of a decoder
         raise PhotoError(_complaint(path, error)) from error
+
+
+def _stranger(path: Path, kind: str, formats: tuple[str, ...]) -> str:
+    """What a file of another format is, and what to do."""
+    if "JPEG" not in formats and _begins(path, b"\xff\xd8\xff"):
+        return "a JPEG, which smears ids beyond repair; export the mask as PNG from where it was made"
+    if path.suffix.lower() in HEIF_SUFFIXES:
+        return f"a HEIF {kind}, which cannot be read; convert it to PNG, or leave it out"
+    if "TIFF" in formats and any(_begins(path, magic) for magic in (b"II*\0", b"MM\0*")):
+        return "a TIFF in a layout that is not read; save it as 8-bit or 16-bit grey or RGB, or leave it out"
+    known = f"not a {kind} in a format that is read ({' '.join(formats)})"
+    return f"{known}; convert it to PNG, or leave it out"
+
+
+def _begins(path: Path, magic: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(magic)) == magic
 
 
 def _check_file(path: Path) -> None:
@@ -226,18 +275,33 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+def _shallow(deep: npt.NDArray[np.uint16], remark: Callable[[str], object]) -> Image.Image:
+    """A photo of 16 bits, [H, W, 3 or 4], as RGB."""
+    bits = used_bits(deep[..., :3])
+    if bits < 16:
+        remark(f"{bits} bits")
+    colours = levels(deep[..., :3], 2.0**bits - 1)
+    if deep.shape[2] == 3:
+        return Image.fromarray(colours)
+    return _on_white(Image.fromarray(np.dstack([colours, levels(deep[..., 3], 65535.0)])))
+
+
+def _to_rgb(image: Image.Image, path: Path, remark: Callable[[str], object]) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
-        image = Image.fromarray(_grey_levels(image, path))
+        image = Image.fromarray(_grey_levels(image, path, remark))
     if not image.has_transparency_data:
         return image if image.mode == "RGB" else image.convert("RGB")
+    return _on_white(image)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
     see_through = image.convert("RGBA")
     white = Image.new("RGB", image.size, "white")
     white.paste(see_through, mask=see_through.getchannel("A"))
     return white
 
 
-def _grey_levels(image: Image.Image, path: Path) -> npt.NDArray[np.uint8]:
+def _grey_levels(image: Image.Image, path: Path, remark: Callable[[str], object]) -> npt.NDArray[np.uint8]:
     """Scale 16-bit or floating-point grey to [H, W] uint8."""
     tags = getattr(image, "tag_v2", {})  # TIFF only
     if image.mode == "F":
@@ -251,8 +315,9 @@ def _grey_levels(image: Image.Image, path: Path) -> npt.NDArray[np.uint8]:
     if not (top > 0 and values.min() >= 0 and values.max() <= top):  # so for NaN as well
         no_range = f"{kind}, which have no agreed brightness"
         raise PhotoError(f"{shown(path)} holds {no_range}; save it as 8-bit or 16-bit grey, or as RGB")
-    scaled: npt.NDArray[np.float32] = values.astype(np.float32) * np.float32(255 / top)
+    if top == 65535 and (bits := used_bits(values)) < 16:
+        remark(f"{bits} bits")
+        top = 2.0**bits - 1
     if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:  # white is zero
-        scaled = np.float32(255) - scaled
-    levels: npt.NDArray[np.uint8] = np.floor(scaled + np.float32(0.5)).astype(np.uint8)
-    return levels
+        return np.uint8(255) - levels(values, top)
+    return levels(values, top)

@@ -11,7 +11,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from leopart.data.masks import IGNORE, IndexMask, check_ids, check_mask_size, read_index_mask
+from leopart.data.masks import (
+    IGNORE,
+    ColouredMaskError,
+    IndexMask,
+    check_ids,
+    check_mask_size,
+    read_index_mask,
+)
 from leopart.data.photos import Photo, shown
 from leopart.errors import LeopartError
 
@@ -78,10 +85,21 @@ class LabelledPhotos:
         Raises:
             LeopartError: the mask cannot be read, has another size than the photo, or holds other ids.
         """
-        ids = self.read_ids(mask)
+        ids = self.ids_of(mask)
         check_ids(ids, mask, self.classes | self.ignored)
         check_mask_size(ids, mask, photo.path)
         return ids
+
+    def ids_of(self, mask: Path) -> IndexMask:
+        """Class ids [H, W] of a mask, not yet checked against photo and classes.
+
+        Raises:
+            LeopartError: the mask cannot be read, or is a picture in colours.
+        """
+        try:
+            return self.read_ids(mask)
+        except ColouredMaskError as error:
+            raise error.for_classes(self.classes | self.ignored) from error
 
     def rows(self, ids: IndexMask) -> npt.NDArray[np.uint8]:
         """Replace class ids by their row in `classes` (0, 1, ...), as scores count them; the rest is 255.

@@ -9,12 +9,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile
 
-from leopart.data.images import opened, photo_size
+from leopart.data.images import opened, photo_size, stored_orientation
 from leopart.data.photos import shown
 from leopart.errors import LeopartError, PhotoError
 
 IGNORE = 255
 """The id of pixels without a label; never a class."""
+_TURNS = {
+    5: "flip the mask upside down and turn it by 90 degrees clockwise",
+    6: "turn the mask by 90 degrees clockwise",
+    7: "flip the mask upside down and turn it by 90 degrees counter-clockwise",
+    8: "turn the mask by 90 degrees counter-clockwise",
+}
+"""What makes a mask upright that lies as its photo is stored, by the photo's EXIF orientation."""
 IndexMask = npt.NDArray[np.uint8] | npt.NDArray[np.int32]
 
 
@@ -92,14 +99,18 @@ def check_mask_size(mask: IndexMask, path: Path, photo: Path) -> None:
         LeopartError: the sizes differ, or the photo cannot be opened.
     """
     height, width = photo_size(photo)
-    if mask.shape != (height, width):
-        sizes = f"{mask.shape[1]}x{mask.shape[0]} pixels, but its photo {shown(photo)} has {width}x{height}"
-        raise LeopartError(f"{shown(path)} has {sizes}; make a mask of the photo's own size")
+    if mask.shape == (height, width):
+        return
+    sizes = f"{mask.shape[1]}x{mask.shape[0]} pixels, but its photo {shown(photo)} has {width}x{height}"
+    if mask.shape == (width, height) and (turn := _TURNS.get(stored_orientation(photo))):
+        why = "because EXIF turns the photo and the mask lies as the photo is stored"
+        raise LeopartError(f"{shown(path)} has {sizes}, {why}; {turn}, do not resize it")
+    raise LeopartError(f"{shown(path)} has {sizes}; make a mask of the photo's own size")
 
 
 def _stored_values(image: ImageFile.ImageFile, path: Path) -> IndexMask:
     if image.mode not in ("1", "L", "P", "I", "I;16"):
-        raise LeopartError(_colour_complaint(image, path))
+        raise _coloured(image, path)
     # Pillow stretches 2-bit and 4-bit grey to 0..255; the raw mode still says so before the pixels are read.
     stretched_by = {"L;2": 85, "L;4": 17}.get(str(image.tile[0][3]), 1)
     values = np.array(image)
@@ -108,9 +119,36 @@ def _stored_values(image: ImageFile.ImageFile, path: Path) -> IndexMask:
     return values.astype(np.uint8) // np.uint8(stretched_by)
 
 
-def _colour_complaint(image: Image.Image, path: Path) -> str:
-    what = f"{shown(path)} is a picture in colours ({image.mode}), but a mask holds one class id a pixel"
+_REPLACE = (
+    "replace each colour by its class id and save the ids as a grey or palette PNG "
+    "(`leopart data convert` does so for the colours of PASCAL VOC)"
+)
+
+
+class ColouredMaskError(LeopartError):
+    """A mask is a picture in colours.
+
+    Args:
+        path: the mask.
+        mode: Pillow's name of its kind of pixels.
+        greys: its values, if all its channels are equal.
+    """
+
+    def __init__(self, path: Path, mode: str, greys: frozenset[int] | None) -> None:
+        self.what = f"{shown(path)} is a picture in colours ({mode}), but a mask holds one class id a pixel"
+        self.greys = greys
+        either = "its channels are equal: if they hold ids, save one of them as a grey PNG, and if not, "
+        super().__init__(f"{self.what}; {'' if greys is None else either}{_REPLACE}")
+
+    def for_classes(self, classes: Collection[int]) -> LeopartError:
+        """The same error, with simpler advice where the greys of the picture are classes after all."""
+        if self.greys is None or not self.greys <= {*classes, IGNORE}:
+            return LeopartError(f"{self.what}; {_REPLACE}")
+        return LeopartError(f"{self.what}; its channels are equal and hold ids, so save one as a grey PNG")
+
+
+def _coloured(image: Image.Image, path: Path) -> ColouredMaskError:
     channels = np.array(image.convert("RGBA"))[..., :3]
-    if (channels == channels[..., :1]).all():
-        return f"{what}; its channels are equal, so save one of them as a grey PNG"
-    return f"{what}; replace each colour by its class id and save the ids as a grey or palette PNG"
+    equal = bool((channels == channels[..., :1]).all())
+    greys = frozenset(np.unique(channels[..., 0]).tolist()) if equal else None
+    return ColouredMaskError(path, image.mode, greys)

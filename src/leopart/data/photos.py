@@ -66,12 +66,10 @@ class PhotoSearch:
         """What was left out, in one sentence; empty where nothing was."""
         if not self.left_out:
             return []
-        some = ", ".join(map(shown, self.left_out[:3])) + (", ..." if len(self.left_out) > 3 else "")
-        count = f"{len(self.left_out)} folders" if len(self.left_out) > 1 else "1 folder"
-        what = (
-            f"{count} with masks or with pictures that Leopart wrote are no photos and were left out: {some}"
-        )
-        return [f"{what}; name a folder itself to use its pictures."]
+        places = sorted({shown(folder.parent) for folder in self.left_out})
+        some = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+        what = f"left out folders of masks and of pictures that Leopart wrote, in {some}"
+        return [f"{what}; to use the pictures of one, name it."]
 
 
 def find_photos(inputs: Sequence[Path]) -> list[Photo]:

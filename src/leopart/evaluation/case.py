@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from leopart.config import EvaluateConfig
+from leopart.data.datasets.mask_checks import class_notes
 from leopart.data.labelled import LabelledPhotos
 from leopart.errors import LeopartError
 from leopart.evaluation.labels import LabelMap, checked_labels
@@ -47,6 +48,7 @@ class Case(Generic[Config]):
         self.watch = Stopwatch()
         self.maps = MapWriter(config.save_maps, labelled)
         self.stores: list[FeatureStore] = []
+        self.occurring: set[int] = set()
         self.folder = _feature_folder(config)
 
     @cached_property
@@ -85,7 +87,15 @@ class Case(Generic[Config]):
     def labels(self, labelled: LabelledPhotos, side: int | None) -> Sequence[LabelMap]:
         """Label maps of photos, each read once; see `checked_labels`."""
         with self.watch.stage("masks"):
-            return checked_labels(labelled, side, self.config.size, track=self.track)
+            rows = self.occurring if labelled is self.labelled else None
+            return checked_labels(labelled, side, self.config.size, occurring=rows, track=self.track)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of the photos that are scored; of their classes once `labels` has read the masks."""
+        if not self.occurring:
+            return self.labelled.notes
+        return self.labelled.notes + class_notes(self.labelled.classes, self.occurring)
 
     def features(self, labelled: LabelledPhotos, title: str = "features") -> FeatureStore:
         """Features of photos, in their order. Features of an interrupted evaluation are used again.

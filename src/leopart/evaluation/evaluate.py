@@ -89,7 +89,7 @@ def _evaluation(case: Case[Any], outcome: Outcome) -> Evaluation:
         classes=labelled.classes,
         backbone=backbone.name,
         outcome=replace(outcome, labels_used=used),
-        notes=labelled.notes + outcome.notes,
+        notes=case.notes + outcome.notes + tuple(case.extractor.remarks.sentences()),
     )
 
 

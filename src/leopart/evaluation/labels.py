@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leopart.data.labelled import LabelledPhotos
-from leopart.data.masks import IGNORE
+from leopart.data.masks import IGNORE, IndexMask
 from leopart.data.photos import Photo, output_stems, shown
 from leopart.errors import LeopartError
 from leopart.parallel import ordered_map, workers
@@ -83,7 +83,10 @@ class LabelMaps(Sequence[LabelMap]):
         Raises:
             LeopartError: the mask cannot be read, or does not fit its photo or the classes.
         """
-        ids = self.labelled.read_mask(*self.labelled.pairs[index])
+        return self.scaled(self.labelled.read_mask(*self.labelled.pairs[index]))
+
+    def scaled(self, ids: IndexMask) -> LabelMap:
+        """A mask [H, W] of class ids as a map of rows at the size asked for."""
         return self.labelled.rows(ids if self.side is None else squeezed(ids, self.side, self.through))
 
 
@@ -101,24 +104,42 @@ def small_labels(
 
 
 def checked_labels(
-    labelled: LabelledPhotos, side: int | None, through: int, *, track: Track = silent
+    labelled: LabelledPhotos,
+    side: int | None,
+    through: int,
+    *,
+    occurring: set[int] | None = None,
+    track: Track = silent,
 ) -> Sequence[LabelMap]:
     """Label maps that were all read once, so that errors in masks come before the long work.
 
     Small maps stay in memory; large ones are read again when they are needed.
+
+    Args:
+        labelled: the photos.
+        side: of the maps; None = each mask's own size.
+        through: side in pixels of the network's input.
+        occurring: takes the rows that occur in the masks, and 255 if pixels without a label do.
+        track: progress, one step a mask.
 
     Raises:
         LeopartError: see `LabelMaps`; or no pixel of any mask has a label that counts.
     """
     kept = side is not None and side <= _KEPT
     maps = LabelMaps(labelled, side if kept else min(side or through, _KEPT), through)
-    read = ordered_map(maps.__getitem__, range(len(maps)), workers=workers())
+
+    def look(pair: tuple[Photo, Path]) -> tuple[LabelMap, LabelMap]:
+        ids = labelled.read_mask(*pair)
+        return maps.scaled(ids), labelled.rows(np.flatnonzero(np.bincount(ids.ravel())).astype(np.int32))
+
     small: list[LabelMap] = []
     labels = False
-    for ids in track(read, len(maps), "masks"):
+    for ids, rows in track(ordered_map(look, labelled.pairs, workers=workers()), len(maps), "masks"):
         labels = labels or bool((ids != IGNORE).any())
         if kept:
             small.append(ids)
+        if occurring is not None:
+            occurring.update(rows.tolist())
     if not labels:
         raise LeopartError("no pixel of the masks has a label that counts; check --masks and --ignore")
     return small if kept else LabelMaps(labelled, side, through)

@@ -9,7 +9,7 @@ larger batches save nothing, a batch is one photo unless another number is asked
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from leopart.data.images import load_photo, photo_size, resize, target_size
 from leopart.data.photos import Photo
+from leopart.data.remarks import Remarks
 from leopart.errors import LeopartError, PhotoError
 from leopart.features.store import FeatureRecipe, FeatureStore, StoredPhoto, StoreMismatchError
 from leopart.models.backbone import Backbone
@@ -96,6 +97,7 @@ class Extractor:
         self.device = next(backbone.parameters()).device
         self.precision = fast_precision(self.device) if precision == "auto" else precision
         self.batch_size = batch_size or (1 if self.device.type == "cpu" else 32)
+        self.remarks = Remarks()
 
     def over(self, backbone: Backbone, attention_of: Backbone | None = None) -> Extractor:
         """The same settings over another backbone, on the same device."""
@@ -124,8 +126,12 @@ class Extractor:
             precision=self.precision,
         )
 
-    def prepare(self, photo: Path | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def prepare(
+        self, photo: Path | NDArray[np.uint8], remark: Callable[[str], object] = lambda _: None
+    ) -> NDArray[np.uint8]:
         """A photo (a path, or RGB [H, W, 3]) at the backbone's input size, uint8 [h * patch, w * patch, 3].
+
+        What is odd about it goes to `remark`, see `load_photo`.
 
         Raises:
             PhotoError: the file cannot be read.
@@ -137,8 +143,9 @@ class Extractor:
             raise PhotoError(message)
         size = photo_size(photo) if isinstance(photo, Path) else photo.shape[:2]
         height, width = self.preprocessing.target(size[0], size[1], self.backbone.patch_size)
-        pixels = load_photo(photo, smallest=(height, width)) if isinstance(photo, Path) else photo
-        return resize(pixels, height, width)
+        if isinstance(photo, Path):
+            photo = load_photo(photo, smallest=(height, width), remark=remark)
+        return resize(photo, height, width)
 
     @torch.inference_mode()
     def forward(self, images: Sequence[NDArray[np.uint8]]) -> list[TokensAndAttention]:
@@ -162,7 +169,9 @@ class Extractor:
 
         def load(photo: Photo) -> tuple[Photo, NDArray[np.uint8] | PhotoError]:
             try:
-                return photo, self.prepare(photo.path)
+                image = self.prepare(photo.path, lambda kind: self.remarks.add(kind, photo.name))
+                self.remarks.look(image, photo.name)
+                return photo, image
             except PhotoError as error:
                 return photo, error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from leopart.data.images import load_photo, photo_size
 from leopart.data.photos import Photo
 from leopart.drawing import palette
 from leopart.drawing.masks import overlay, save_mask, save_overlay, shrink, upsample_labels
+from leopart.errors import LeopartError, PhotoError
 from leopart.segment import refinement
 from leopart.segment.part_model import PartModel
 from leopart.segment.report.page import THUMBNAIL, PhotoRow
@@ -21,6 +23,8 @@ Pixels = NDArray[np.uint8]
 
 #: Longest side of an overlay file.
 _OVERLAY = 1280
+#: What file systems say of names that they do not take, such as one with a colon on NTFS.
+_NAME_REFUSED = (errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ)
 #: Side of a gallery patch as a fraction of the photo's shorter side.
 _PATCH_SIDE = 0.28
 
@@ -74,9 +78,18 @@ class MaskWriter:
         """Write all files of one photo from its tokens [h, w, D].
 
         Raises:
-            PhotoError: the photo has become unreadable.
+            PhotoError: the photo has become unreadable, or the file system refuses its name.
             LeopartError: a file cannot be written.
         """
+        try:
+            return self._write(photo, stem, tokens, wanted)
+        except LeopartError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in _NAME_REFUSED:
+                what = f"{photo.name} cannot name a mask on this disk: {error.__cause__.strerror}"
+                raise PhotoError(f"{what}; rename the photo, or choose an --out on another disk") from error
+            raise
+
+    def _write(self, photo: Photo, stem: str, tokens: NDArray[np.float16], wanted: Wanted) -> Written:
         coarse, parts = part_masks(self.model, tokens, photo.path, refine=self.refine)
         object_of_part = self.model.object_table(coarse).astype(np.int32)
         save_mask(self.out / "parts" / f"{stem}.png", parts, self.part_palette)

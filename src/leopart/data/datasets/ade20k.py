@@ -24,7 +24,7 @@ from leopart.data.masks import IGNORE, IndexMask, read_colour_mask
 from leopart.data.photos import Photo, shown
 from leopart.data.remapping import Remapped
 from leopart.errors import LeopartError
-from leopart.paths import inside
+from leopart.paths import inside, is_file
 
 EXPECTED = 1_983
 """Photos that the paper scores."""
@@ -77,12 +77,12 @@ def list_ade20k_parts(path: Path, max_index: int | None = MAX_INDEX) -> Labelled
 def _find_index(path: Path) -> Path:
     check_folder(path)
     for file in (path / _INDEX, path / _RELEASE / _INDEX):
-        if file.is_file():
+        if is_file(file):
             return file
     raise not_here(
         path,
         f"is no full ADE20K: it has no {_RELEASE}/{_INDEX}",
-        lambda other: (other / _RELEASE / _INDEX).is_file() or (other / _INDEX).is_file(),
+        lambda other: is_file(other / _RELEASE / _INDEX) or is_file(other / _INDEX),
         "give the folder that holds the release, not the smaller set of the scene parsing challenge",
     )
 
@@ -96,7 +96,8 @@ def _columns(file: Path) -> dict[str, Any]:
         raise LeopartError(f"{shown(file)} has {what}; copy it again from the release {_RELEASE}")
     texts = {name: _texts(index[name]) for name in wanted[:3]}
     table = index["objectIsPart"]
-    shape = table.shape if isinstance(table, np.ndarray) and table.dtype.kind in "buif" else ()
+    numbers = isinstance(table, np.ndarray) and table.dtype.kind in "buif"
+    shape: tuple[int, ...] = table.shape if numbers else ()
     count = len(texts["filename"])
     if {len(column) for column in texts.values()} != {count} or len(shape) != 2 or shape[1] != count:
         sizes = f"{count} file names and a table of parts of shape {shape}"

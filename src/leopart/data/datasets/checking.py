@@ -14,6 +14,7 @@ from leopart.data.datasets.presence import absent
 from leopart.data.datasets.unlabelled import training_photos
 from leopart.data.labelled import LabelledPhotos
 from leopart.errors import LeopartError
+from leopart.paths import is_folder
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def _names_any(file: Path, stems: set[str]) -> bool:
 def _has_labels(path: Path) -> bool:
     """Whether a folder is a labelled one, or right above or below one."""
     near = (*path.glob("masks*"), *path.glob("classes*.txt"), *path.glob("*/masks*/"))
-    return bool(near) or any((parent / "masks").is_dir() for parent in path.absolute().parents[:2])
+    return bool(near) or any(is_folder(parent / "masks") for parent in path.absolute().parents[:2])
 
 
 def _training(name: str, path: Path) -> SplitFound:

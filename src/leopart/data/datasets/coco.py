@@ -17,16 +17,18 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from leopart.data.datasets.coco_classes import NO_STUFF, PANOPTIC_STUFF, STUFF, THINGS, coarse, names
 from leopart.data.datasets.panoptic import PanopticIds
 from leopart.data.datasets.places import check_folder, not_here
+from leopart.data.datasets.presence import spelled
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import read_index_mask
 from leopart.data.photos import Photo, find_photos
 from leopart.data.remapping import Remapped
 from leopart.errors import LeopartError
+from leopart.paths import is_file, is_folder
 
 SPLITS = {"val": 5_000, "train": 118_287, "train10": 11_829}
 """Photos of each split."""
@@ -59,7 +61,7 @@ def photo_folder(path: Path, year: str) -> Path:
 
 
 def _first(path: Path, places: Sequence[str], name: str) -> Path | None:
-    return next((path / place / name for place in places if (path / place / name).is_dir()), None)
+    return next((path / place / name for place in places if is_folder(path / place / name)), None)
 
 
 def list_stuff(path: Path, split: str) -> LabelledPhotos:
@@ -115,7 +117,7 @@ def _thing_masks(path: Path, year: str) -> tuple[Path, Remapped] | None:
     """The folder of masks, and how they are read."""
     classes = coarse(THINGS, PANOPTIC_STUFF | {0})
     name = f"panoptic_{year}"
-    annotations = next((p for p in (path / place / f"{name}.json" for place in _LABELS) if p.is_file()), None)
+    annotations = next((p for p in (path / place / f"{name}.json" for place in _LABELS) if is_file(p)), None)
     # Some unpack the inner archive into a folder of its name, and so get the folder twice.
     panoptic = _first(path, _LABELS, f"{name}/{name}") or _first(path, _LABELS, name)
     if panoptic is not None and annotations is not None:
@@ -146,7 +148,8 @@ def _pairs(photos: Path, masks: Path, split: str) -> tuple[list[tuple[Photo, Pat
     if split == "train10":
         how = "names sorted, shuffled with seed 400, the first tenth"
         notes += (f"{len(chosen)} of {len(found)} photos: {how}",)
-    return [(found[name], masks / Path(name).with_suffix(".png")) for name in chosen], notes
+    paths = spelled(masks, [PurePosixPath(name).with_suffix(".png").as_posix() for name in chosen])
+    return [(found[name], path) for name, path in zip(chosen, paths, strict=True)], notes
 
 
 def tenth(photos: Sequence[str], seed: int = 400) -> list[str]:

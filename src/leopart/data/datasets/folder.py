@@ -10,18 +10,22 @@ PATH/  images/              photos, at any depth
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from leopart.data.datasets.lists import read_lines, read_list
 from leopart.data.datasets.places import check_folder, not_here
-from leopart.data.datasets.presence import require_files
+from leopart.data.datasets.presence import nfc, require_files, spelled
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import IGNORE
 from leopart.data.photos import Photo, find_photos, shown
 from leopart.errors import LeopartError
+from leopart.paths import expanded, is_file, is_folder
 
 _LARGEST_ID = 2**16 - 1
+_NUMBER = re.compile("[0-9]{1,9}")
 
 
 def open_folder(path: Path, masks: str = "masks", split: str | None = None) -> LabelledPhotos:
@@ -49,8 +53,8 @@ def list_folder(path: Path, masks: str = "masks", split: str | None = None) -> L
     photos = _by_stem(find_photos([images]))
     if split is not None:
         photos = {stem: photos[stem] for stem in _read_split(path, split, photos)}
-    pairs = [(photo, mask_folder / f"{stem}.png") for stem, photo in photos.items()]
-    return LabelledPhotos(path, classes, pairs)
+    masks_of = spelled(mask_folder, [_mask_name(photo, images) for photo in photos.values()])
+    return LabelledPhotos(path, classes, list(zip(photos.values(), masks_of, strict=True)))
 
 
 def splits_of(path: Path) -> list[str]:
@@ -63,7 +67,7 @@ def read_classes(path: Path) -> dict[int, str]:
 
     Raises:
         LeopartError: the file is missing, lists no or more than 255 classes, a line is something else, an id
-            is used twice, is 255 or does not fit a 16-bit PNG.
+            or a name is used twice, an id is 255 or does not fit a 16-bit PNG.
     """
     classes: dict[int, str] = {}
     for number, line in enumerate(read_lines(path, "id<TAB>name"), start=1):
@@ -71,8 +75,12 @@ def read_classes(path: Path) -> dict[int, str]:
             continue
         key, tab, name = line.partition("\t")
         where = f"line {number} of {shown(path)}"
-        if not (key.strip().isdecimal() and tab and name.strip()):
-            raise LeopartError(f"{where} is {line!r}; write an id, a tab and a name")
+        if not (_NUMBER.fullmatch(key.strip()) and tab and name.strip()):
+            raise LeopartError(f"{where} is {line[:80]!r}; write an id, a tab and a name")
+        same = [other for other, known in classes.items() if known.casefold() == name.strip().casefold()]
+        if same:
+            what = f"{where}: the name {name.strip()!r} is that of id {same[0]} already"
+            raise LeopartError(f"{what}; give each class a name of its own")
         if int(key) in classes or int(key) == IGNORE or int(key) > _LARGEST_ID:
             problem = "is there already" if int(key) in classes else "cannot be a class"
             advice = f"ids are 0 to {_LARGEST_ID} without {IGNORE}, which means no label"
@@ -87,25 +95,32 @@ def read_classes(path: Path) -> dict[int, str]:
 def _images_folder(path: Path) -> Path:
     check_folder(path)
     images = path / "images"
-    if not images.is_dir():
+    if not is_folder(images):
         otherwise = "a labelled set has images/, masks/ and classes.txt"
-        raise not_here(path, "has no folder images/", lambda other: (other / "images").is_dir(), otherwise)
+        raise not_here(path, "has no folder images/", lambda other: is_folder(other / "images"), otherwise)
     return images
 
 
 def _mask_folder(path: Path, suffix: str) -> Path:
     folder = path / f"masks{suffix}"
-    if not folder.is_dir():
-        others = sorted(other.name for other in path.glob("masks*") if other.is_dir())
+    if not is_folder(folder):
+        others = sorted(other.name for other in path.glob("masks*") if is_folder(other))
         advice = f"choose one of: {', '.join(map(shown, others))}" if others else "masks are index PNGs"
         raise LeopartError(f"{shown(path)} has no folder {shown(folder.name)}/; {advice}")
     return folder
 
 
+def _mask_name(photo: Photo, images: Path) -> str:
+    """Path of a mask below the folder of masks; by the photo's path, whose bytes need not be UTF-8."""
+    root = os.path.abspath(images)  # noqa: PTH100 - as the photos were found
+    return photo.path.relative_to(root).with_suffix(".png").as_posix()
+
+
 def _by_stem(photos: Sequence[Photo]) -> dict[str, Photo]:
+    """Photos by their names without suffix, in the composed spelling."""
     stems: dict[str, Photo] = {}
     for photo in photos:
-        stem = PurePosixPath(photo.name).with_suffix("").as_posix()
+        stem = nfc(PurePosixPath(photo.name).with_suffix("").as_posix())
         if stem in stems:
             both = f"{stems[stem].name} and {photo.name}"
             raise LeopartError(f"{both} would share the mask {stem}.png; rename one of them and its mask")
@@ -115,14 +130,14 @@ def _by_stem(photos: Sequence[Photo]) -> dict[str, Photo]:
 
 def _read_split(path: Path, split: str, photos: dict[str, Photo]) -> list[str]:
     anywhere = "/" in split or split.endswith(".txt")
-    file = Path(split).expanduser() if anywhere else path / f"{split}.txt"
-    if not file.is_file():
+    file = expanded(split) if anywhere else path / f"{split}.txt"
+    if not is_file(file):
         lists = ", ".join(map(shown, splits_of(path)))
         advice = f"choose one of: {lists}" if lists else "the set is not split"
         where = "there is" if anywhere else f"{shown(path)} has"
         what = f"{where} no list {shown(file if anywhere else file.name)}"
         raise LeopartError(f"{what}; {advice}, or give the path of a list")
-    stems = read_list(file)
+    stems = [nfc(name) for name in read_list(file)]
     strangers = [stem for stem in stems if stem not in photos]
     if strangers:
         which = f"{len(strangers)} names without a photo in images/, the first is {strangers[0]!r}"

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from leopart.data.datasets.presence import require_files
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.photos import shown
 from leopart.errors import LeopartError
+from leopart.paths import expanded
 
 _READERS: dict[str, Callable[[Path, str], LabelledPhotos]] = {
     "voc": voc.list_voc,
@@ -87,8 +89,8 @@ def parse_data(data: str) -> tuple[str, Path]:
     """
     name, colon, rest = data.partition(":")
     if not colon or name not in LAYOUTS:
-        if not Path(data).exists():
+        if not os.path.lexists(data):
             known = " or ".join(f"{layout}:PATH" for layout in LAYOUTS)
             raise LeopartError(f"--data {shown(data)} is no labelled set; write {known}")
         name, rest = "folder", data
-    return name, Path(rest).expanduser()
+    return name, expanded(rest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,11 +13,13 @@ import numpy.typing as npt
 from leopart.data.datasets.presence import absent
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import IGNORE, check_ids, check_mask_size
-from leopart.data.photos import Photo
+from leopart.data.photos import Photo, shown
 from leopart.data.remapping import Remapped
 from leopart.errors import LeopartError
 from leopart.parallel import ordered_map, workers
 from leopart.progress import Track, silent
+
+_ONE_ID = "hold no id but"
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class MaskFindings:
         photos: masks in which a class occurs, by class.
         unlabelled: share of pixels without a label.
         unlisted: pixels by id, of ids that are no class and were left without a label.
+        notes: what to know of the classes, one sentence each.
     """
 
     read: int
@@ -40,6 +44,12 @@ class MaskFindings:
     photos: dict[str, int]
     unlabelled: float
     unlisted: dict[int, int]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def good(self) -> bool:
+        """Whether the masks fit, and tell at least two things apart."""
+        return not self.problems and not any(_ONE_ID in note for note in self.notes)
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,7 @@ def check_masks(labelled: LabelledPhotos, limit: int | None, *, track: Track = s
             photos += look.pixels > 0
             unlisted.update(look.unlisted or {})
     total = max(int(pixels.sum()), 1)
+    known = class_notes(labelled.classes, set(np.flatnonzero(pixels).tolist())) if pixels.any() else ()
     return MaskFindings(
         read=len(sample.pairs),
         total=len(there.pairs),
@@ -83,13 +94,34 @@ def check_masks(labelled: LabelledPhotos, limit: int | None, *, track: Track = s
         photos={name: int(photos[row]) for row, name in enumerate(labelled.classes.values())},
         unlabelled=float(pixels[IGNORE]) / total,
         unlisted=dict(unlisted),
+        notes=known,
     )
+
+
+def class_notes(classes: Mapping[int, str], rows: Collection[int]) -> tuple[str, ...]:
+    """What somebody who reads a score must know of the classes that occur: one sentence each.
+
+    Args:
+        classes: names by id, ids ascending.
+        rows: the rows of `classes` that occur in the masks, and 255 if pixels without a label do.
+    """
+    absent_names = [shown(name) for row, name in enumerate(classes.values()) if row not in rows]
+    if not absent_names:
+        return ()
+    some = ", ".join(absent_names[:5]) + (", ..." if len(absent_names) > 5 else "")
+    never = f"{len(absent_names)} of the {len(classes)} classes never occur in the masks: {some}"
+    present = [key for row, key in enumerate(classes) if row in rows]
+    if len(present) > 1 or IGNORE not in rows:
+        return (never,)
+    only = f"the masks {_ONE_ID} {present[0] if present else 'at all'} and 255, and 255 means no label"
+    remedy = "if 255 stands for a class, replace it by the id of that class"
+    return never, f"{only}: {remedy}, as `leopart data convert --ids 255=1` does"
 
 
 def _look(labelled: LabelledPhotos, photo: Photo, mask: Path) -> _Look:
     kind = "not readable as class ids"
     try:
-        ids = labelled.read_ids(mask)
+        ids = labelled.ids_of(mask)
         kind = "ids outside the classes"
         check_ids(ids, mask, labelled.classes | labelled.ignored)
         kind = "another size than the photo"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from leopart.data.photos import shown
 from leopart.errors import LeopartError
+from leopart.paths import is_folder, shown
 
 _LEVELS = ("one level", "two levels", "three levels")
 
@@ -15,11 +15,19 @@ def check_folder(path: Path) -> None:
     """See that there is such a folder.
 
     Raises:
-        LeopartError: there is none, or it is a file.
+        LeopartError: there is none, it is a file, or the system does not say.
     """
-    if not path.is_dir():
-        what = f"{shown(path)} is no folder" if path.exists() else f"there is no folder {shown(path)}"
-        raise LeopartError(f"{what}; check the path")
+    if is_folder(path):
+        return
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise LeopartError(f"there is no folder {shown(path)}; check the path") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        what = f"the folder {shown(path)[:500]} cannot be opened: {reason}"
+        raise LeopartError(f"{what}; check the path and its permissions") from error
+    raise LeopartError(f"{shown(path)} is no folder; check the path")
 
 
 def not_here(path: Path, lacks: str, is_set: Callable[[Path], bool], otherwise: str) -> LeopartError:
@@ -43,6 +51,6 @@ def not_here(path: Path, lacks: str, is_set: Callable[[Path], bool], otherwise: 
 
 def _folders(path: Path) -> list[Path]:
     try:
-        return sorted(child for child in path.iterdir() if child.is_dir())
+        return sorted(child for child in path.iterdir() if is_folder(child))
     except OSError:  # what cannot be listed cannot give a hint
         return []

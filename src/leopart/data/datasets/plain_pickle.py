@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -79,9 +79,9 @@ class _Array:
             raise ValueError("an array does not hold what its dtype says")
         if len(data) != math.prod(shape) * (1 if objects else kind.dtype.itemsize):
             raise ValueError("the content of an array does not fill it")
-        order = "F" if fortran else "C"
-        flat = np.fromiter(data, object, len(data)) if objects else np.frombuffer(data, kind.dtype)
-        self.values = flat.reshape(shape, order=order)
+        flat: npt.NDArray[Any]
+        flat = np.fromiter(data, object, len(data)) if objects else np.frombuffer(bytes(data), kind.dtype)
+        self.values = flat.reshape(tuple(shape), order="F" if fortran else "C")
 
 
 def _frombuffer(data: Any, kind: Any, shape: Any, order: Any) -> _Array:
@@ -118,9 +118,9 @@ _CONSTRUCTORS: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): lambda *_: _Array(),
     ("_codecs", "encode"): _bytes,
     **{
-        (module, name): make
+        (module, name): _bytes if name.startswith("byte") else _set
         for module in ("builtins", "__builtin__")  # the second is Python 2's name, used up to protocol 2
-        for name, make in {"bytearray": _bytes, "bytes": _bytes, "set": _set, "frozenset": _set}.items()
+        for name in ("bytearray", "bytes", "set", "frozenset")
     },
 }
 """What stands for the functions that a pickle of data names; all others are refused."""
@@ -265,7 +265,7 @@ def read_plain_pickle(path: Path) -> Any:
         # Mapped, so that a damaged length cannot ask for more than the file has.
         with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as mapped:
             machine = _Machine(room=2 * len(mapped))
-            for instruction, value, _ in pickletools.genops(mapped):
+            for instruction, value, _ in pickletools.genops(cast("IO[bytes]", mapped)):
                 machine.step(instruction.name, value)
         (content,) = machine.pop()
     except _RefusedError as error:

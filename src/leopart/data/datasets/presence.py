@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.photos import shown
@@ -23,6 +24,40 @@ def absent(paths: Iterable[Path]) -> list[Path]:
             return frozenset()
 
     return [path for path in paths if path.name not in names(path.parent)]
+
+
+def spelled(root: Path, names: Iterable[str]) -> list[Path]:
+    """Files below a folder by their names, spelled as they are on disk.
+
+    Some systems write `é` as one character and others as two, so the names of a photo and its mask can look
+    alike and differ. A name that is not there in any spelling is kept as it is.
+
+    Args:
+        root: the folder.
+        names: paths below it with `/`.
+    """
+
+    @cache
+    def spellings(folder: Path) -> dict[str, str]:
+        try:
+            return {nfc(name): name for name in sorted(os.listdir(folder))}  # noqa: PTH208
+        except OSError:
+            return {}
+
+    def one(name: str) -> Path:
+        if name.isascii():
+            return root / name
+        path = root
+        for part in PurePosixPath(name).parts:
+            path /= part if os.path.lexists(path / part) else spellings(path).get(nfc(part), part)
+        return path
+
+    return [one(name) for name in names]
+
+
+def nfc(name: str) -> str:
+    """A name in the composed spelling, in which all spellings of it are equal."""
+    return unicodedata.normalize("NFC", name)
 
 
 def require_files(labelled: LabelledPhotos) -> LabelledPhotos:

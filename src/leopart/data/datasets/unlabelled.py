@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from leopart.data.datasets.presence import absent
 from leopart.data.datasets.voc import find_voc
 from leopart.data.photos import Photo, find_photos, shown
 from leopart.errors import LeopartError
-from leopart.paths import inside
+from leopart.paths import expanded, inside, is_file, is_folder
 
 #: Images that the authors' runs counted; others train as well, with a note.
 EXPECTED = {"imagenet100": 126_689, "coco": 118_287, "voc": 10_582, "imagenet": 1_281_167}
@@ -40,12 +41,12 @@ def training_photos(data: str) -> list[Photo]:
     """
     name, colon, rest = data.partition(":")
     if not colon or name not in LAYOUTS:
-        if Path(data).exists():
+        if os.path.lexists(data):
             name, rest = "folder", data
         else:
             known = ", ".join(f"{layout}:PATH" for layout in LAYOUTS)
             raise LeopartError(f"--data {data} is none of {known}; write one of them")
-    path = Path(rest).expanduser()
+    path = expanded(rest)
     if name != "folder":
         check_folder(path)
     return LAYOUTS[name](path)
@@ -53,12 +54,12 @@ def training_photos(data: str) -> list[Photo]:
 
 def _folder(path: Path) -> list[Photo]:
     images = path / "images"
-    return find_photos([images if images.is_dir() else path])
+    return find_photos([images if is_folder(images) else path])
 
 
 def _voc(path: Path) -> list[Photo]:
     voc = find_voc(path)
-    split = next((name for name in ("trainaug", "train") if voc.list_of(name).is_file()), None)
+    split = next((name for name in ("trainaug", "train") if is_file(voc.list_of(name))), None)
     if split is None:
         raise LeopartError(f"{shown(voc.lists)} has neither trainaug.txt nor train.txt; add one of them")
     photos = voc.photos(split)
@@ -82,7 +83,7 @@ def _imagenet(path: Path) -> list[Photo]:
 
 
 def _holds_train(path: Path) -> bool:
-    return (path / "train").is_dir()
+    return is_folder(path / "train")
 
 
 def _imagenet100(path: Path) -> list[Photo]:
@@ -92,7 +93,7 @@ def _imagenet100(path: Path) -> list[Photo]:
     listing = path / "imagenet100.txt"
     classes = [line.split()[0] for line in read_list(listing, "the name of one class folder")]
     folders = [inside(path / "train", name, listing) for name in classes]
-    missing = [folder for folder in folders if not folder.is_dir()]
+    missing = [folder for folder in folders if not is_folder(folder)]
     if missing:
         first = f"the first {shown(missing[0])}"
         count = f"{len(missing)} of the {len(classes)} classes of {shown(listing)} have no folder, {first}"
@@ -101,7 +102,7 @@ def _imagenet100(path: Path) -> list[Photo]:
 
 
 def _holds_list(path: Path) -> bool:
-    return (path / "imagenet100.txt").is_file()
+    return is_file(path / "imagenet100.txt")
 
 
 def _joined(folders: Sequence[Path]) -> list[Photo]:

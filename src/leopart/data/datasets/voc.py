@@ -12,16 +12,19 @@ Masks are palette PNGs of class ids; 255 is the border of objects, and objects t
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from leopart.data.datasets.lists import read_list
+from leopart.data.datasets.lists import read_list, require_different
 from leopart.data.datasets.places import check_folder, not_here
-from leopart.data.datasets.presence import absent
+from leopart.data.datasets.presence import absent, nfc, spelled
 from leopart.data.labelled import LabelledPhotos
-from leopart.data.photos import Photo, shown
+from leopart.data.photos import READ_SUFFIXES, Photo, shown
 from leopart.errors import LeopartError
+from leopart.paths import is_file, is_folder
 
 _NAMES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -56,9 +59,33 @@ class VocFolder:
             LeopartError: the list is missing or empty, or names a photo twice.
         """
         lines = read_list(self.list_of(split), "the name of one photo")
-        # Some lists name photo and mask on a line, by their paths.
-        stems = [Path(line.split()[0]).stem for line in lines]
-        return [Photo(self.images / f"{stem}.jpg", f"{stem}.jpg") for stem in stems]
+        there = {nfc(name) for name in _names(self.images)}
+        stems = [_stem(line, there) for line in lines]
+        require_different(stems, self.list_of(split))
+        paths = spelled(self.images, [f"{stem}.jpg" for stem in stems])
+        return [Photo(path, f"{stem}.jpg") for path, stem in zip(paths, stems, strict=True)]
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - names, not paths
+    except OSError:  # its photos will be missing
+        return []
+
+
+def _stem(line: str, there: Container[str]) -> str:
+    """Name of the photo on a line, without suffix.
+
+    A line is a name, which may have spaces and dots; or a name and a flag (`2007_000032 -1`), or the paths of
+    photo and mask. Where a line can be read in both ways, the photo that is there decides.
+    """
+    stems = [_without_suffix(PurePosixPath(text).name) for text in (line, line.split(maxsplit=1)[0])]
+    return next((stem for stem in stems if f"{nfc(stem)}.jpg" in there), stems[-1])
+
+
+def _without_suffix(name: str) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot and f".{suffix.lower()}" in READ_SUFFIXES else name
 
 
 def find_voc(path: Path) -> VocFolder:
@@ -78,7 +105,7 @@ def _look(path: Path) -> VocFolder | None:
     for root in (path / name for name in _ROOTS):
         for images, lists in _PARTS:
             found = VocFolder(root, root / images, root / lists)
-            if found.images.is_dir() and any(found.list_of(split).is_file() for split in SPLITS):
+            if is_folder(found.images) and any(is_file(found.list_of(split)) for split in SPLITS):
                 return found
     return None
 
@@ -99,11 +126,11 @@ def list_voc(path: Path, split: str) -> LabelledPhotos:
     Source: spec/leopart-facts.md 8.1, D18.
     """
     voc = find_voc(path)
-    if not voc.list_of(split).is_file():
-        there = [name for name in SPLITS if voc.list_of(name).is_file()]
+    if not is_file(voc.list_of(split)):
+        there = [name for name in SPLITS if is_file(voc.list_of(name))]
         what = f"{shown(voc.list_of(split))} is not there, which lists the photos of the split {split}"
         raise LeopartError(f"{what}; add it, or choose --split {' or '.join(there)}")
-    if split == "trainaug" and not (voc.root / _AUGMENTED).is_dir():
+    if split == "trainaug" and not is_folder(voc.root / _AUGMENTED):
         raise LeopartError(_no_augmented(voc))
     photos = voc.photos(split)
     pairs = list(zip(photos, _masks(voc, photos, split), strict=True))
@@ -111,9 +138,9 @@ def list_voc(path: Path, split: str) -> LabelledPhotos:
 
 
 def _masks(voc: VocFolder, photos: list[Photo], split: str) -> list[Path]:
-    names = [f"{Path(photo.name).stem}.png" for photo in photos]
-    augmented = [voc.root / _AUGMENTED / name for name in names]
-    official = [voc.root / _MASKS / name for name in names]
+    names = [f"{photo.name.removesuffix('.jpg')}.png" for photo in photos]
+    augmented = spelled(voc.root / _AUGMENTED, names)
+    official = spelled(voc.root / _MASKS, names)
     if split == "trainaug":
         return augmented
     if split != "train":
