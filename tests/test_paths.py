@@ -18,7 +18,9 @@ def test_a_name_below_the_folder_is_joined(tmp_path: Path, name: str):
     assert place.is_relative_to(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/../../x", "/etc/passwd", "a/..", "a\0b"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/../../x", "/etc/passwd", "a/..", "a\0b", "a\ud800", "a" * 2000]
+)
 def test_a_name_that_leads_elsewhere_is_refused_with_the_file_that_holds_it(tmp_path: Path, name: str):
     with pytest.raises(LeopartError, match=r"list\.txt names .* is no path below .*; correct the name"):
         inside(tmp_path, name, "list.txt")
@@ -48,3 +50,7 @@ def test_no_name_leads_out(name: str):
 
 def test_bytes_that_are_not_utf8_are_shown():
     assert shown(os.fsdecode(b"caf\xe9.png")) == "caf\ufffd.png"
+
+
+def test_half_a_character_is_shown():
+    assert shown("a\ud800.png") == "a?.png"

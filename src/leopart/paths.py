@@ -7,10 +7,16 @@ from pathlib import Path
 
 from leopart.errors import LeopartError
 
+_LONGEST = 1000
+"""Bytes of a name in a file; systems take 4,096 for the whole path."""
+
 
 def shown(path: Path | str) -> str:
-    """A path as text that can be printed and encoded: bytes that are not UTF-8 become U+FFFD."""
-    return os.fsencode(path).decode("utf-8", "replace")
+    """A path as text that can be printed and encoded: what is not UTF-8 becomes U+FFFD."""
+    try:
+        return os.fsencode(path).decode("utf-8", "replace")
+    except UnicodeEncodeError:  # half a character, which no file system gives and a damaged list may hold
+        return str(path).encode("utf-8", "replace").decode()
 
 
 def is_folder(path: Path) -> bool:
@@ -32,9 +38,7 @@ def expanded(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise LeopartError(
-            f"{shown(text)} begins with no user's home: {error}; give the whole path"
-        ) from error
+        raise LeopartError(f"there is no home folder for {shown(text)}; give the whole path") from error
 
 
 def inside(folder: Path, name: str, source: Path | str) -> Path:
@@ -54,8 +58,15 @@ def inside(folder: Path, name: str, source: Path | str) -> Path:
     Raises:
         LeopartError: the name is empty, absolute, leads out of the folder or cannot be a path.
     """
-    below = Path(os.path.normpath(name))
-    if "\0" in name or below.anchor or below.parts[:1] in ((), ("..",)):
-        what = f"{shown(source)} names {shown(name)!r}, which is no path below {shown(folder)}"
+    below = Path(os.path.normpath(name)) if _can_be_path(name) else Path()
+    if below.anchor or below.parts[:1] in ((), ("..",)):
+        what = f"{shown(source)} names {shown(name)[:200]!r}, which is no path below {shown(folder)}"
         raise LeopartError(f"{what}; correct the name, or get the file again from its makers")
     return folder / below
+
+
+def _can_be_path(name: str) -> bool:
+    try:
+        return not set("\0\n\r") & set(name) and len(os.fsencode(name)) <= _LONGEST
+    except UnicodeEncodeError:
+        return False

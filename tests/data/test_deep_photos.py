@@ -152,6 +152,14 @@ def test_pages_beyond_the_first_are_told(tmp_path: Path):
     assert heard == ["3 pages"]
 
 
+def test_damage_behind_the_first_page_is_no_matter(tmp_path: Path):
+    pages = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    pages[0].save(tmp_path / "p.tif", save_all=True, append_images=pages[1:])
+    whole = (tmp_path / "p.tif").read_bytes()
+    (tmp_path / "p.tif").write_bytes(whole[: len(whole) - 120])
+    assert (load_photo(tmp_path / "p.tif") == (255, 0, 0)).all()
+
+
 def test_a_tiff_in_another_layout_is_called_a_tiff(tmp_path: Path):
     tiff(tmp_path / "p.tif", np.zeros((4, 4, 2), int), 16, 1, 1, "<", 1)
     with pytest.raises(PhotoError, match=r"p\.tif is a TIFF in a layout that is not read; save it as"):

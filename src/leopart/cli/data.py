@@ -1,4 +1,4 @@
-"""`leopart data`: which data sets there are, and whether a folder on disk is one of them, complete."""
+"""`leopart data`: data sets that are known, whether a folder on disk is one of them, masks made ready."""
 
 from __future__ import annotations
 
@@ -22,28 +22,48 @@ _SAMPLE = 200
 
 @dataclass(frozen=True)
 class List:
-    """Show every data set: what it is for, its classes, its splits and how many photos they have."""
+    """List the data sets: their purpose, classes, splits and numbers of photos."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """Say what of a data set is in a folder, what is missing, and where to get it.
+    """Check which photos and masks of a data set are in a folder, what is missing, and where to get it.
 
-    Photos and masks are counted, and masks are read: their size, their ids, the share of each class. Exit
-    status 0: complete; 1: something is missing or wrong; 2: wrong usage.
+    Masks are read: their sizes, their ids and the share of each class. Exit status 0: complete; 1: something
+    is missing or wrong; 2: wrong usage.
     """
 
     data: Annotated[str, tyro.conf.Positional]
-    """NAME:PATH, with a NAME of `leopart data list`; a path alone is a folder:PATH."""
+    """NAME:PATH, with a NAME from `leopart data list`; a bare path is read as folder:PATH."""
     masks: str = "masks"
     """Which masks of a folder: NAME for masks_NAME/ and classes_NAME.txt."""
     split: str | None = None
-    """Look at this split only; of a folder also the path of a list."""
+    """Check only this split; for a folder also the path of a list."""
     every: bool = False
-    """Read every mask, not 200 spread over the split."""
+    """Read every mask instead of 200 spread over the split."""
 
 
-Command = Annotated[List, tyro.conf.subcommand("list")] | Annotated[Check, tyro.conf.subcommand("check")]
+@dataclass(frozen=True)
+class Convert:
+    """Turn masks in PASCAL VOC's colours into index masks, or replace ids of index masks.
+
+    Writes PNGs of the same names whose pixels are class ids, as every command takes them. No file is
+    replaced.
+    """
+
+    masks: Annotated[Path, tyro.conf.Positional]
+    """Folder of PNG masks, searched at any depth."""
+    out: Path
+    """Another folder for the new masks."""
+    ids: tuple[str, ...] = ()
+    """The masks hold ids, not colours: replace these, OLD=NEW; 255=1 makes class 1 of a mask of 0 and 255."""
+
+
+Command = (
+    Annotated[List, tyro.conf.subcommand("list")]
+    | Annotated[Check, tyro.conf.subcommand("check")]
+    | Annotated[Convert, tyro.conf.subcommand("convert")]
+)
 
 
 def main(argv: list[str]) -> int:
@@ -63,11 +83,11 @@ def main(argv: list[str]) -> int:
         Command,
         args=argv or ["--help"],
         prog="leopart data",
-        description="Data sets: which there are, and whether a folder on disk is complete.",
+        description="Data sets: list them, check whether a folder on disk is complete, convert masks.",
     )
     if isinstance(command, List):
         return _list()
-    return _check(command)
+    return _convert(command) if isinstance(command, Convert) else _check(command)
 
 
 def _list() -> int:
@@ -78,7 +98,7 @@ def _list() -> int:
         splits = [f"{split} {count:,}" for split, count in known.splits.items()]
         rows.append((f"{name}:PATH", known.use, known.labels, "\n".join(splits) or "all, or a list"))
     _table(("data", "for", "labels", "splits and photos"), rows)
-    _say("\n`leopart data check NAME:PATH` says what of a set is there, and where to get the rest.")
+    _say("\n`leopart data check NAME:PATH` says what is missing of a data set, and where to get it.")
     return 0
 
 
@@ -101,6 +121,25 @@ def _check(command: Check) -> int:
     if not good:
         _show_sources(name)
     return 0 if good else 1
+
+
+def _convert(command: Convert) -> int:
+    from leopart.data.conversion import convert_masks
+    from leopart.paths import shown
+
+    ids = dict(map(_renumbering, command.ids)) or None
+    count = convert_masks(command.masks, command.out, ids, track=tracker(quiet=False))
+    _say(f"{counted(count, 'mask')}: {shown(command.out)}")
+    return 0
+
+
+def _renumbering(text: str) -> tuple[int, int]:
+    from leopart.errors import LeopartError
+
+    old, _, new = text.partition("=")
+    if not all(number.isascii() and number.isdecimal() and int(number[:9]) < 2**16 for number in (old, new)):
+        raise LeopartError(f"--ids {text} is no pair OLD=NEW of ids; write for example --ids 255=1")
+    return int(old), int(new)
 
 
 def _named(data: str) -> tuple[str, Path]:
@@ -140,6 +179,7 @@ def _remarks(split: SplitFound) -> Iterator[str]:
         yield f"the first missing is {split.missing}"
     if split.problem:
         yield split.problem
+    yield from split.notes
     if split.labelled is not None:
         yield from split.labelled.notes
 

@@ -23,7 +23,7 @@ COMMANDS = {
     "reproduce": "a table of the paper, row by row, published number beside ours",
     "figure": "photos with what the methods make of them, for print; a training run",
     "export": "a backbone or a segmenter for other programs: timm, safetensors, ONNX",
-    "data": "data sets: list those known, check a folder on disk",
+    "data": "data sets: list those known, check a folder on disk, convert masks",
     "weights": "pretrained backbones: list, fetch, info, convert",
 }
 

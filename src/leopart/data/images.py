@@ -118,8 +118,6 @@ def load_photo(
         if smallest is not None:
             height, width = (smallest, smallest) if isinstance(smallest, int) else smallest
             image.draft(None, (height, width) if orientation >= 5 else (width, height))
-        if image.format == "TIFF" and (pages := getattr(image, "n_frames", 1)) > 1:
-            remark(f"{pages} pages")
         deep = deep_pixels(image, path)
         if deep is not None:
             upright: Image.Image = _shallow(deep, remark)
@@ -130,7 +128,18 @@ def load_photo(
             upright = _to_rgb(image, path, remark)
         if orientation in _TURNS:
             upright = upright.transpose(_TURNS[orientation])
-        return np.array(upright)
+        pixels = np.array(upright)
+        if image.format == "TIFF":
+            _remark_pages(image, remark)
+        return pixels
+
+
+def _remark_pages(image: ImageFile.ImageFile, remark: Callable[[str], object]) -> None:
+    """Count pages last: looking for them moves the file on, and damage behind the first page is no matter."""
+    with suppress(Exception):
+        pages: int = getattr(image, "n_frames", 1)
+        if pages > 1:
+            remark(f"{pages} pages")
 
 
 def resize(photo: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:

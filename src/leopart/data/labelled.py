@@ -1,4 +1,4 @@
-"""Photos with labels: where the masks are, how they are read, and what their ids mean."""
+"""Photos with labels: their masks, how these are read, and what the ids mean."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ IdReader = Callable[[Path], IndexMask]
 
 @dataclass(frozen=True)
 class LabelledPhotos:
-    """Photos, where their masks are, and what the ids mean. Nothing is read until it is asked for."""
+    """Photos, their masks and the classes. Files are read only on request."""
 
     path: Path
     """The folder that holds the set."""
@@ -37,11 +37,11 @@ class LabelledPhotos:
     pairs: list[tuple[Photo, Path]]
     """Each photo (its name is the path below the folder of photos) and its mask."""
     ignored: dict[int, str] = field(default_factory=dict)
-    """Names by id of classes that masks hold and nobody counts: their pixels are without a label."""
+    """Names by id of ignored classes: their pixels count as without a label."""
     read_ids: IdReader = read_index_mask
-    """How a mask file becomes class ids; two sets are equal only if it is the same for both."""
+    """How a mask file becomes class ids. Two sets are equal only if they share it."""
     notes: tuple[str, ...] = ()
-    """What somebody who reads a score must know of the set, one sentence each."""
+    """What a reader of the scores must know about the set, one sentence each."""
 
     def without(self, names: Iterable[str]) -> LabelledPhotos:
         """The same set with some classes left out; their pixels count as without a label.

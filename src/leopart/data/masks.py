@@ -1,4 +1,4 @@
-"""Label masks on disk: one integer class id a pixel, never seen through colours."""
+"""Label masks on disk: one integer class id per pixel, never derived from palette colours."""
 
 from __future__ import annotations
 
@@ -74,16 +74,16 @@ def check_ids(
     classes: Collection[int],
     advice: str = "list them among the classes, or set pixels without a label to 255",
 ) -> None:
-    """See that a mask [H, W] holds nothing but ids of `classes` and 255 (no label).
+    """Check that a mask [H, W] holds only ids of `classes` and 255 (no label).
 
     Args:
-        mask: as it was read.
-        path: where from.
+        mask: the ids.
+        path: its file.
         classes: ids that may occur.
-        advice: what to do about others.
+        advice: what to do about other ids.
 
     Raises:
-        LeopartError: there are others; the first five are named.
+        LeopartError: there are other ids; the message names the first five.
     """
     present = np.flatnonzero(np.bincount(mask.ravel()))  # much faster than sorting as np.unique does
     strangers = sorted(set(present.tolist()) - {*classes, IGNORE})
@@ -93,7 +93,7 @@ def check_ids(
 
 
 def check_mask_size(mask: IndexMask, path: Path, photo: Path) -> None:
-    """See that a mask [H, W] is as large as the upright photo it belongs to.
+    """Check that a mask [H, W] has the size of its upright photo.
 
     Raises:
         LeopartError: the sizes differ, or the photo cannot be opened.

@@ -127,10 +127,10 @@ def _walk(root: Path, left_out: list[Path]) -> Iterator[Path]:
 
     Folders whose pictures are no photos are added to `left_out`.
     """
-    real, linked, entered = [root], list[Path](), set[str]()
+    real, linked, entered = [root], list[Path](), set[object]()
     while real or linked:
         folder = real.pop() if real else linked.pop(0)
-        identity = os.path.realpath(folder)
+        identity = _identity(folder)
         if identity in entered:  # a link back into the tree: already done, or an endless loop
             continue
         entered.add(identity)
@@ -150,6 +150,15 @@ def _walk(root: Path, left_out: list[Path]) -> Iterator[Path]:
                 left_out.append(child)
             else:
                 (linked if child.is_symlink() else real).append(child)
+
+
+def _identity(folder: Path) -> object:
+    """What is equal for all paths to a folder; its real path takes long to find deep down."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return os.path.realpath(folder)
+    return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(folder)
 
 
 def _named(found: list[tuple[Path, Path]]) -> list[Photo]:

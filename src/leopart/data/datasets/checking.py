@@ -1,4 +1,4 @@
-"""Whether a folder on disk is the data set it should be: what `leopart data check` counts."""
+"""What `leopart data check` counts: the photos and masks of a data set in a folder."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from leopart.data.datasets.places import check_folder
 from leopart.data.datasets.presence import absent
 from leopart.data.datasets.unlabelled import training_photos
 from leopart.data.labelled import LabelledPhotos
+from leopart.data.photos import search_photos
 from leopart.errors import LeopartError
 from leopart.paths import is_folder
 
 
 @dataclass(frozen=True)
 class SplitFound:
-    """What is there of a split.
+    """What was found of a split.
 
     Attributes:
         name: of the split.
-        expected: photos that it should have. None: unknown.
-        listed: photos that it names, there or not.
-        photos: how many of them are there.
-        masks: how many of their masks are there. None: the set has no masks.
-        missing: the first photo or mask that is not there.
+        expected: published number of photos. None: unknown.
+        listed: number of photos in its list, whether they exist or not.
+        photos: how many of them exist.
+        masks: how many of their masks exist. None: the set has no masks.
+        missing: the first photo or mask that does not exist.
         problem: why nothing could be listed, or what is wrong with the list.
-        labelled: the split itself, where it could be listed.
+        labelled: the split itself, if it could be listed.
+        notes: what to know of photos without labels, one sentence each.
     """
 
     name: str
@@ -40,10 +42,11 @@ class SplitFound:
     missing: Path | None = None
     problem: str = ""
     labelled: LabelledPhotos | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
-        """Whether everything that it should have is there."""
+        """Whether all its photos and masks exist."""
         return not self.problem and self.missing is None
 
 
@@ -57,7 +60,7 @@ def check_splits(name: str, path: Path, masks: str = "masks", split: str | None 
         split: the only one to look at. None: all.
 
     Raises:
-        LeopartError: the folder is not there, or the set cannot have such a split or such masks.
+        LeopartError: the folder does not exist, or the set has no such split or masks.
     """
     check_choice(name, masks, split)
     check_folder(path)
@@ -75,7 +78,7 @@ def check_splits(name: str, path: Path, masks: str = "masks", split: str | None 
 
 
 def _lists(labelled: LabelledPhotos) -> list[str]:
-    """Text files beside `images/` that name a photo; others, such as a README, are none."""
+    """Names of the text files beside `images/` that list photos; a README, for instance, does not."""
     stems = {PurePosixPath(photo.name).with_suffix("").as_posix() for photo, _ in labelled.pairs}
     return [name for name in splits_of(labelled.path) if _names_any(labelled.path / f"{name}.txt", stems)]
 
@@ -97,9 +100,11 @@ def _training(name: str, path: Path) -> SplitFound:
     split, expected = next(iter(CATALOGUE[name].splits.items()), ("photos", None))
     try:
         count = len(training_photos(f"{name}:{path}"))
+        notes = search_photos([path]).notes if name == "folder" else []
     except LeopartError as error:
         return SplitFound(split, expected, problem=str(error))
-    return SplitFound(split, expected, count, count, problem=_miscount(name, count, expected))
+    problem = _miscount(name, count, expected)
+    return SplitFound(split, expected, count, count, problem=problem, notes=tuple(notes))
 
 
 def _split(name: str, path: Path, masks: str, split: str | None) -> SplitFound:

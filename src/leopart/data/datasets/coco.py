@@ -46,7 +46,7 @@ def photo_folder(path: Path, year: str) -> Path:
     """The folder of photos of `train2017` or `val2017`.
 
     Raises:
-        LeopartError: there is none; says where one is, if it is near.
+        LeopartError: there is none; the message names one that is near.
     """
     check_folder(path)
     if (found := _first(path, _PHOTOS, year)) is not None:
@@ -72,7 +72,7 @@ def list_stuff(path: Path, split: str) -> LabelledPhotos:
         split: one of `SPLITS`.
 
     Raises:
-        LeopartError: photos or the folder of masks are not there.
+        LeopartError: the folder of photos or of masks is missing.
 
     Source: spec/leopart-facts.md 8.3. Things, unlabelled and `other` pixels are without a label.
     """
@@ -94,7 +94,7 @@ def list_things(path: Path, split: str) -> LabelledPhotos:
         split: one of `SPLITS`.
 
     Raises:
-        LeopartError: photos or the folder of masks are not there.
+        LeopartError: the folder of photos or of masks is missing.
 
     Source: spec/leopart-facts.md 8.4. Stuff and unlabelled pixels are without a label. Deviation: panoptic
     masks are read as they are where they are there; no conversion is needed.

@@ -25,11 +25,12 @@ from leopart.errors import LeopartError
 from leopart.paths import expanded, is_file, is_folder
 
 _LARGEST_ID = 2**16 - 1
+_LONGEST_NAME = 200
 _NUMBER = re.compile("[0-9]{1,9}")
 
 
 def open_folder(path: Path, masks: str = "masks", split: str | None = None) -> LabelledPhotos:
-    """Look at the folder and check that it is complete; no photo or mask is read yet.
+    """List a labelled folder and check that it is complete. No photo or mask is read yet.
 
     Args:
         path: the folder that holds `images/`.
@@ -39,13 +40,13 @@ def open_folder(path: Path, masks: str = "masks", split: str | None = None) -> L
             slash in it or `.txt` at its end. None: all photos.
 
     Raises:
-        LeopartError: anything is missing, or a list does not fit; says what was found in its place.
+        LeopartError: something is missing, or a list does not fit; the message says what was found instead.
     """
     return require_files(list_folder(path, masks, split))
 
 
 def list_folder(path: Path, masks: str = "masks", split: str | None = None) -> LabelledPhotos:
-    """As `open_folder`, but masks may be missing."""
+    """Like `open_folder`, but masks may be missing."""
     images = _images_folder(path)
     suffix = "" if masks == "masks" else f"_{masks.removeprefix('masks_')}"
     mask_folder = _mask_folder(path, suffix)
@@ -75,8 +76,10 @@ def read_classes(path: Path) -> dict[int, str]:
             continue
         key, tab, name = line.partition("\t")
         where = f"line {number} of {shown(path)}"
-        if not (_NUMBER.fullmatch(key.strip()) and tab and name.strip()):
-            raise LeopartError(f"{where} is {line[:80]!r}; write an id, a tab and a name")
+        if not (_NUMBER.fullmatch(key.strip()) and tab and 0 < len(name.strip()) <= _LONGEST_NAME):
+            raise LeopartError(
+                f"{where} is {line[:80]!r}; write an id, a tab and a name of at most 200 characters"
+            )
         same = [other for other, known in classes.items() if known.casefold() == name.strip().casefold()]
         if same:
             what = f"{where}: the name {name.strip()!r} is that of id {same[0]} already"
@@ -140,6 +143,6 @@ def _read_split(path: Path, split: str, photos: dict[str, Photo]) -> list[str]:
     stems = [nfc(name) for name in read_list(file)]
     strangers = [stem for stem in stems if stem not in photos]
     if strangers:
-        which = f"{len(strangers)} names without a photo in images/, the first is {strangers[0]!r}"
+        which = f"{len(strangers)} names without a photo in images/, the first is {strangers[0][:200]!r}"
         raise LeopartError(f"{shown(file)} lists {which}; write paths below images/ without suffix")
     return stems

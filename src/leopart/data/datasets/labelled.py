@@ -36,13 +36,13 @@ SPLITS = {
     "coco-thing": coco.SPLITS,
     "ade20k-parts": {"street": EXPECTED},
 }
-"""Photos that each split should have; the first is meant where none is named."""
+"""Number of photos in each split; the first split is the default."""
 LAYOUTS = ("folder", *_READERS)
 """The names before the colon."""
 
 
 def labelled_photos(data: str, masks: str = "masks", split: str | None = None) -> LabelledPhotos:
-    """The labelled set that `NAME:PATH` means; a path alone is a `folder:`.
+    """The labelled set named by `NAME:PATH`; a bare path is read as `folder:PATH`.
 
     Args:
         data: see the module for the names.
@@ -50,13 +50,13 @@ def labelled_photos(data: str, masks: str = "masks", split: str | None = None) -
         split: which photos. None: all of a folder, the first of the `SPLITS` of another set.
 
     Raises:
-        LeopartError: there is no such layout, or the folder does not have it; says what to do.
+        LeopartError: the layout is unknown, or the folder does not have it; the message says what to do.
     """
     return require_files(listed_photos(data, masks, split))
 
 
 def listed_photos(data: str, masks: str = "masks", split: str | None = None) -> LabelledPhotos:
-    """As `labelled_photos`, but photos and masks that the set should have may be missing."""
+    """Like `labelled_photos`, but photos and masks may be missing."""
     name, path = parse_data(data)
     check_choice(name, masks, split)
     if name == "folder":
@@ -65,10 +65,10 @@ def listed_photos(data: str, masks: str = "masks", split: str | None = None) -> 
 
 
 def check_choice(name: str, masks: str, split: str | None) -> None:
-    """See that a set can have such masks and such a split.
+    """Check that a data set can have these masks and this split.
 
     Raises:
-        LeopartError: it is no folder, and has other splits, or one kind of masks.
+        LeopartError: it has other splits, or only one kind of masks.
     """
     if name == "folder":
         return
@@ -82,7 +82,7 @@ def check_choice(name: str, masks: str, split: str | None) -> None:
 
 
 def parse_data(data: str) -> tuple[str, Path]:
-    """Name and path in `NAME:PATH`; a path alone is a `folder:`.
+    """Name and path of `NAME:PATH`; a bare path is read as `folder:PATH`.
 
     Raises:
         LeopartError: there is no such layout.

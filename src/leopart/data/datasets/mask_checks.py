@@ -1,4 +1,4 @@
-"""What is in the masks of a set: whether they fit, and how many pixels each class has."""
+"""The content of masks: whether they fit photos and classes, and how many pixels each class has."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _ONE_ID = "hold no id but"
 
 @dataclass(frozen=True)
 class MaskFindings:
-    """What a look into masks found.
+    """What reading masks has shown.
 
     Attributes:
-        read: masks looked at.
-        total: masks of the split that could have been.
+        read: number of masks that were read.
+        total: number of masks in the split.
         problems: kind of problem -> number of masks that have it, and the first complaint.
         shares: share of all pixels read by class, in [0, 1].
         photos: masks in which a class occurs, by class.
         unlabelled: share of pixels without a label.
-        unlisted: pixels by id, of ids that are no class and were left without a label.
+        unlisted: pixels by id, for ids that are not classes and count as without a label.
         notes: what to know of the classes, one sentence each.
     """
 
@@ -48,7 +48,7 @@ class MaskFindings:
 
     @property
     def good(self) -> bool:
-        """Whether the masks fit, and tell at least two things apart."""
+        """Whether the masks fit, and hold at least two classes."""
         return not self.problems and not any(_ONE_ID in note for note in self.notes)
 
 
@@ -63,12 +63,12 @@ class _Look:
 
 
 def check_masks(labelled: LabelledPhotos, limit: int | None, *, track: Track = silent) -> MaskFindings:
-    """Read masks, and see whether they fit their photos and the classes.
+    """Read masks and check that they fit their photos and the classes.
 
     Args:
-        labelled: photos and masks; those that are not there are left out.
-        limit: how many masks are read at most, spread over the set. None: every one.
-        track: progress, one step a mask.
+        labelled: photos and masks; missing ones are skipped.
+        limit: largest number of masks to read, spread over the set. None: all.
+        track: progress, one step per mask.
     """
     there = _there(labelled)
     sample = there if limit is None else there.sample(limit)

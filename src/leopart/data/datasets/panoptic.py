@@ -1,4 +1,4 @@
-"""COCO's panoptic masks: a PNG whose colours number the segments, and a JSON that says what they are."""
+"""COCO's panoptic masks: PNGs whose colours number the segments, and a JSON file that names categories."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PanopticIds:
     """Reads panoptic masks as category ids.
 
     Attributes:
-        annotations: the JSON; it is read with the first mask, once, and then kept: 8 bytes a segment.
+        annotations: the JSON file. It is read once, with the first mask, and kept: 8 bytes per segment.
     """
 
     annotations: Path
@@ -52,6 +52,7 @@ class PanopticIds:
         return ids[where.reshape(colours.shape[:2])]
 
 
+_MOST_CATEGORIES = 2**16 - 1
 _SAME_DOWNLOAD = "copy masks and JSON from the same download"
 
 
@@ -61,10 +62,22 @@ def _segments(path: Path) -> dict[str, npt.NDArray[np.int32]]:
     try:
         with path.open(encoding="utf-8") as file:
             content = json.load(file, object_pairs_hook=_slim)
-        return dict(content["annotations"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        message = f"cannot read {shown(path)} as COCO's panoptic annotations: {error}; copy it again"
+        return dict(map(_checked, content["annotations"]))
+    except OSError as error:
+        raise LeopartError(f"cannot read {shown(path)}: {error.strerror}; check the file") from error
+    except Exception as error:  # what is damaged can fail in any way: too deep, too large, of another kind
+        reason = str(error).split("\n")[0][:200] or type(error).__name__
+        message = f"cannot read {shown(path)} as COCO's panoptic annotations: {reason}; copy it again"
         raise LeopartError(message) from error
+
+
+def _checked(annotation: Any) -> tuple[str, npt.NDArray[np.int32]]:
+    name, segments = annotation
+    if not isinstance(name, str) or not isinstance(segments, np.ndarray):
+        raise ValueError("an annotation names no mask, or lists no segments")
+    if segments.size and (segments.min() < 0 or segments[1].max() > _MOST_CATEGORIES):
+        raise ValueError(f"a segment of {name[:80]} has a category that cannot be one")
+    return name, segments
 
 
 def _slim(pairs: list[tuple[str, Any]]) -> Any:

@@ -1,4 +1,4 @@
-"""Where a set of photos begins: what to say to somebody who gave the folder above or below."""
+"""The folder of a data set: errors for a folder that is missing, too high up or too deep down."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LEVELS = ("one level", "two levels", "three levels")
 
 
 def check_folder(path: Path) -> None:
-    """See that there is such a folder.
+    """Check that the folder exists.
 
     Raises:
         LeopartError: there is none, it is a file, or the system does not say.
@@ -31,13 +31,13 @@ def check_folder(path: Path) -> None:
 
 
 def not_here(path: Path, lacks: str, is_set: Callable[[Path], bool], otherwise: str) -> LeopartError:
-    """The complaint that a folder is not the one that holds a set, with the one that is, if it is near.
+    """The error for a folder that does not hold a data set. It names the right folder if that is near.
 
     Args:
         path: the folder that was given.
-        lacks: what it has not, as in "has no folder images/".
-        is_set: whether a folder is one that could have been given.
-        otherwise: the advice where neither a folder above nor one right below is.
+        lacks: what is missing, as in "has no folder images/".
+        is_set: whether a folder holds such a data set.
+        otherwise: the advice if no folder above or directly below does.
     """
     for levels, parent in zip(_LEVELS, path.absolute().parents, strict=False):
         if is_set(parent):

@@ -79,9 +79,15 @@ class _Array:
             raise ValueError("an array does not hold what its dtype says")
         if len(data) != math.prod(shape) * (1 if objects else kind.dtype.itemsize):
             raise ValueError("the content of an array does not fill it")
+        if kind.dtype.kind == "U" and _beyond_unicode(bytes(data), kind.dtype):
+            raise ValueError("an array holds characters that do not exist")
         flat: npt.NDArray[Any]
         flat = np.fromiter(data, object, len(data)) if objects else np.frombuffer(bytes(data), kind.dtype)
         self.values = flat.reshape(tuple(shape), order="F" if fortran else "C")
+
+
+def _beyond_unicode(data: bytes, dtype: np.dtype[Any]) -> bool:
+    return bool((np.frombuffer(data, f"{dtype.byteorder}u4") > 0x10FFFF).any())
 
 
 def _frombuffer(data: Any, kind: Any, shape: Any, order: Any) -> _Array:
@@ -269,16 +275,21 @@ def read_plain_pickle(path: Path) -> Any:
                 machine.step(instruction.name, value)
         (content,) = machine.pop()
     except _RefusedError as error:
-        what = f"{shown(path)} asks to {error}, which data never needs, and was not read further"
+        what = f"{shown(path)} asks to {_one_line(error)}, which data never needs, and was not read further"
         raise LeopartError(f"{what}; do not trust this file, and get it again from its makers") from error
     except OSError as error:
         raise LeopartError(f"cannot read {shown(path)}: {error.strerror}; check the file") from error
     except Exception as error:  # what is damaged can fail in any way
-        reason = str(error).split("\n")[0][:200]
-        raise LeopartError(f"{shown(path)} is no complete pickle: {reason}; copy it again") from error
+        raise LeopartError(
+            f"{shown(path)} is no complete pickle: {_one_line(error)}; copy it again"
+        ) from error
     if isinstance(content, dict):
         return {name: _plain(value) for name, value in content.items()}
     return _plain(content)
+
+
+def _one_line(error: Exception) -> str:
+    return shown(" ".join(str(error).split()))[:200]
 
 
 def _plain(value: Any) -> Any:

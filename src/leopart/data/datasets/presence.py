@@ -1,4 +1,4 @@
-"""Whether the photos and masks that a set should have are on disk."""
+"""Which photos and masks of a data set are on disk, and how their names are spelled there."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pathlib import Path, PurePosixPath
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.photos import shown
 from leopart.errors import LeopartError
+from leopart.paths import is_file
 
 
 def absent(paths: Iterable[Path]) -> list[Path]:
-    """Those of the files that are not there; each folder is listed once, which is quick on any disk."""
+    """The files that do not exist. Each folder is listed once, which is quick on any disk."""
 
     @cache
     def names(folder: Path) -> frozenset[str]:
@@ -61,10 +62,10 @@ def nfc(name: str) -> str:
 
 
 def require_files(labelled: LabelledPhotos) -> LabelledPhotos:
-    """The set itself, if it is not empty and all its photos and masks are there: nothing is left out.
+    """Return the set if all its photos and masks exist and it is not empty; no photo is dropped.
 
     Raises:
-        LeopartError: how many are missing, and the first of them.
+        LeopartError: the message says how many are missing, and names the first.
     """
     total = len(labelled.pairs)
     if not total:
@@ -76,5 +77,9 @@ def require_files(labelled: LabelledPhotos) -> LabelledPhotos:
     masks = absent(mask for _, mask in labelled.pairs)
     if masks:
         count = f"{len(masks)} of {total} photos have no mask, the first missing is {shown(masks[0])}"
+        jpegs = [masks[0].with_suffix(suffix) for suffix in (".jpg", ".jpeg", ".JPG", ".JPEG")]
+        if any(map(is_file, jpegs)):
+            why = "there is a JPEG, which smears ids beyond repair"
+            raise LeopartError(f"{count}; {why}: export the masks as PNG from where they were made")
         raise LeopartError(f"{count}; a score needs them all, named as the photos with the suffix .png")
     return labelled

@@ -1,4 +1,4 @@
-"""Photos to train on, in the layouts they come in; no label is looked at.
+"""Photos to train on, in the layouts of published data sets. Labels are not read.
 
 | `NAME:PATH` | photos |
 |---|---|
@@ -24,18 +24,18 @@ from leopart.data.photos import Photo, find_photos, shown
 from leopart.errors import LeopartError
 from leopart.paths import expanded, inside, is_file, is_folder
 
-#: Images that the authors' runs counted; others train as well, with a note.
+#: Number of images in the authors' runs; other numbers are accepted, with a note.
 EXPECTED = {"imagenet100": 126_689, "coco": 118_287, "voc": 10_582, "imagenet": 1_281_167}
 
 
 def training_photos(data: str) -> list[Photo]:
-    """The photos that `NAME:PATH` means, in natural order of their names.
+    """The photos of `NAME:PATH`, in natural order of their names.
 
     Args:
-        data: see the module; a path alone is a `folder:`.
+        data: see the module; a bare path is read as `folder:PATH`.
 
     Raises:
-        LeopartError: there is no such layout, or the folder does not have it; says what to do.
+        LeopartError: the layout is unknown, or the folder does not have it; the message says what to do.
 
     Source: spec/leopart-facts.md 1.1 and 8.
     """

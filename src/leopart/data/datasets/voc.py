@@ -49,11 +49,11 @@ class VocFolder:
     lists: Path
 
     def list_of(self, split: str) -> Path:
-        """The text file that names the photos of a split; it need not be there."""
+        """The text file that lists the photos of a split; it may not exist."""
         return self.lists / f"{split}.txt"
 
     def photos(self, split: str) -> list[Photo]:
-        """The photos of a split in the order of its list, whether they are there or not.
+        """The photos of a split in the order of its list, whether they exist or not.
 
         Raises:
             LeopartError: the list is missing or empty, or names a photo twice.
@@ -92,7 +92,7 @@ def find_voc(path: Path) -> VocFolder:
     """The PASCAL VOC 2012 in a folder, in either layout.
 
     Raises:
-        LeopartError: there is none; says where one is, if it is near.
+        LeopartError: there is none; the message names one that is near.
     """
     check_folder(path)
     if (found := _look(path)) is not None:
@@ -111,10 +111,10 @@ def _look(path: Path) -> VocFolder | None:
 
 
 def list_voc(path: Path, split: str) -> LabelledPhotos:
-    """The photos of a split, whether they and their masks are there or not.
+    """The photos of a split, whether they and their masks exist or not.
 
-    `trainaug` has the masks of SegmentationClassAug; `train` has them too where they are there, as in the
-    authors' runs, else those of SegmentationClass; `val` and `trainval` have those of SegmentationClass.
+    `trainaug` uses the masks of SegmentationClassAug. So does `train` if they exist, as in the authors' runs;
+    otherwise it uses those of SegmentationClass, which `val` and `trainval` always use.
 
     Args:
         path: the folder that holds the set, see `find_voc`.

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from leopart.data.datasets.presence import spelled
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import IGNORE, read_index_mask
 from leopart.data.photos import output_stems
@@ -58,7 +59,7 @@ def score_masks(masks: Path, labelled: LabelledPhotos) -> MaskScores:
     own size instead of 100 x 100.
     """
     stems = output_stems([photo for photo, _ in labelled.pairs])
-    pairs = [(masks / f"{stem}.png", pair) for stem, pair in zip(stems, labelled.pairs, strict=True)]
+    pairs = list(zip(spelled(masks, [f"{stem}.png" for stem in stems]), labelled.pairs, strict=True))
 
     def maps() -> Iterator[Maps]:
         for found, pair in pairs:
