@@ -25,8 +25,8 @@ def check_unchanged(photo: Photo, size: int, modified: int) -> None:
         modified: its time of change then, nanoseconds since the epoch.
 
     Raises:
-        PhotoError: it has been replaced, or has gone.
+        PhotoError: it has been replaced.
     """
-    if (found := file_mark(photo)) != (size, modified):
-        what = "was changed" if found else "has gone"
-        raise PhotoError(f"{shown(photo.path)} {what} while the run was at work; run again to segment it")
+    if file_mark(photo) not in ((size, modified), None):  # a reader says what is wrong with one that has gone
+        what = f"{shown(photo.path)} was changed while the run was at work"
+        raise PhotoError(f"{what}; run again to segment it")

@@ -10,11 +10,13 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from leopart.data.datasets.presence import spelled
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import IGNORE, IndexMask
 from leopart.data.photos import Photo, output_stems, shown
 from leopart.errors import LeopartError
 from leopart.parallel import ordered_map, workers
+from leopart.paths import is_file
 from leopart.progress import Track, silent
 
 LabelMap = npt.NDArray[np.uint8]
@@ -151,8 +153,8 @@ def mask_files(folder: Path, photos: Sequence[Photo], option: str) -> list[Path]
     Raises:
         LeopartError: a mask is missing; the message names the option that gave the folder.
     """
-    files = [folder / f"{stem}.png" for stem in output_stems(photos)]
-    if missing := [file for file in files if not file.is_file()]:
+    files = spelled(folder, [f"{stem}.png" for stem in output_stems(photos)])
+    if missing := [file for file in files if not is_file(file)]:
         count = f"{len(missing)} of {len(files)} photos have no mask"
         advice = f"the first missing is {shown(missing[0])}; masks have the photo's name and the suffix .png"
         raise LeopartError(f"{option} {shown(folder)}: {count}, {advice}")

@@ -100,8 +100,8 @@ class Extractor:
         self.remarks = Remarks()
 
     def over(self, backbone: Backbone, attention_of: Backbone | None = None) -> Extractor:
-        """The same settings over another backbone, on the same device."""
-        return Extractor(
+        """The same settings over another backbone, on the same device; remarks on photos stay together."""
+        other = Extractor(
             backbone,
             self.preprocessing,
             precision=self.precision,
@@ -109,6 +109,8 @@ class Extractor:
             block=self.block,
             attention_of=attention_of,
         )
+        other.remarks = self.remarks
+        return other
 
     @property
     def recipe(self) -> FeatureRecipe:

@@ -13,8 +13,10 @@ from leopart.data.photos import Photo
 from leopart.errors import LeopartError
 from leopart.features.extract import Extractor, Failure, Preprocessing
 from leopart.features.store import MANIFEST, FeatureStore
+from leopart.files import write_text
 from leopart.models.backbone import Backbone, load_backbone
 from leopart.models.device import pick_device
+from leopart.paths import shown
 from leopart.progress import Track, silent
 from leopart.run_record import Stopwatch
 from leopart.segment import saved
@@ -23,6 +25,10 @@ from leopart.segment.fitting import Fit, fit_parts
 
 if TYPE_CHECKING:
     from leopart.training.adaptation import Adapted
+
+
+#: Lines of an error that names photos; more of them go to a file.
+_REASONS = 20
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,7 @@ def learn(
     with watch.stage("features"):
         replace = not workspace.kept
         store, failures = extractor.extract(photos, workspace.features, replace=replace, track=track)
-        require_some(photos, failures)
+        require_some(photos, failures, workspace.features if workspace.kept else workspace.features.parent)
     with watch.stage("parts and objects"):
         fit = fit_parts(store, settings, track=track)
     source = None if attends is None else attends.source
@@ -154,11 +160,20 @@ def learn(
     return Learned(alone, fit, settings, store, failures, labels, source, adapted)
 
 
-def require_some(photos: Sequence[Photo], failures: Sequence[Failure]) -> None:
-    """Refuse to go on where every photo has failed."""
-    if len(failures) == len(photos):
-        reasons = "\n".join(f"  {failure.reason}" for failure in failures)
-        raise LeopartError(f"no photo could be used, of {len(photos)} given:\n{reasons}")
+def require_some(photos: Sequence[Photo], failures: Sequence[Failure], folder: Path) -> None:
+    """Refuse to go on where every photo has failed.
+
+    Raises:
+        LeopartError: with the first 20 reasons; if there are more, `failures.txt` in `folder` has them all.
+    """
+    if len(failures) < len(photos):
+        return
+    reasons = [failure.reason for failure in failures]
+    if len(reasons) > _REASONS:
+        write_text(folder / "failures.txt", shown("".join(f"{reason}\n" for reason in reasons)))
+        reasons[_REASONS:] = [f"and {len(reasons) - _REASONS:,} more; all are in {folder / 'failures.txt'}"]
+    lines = "\n".join(f"  {reason}" for reason in reasons)
+    raise LeopartError(f"no photo could be used, of {len(photos)} given:\n{lines}")
 
 
 def _adapt(

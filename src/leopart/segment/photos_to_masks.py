@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leopart.config import FitConfig, PredictConfig, SegmentConfig
-from leopart.data.photos import Photo, output_stems
+from leopart.data.photos import Photo, PhotoSearch, output_stems
+from leopart.data.replaced import check_unchanged, file_mark
 from leopart.errors import LeopartError, PhotoError
 from leopart.features.extract import Extractor, Failure, Preprocessing, TokensAndAttention
 from leopart.features.store import FeatureStore
@@ -55,7 +56,8 @@ def segment_photos(
     """
     config.check()
     watch = Stopwatch()
-    photos = run_folder.photos_for(config)
+    search = run_folder.photos_for(config)
+    photos = search.photos
     with watch.stage("loading the backbone"):
         extractor = _open(config)
     minutes = minutes_of(config.adapt, len(photos), extractor.backbone)
@@ -74,7 +76,7 @@ def segment_photos(
     run_folder.remove_earlier(config.out, extractor.backbone.source, config.attention_backbone)
     with watch.stage("masks"):
         written, patches = _write_masks(config, photos, learned, track)
-    summary = _summary(config, photos, learned, len(written), extractor.backbone.spec, watch)
+    summary = _summary(config, search, learned, len(written), extractor.backbone.spec, watch)
     with watch.stage("report"):
         report = fit_report(title, summary, learned.fit, written, patches, credits, learned.adapted)
         write_report(config.out / "report.html", report)
@@ -98,7 +100,8 @@ def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
     folder = saved.folder_of(config.segmenter)
     if config.out.resolve() == folder.resolve().parent:
         raise LeopartError(f"--out {config.out} is the run that made the segmenter: choose another folder")
-    photos = run_folder.photos_for(config)
+    search = run_folder.photos_for(config)
+    photos = search.photos
     run_folder.write_settings(config)
     with watch.stage("loading the segmenter"):
         batch_size = None if config.batch_size == "auto" else config.batch_size
@@ -107,12 +110,16 @@ def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
         )
     with watch.stage("masks"):
         failures = _predict_masks(config, photos, segmenter, track)
-    require_some(photos, failures)
+    require_some(photos, failures, config.out)
     summary = Summary(
         command="predict",
         counts=_counts(photos, failures, segmenter.model_),
         failures=failures,
-        warnings=run_folder.stale_masks(config.out, len(photos) - len(failures)),
+        warnings=[
+            *run_folder.stale_masks(config.out, len(photos) - len(failures)),
+            *segmenter.extractor.remarks.sentences(),
+            *search.notes,
+        ],
         results=_forward(segmenter.extractor),
         settings=settings_of(config),
         seconds=watch.seconds,
@@ -149,7 +156,7 @@ def _remove_intermediate(config: FitConfig, store: FeatureStore) -> None:
 
 def _summary(
     config: FitConfig,
-    photos: Sequence[Photo],
+    search: PhotoSearch,
     learned: Learned,
     n_written: int,
     start: BackboneSpec,
@@ -158,12 +165,14 @@ def _summary(
     settings, adapted = learned.settings, learned.adapted
     return Summary(
         command="segment",
-        counts=_counts(photos, learned.failures, learned.fit.model),
+        counts=_counts(search.photos, learned.failures, learned.fit.model),
         failures=learned.failures,
         warnings=[
             *fit_warnings(learned.fit, n_written, settings.n_parts, settings.n_objects),
             *_spoilt_attention(config, start),
             *run_folder.stale_masks(config.out, n_written),
+            *learned.extractor.remarks.sentences(),
+            *search.notes,
         ],
         results={
             **_forward(learned.extractor),
@@ -209,7 +218,9 @@ def _write_masks(
 
     def write(photo: Photo) -> Written | Failure:
         index = index_of[photo.name]
+        entry = store.entries[index]
         try:
+            check_unchanged(photo, entry.size, entry.modified)
             return writer.write(photo, stems[photo], store.tokens_of(index), wanted[index])
         except PhotoError as error:  # it was readable a moment ago
             return Failure(photo.name, str(error))
@@ -223,7 +234,7 @@ def _write_masks(
         else:
             written.append(item)
             patches.update(zip(wanted[index_of[photo.name]].patches, item.patches, strict=True))
-    require_some(photos, failures)
+    require_some(photos, failures, config.out)
     return written, patches
 
 
@@ -245,11 +256,15 @@ def _predict_masks(
     stems = dict(zip(photos, output_stems(photos), strict=True))
     writer = MaskWriter(config.out, segmenter.model_, overlays=config.overlays, refine=segmenter.refine)
 
+    before = {photo: mark for photo in photos if (mark := file_mark(photo)) is not None}
+
     def write(item: tuple[Photo, TokensAndAttention | PhotoError]) -> Failure | None:
         photo, features = item
         try:
             if isinstance(features, PhotoError):
                 raise features
+            if photo in before:
+                check_unchanged(photo, *before[photo])
             writer.write(photo, stems[photo], features[0])
         except PhotoError as error:
             return Failure(photo.name, str(error))

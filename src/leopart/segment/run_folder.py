@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from leopart.config import PredictConfig, SegmentConfig
-from leopart.data.photos import Photo, find_photos
+from leopart.data.photos import PhotoSearch, search_photos
 from leopart.errors import LeopartError
 from leopart.files import write_text
 from leopart.models.weights.cards import card_path
@@ -22,8 +22,8 @@ FEATURES = ".features"
 _OUTPUTS = ("parts", "objects", "overlays", "segmenter", FEATURES, STATE)
 
 
-def photos_for(config: SegmentConfig | PredictConfig) -> list[Photo]:
-    """The photos asked for, without earlier output.
+def photos_for(config: SegmentConfig | PredictConfig) -> PhotoSearch:
+    """The photos asked for, without earlier output of this folder, which needs no note.
 
     Raises:
         LeopartError: there is no photo, or the output folder holds something that no run has written.
@@ -35,11 +35,13 @@ def photos_for(config: SegmentConfig | PredictConfig) -> list[Photo]:
                 raise LeopartError(message)
     # Not Path.resolve: Python before 3.13 raises for a link that leads to itself.
     outputs = [Path(os.path.realpath(config.out / name)) for name in _OUTPUTS]
-    found = [(photo, Path(os.path.realpath(photo.path))) for photo in find_photos(config.images)]
+    search = search_photos(config.images)
+    found = [(photo, Path(os.path.realpath(photo.path))) for photo in search.photos]
     photos = [photo for photo, path in found if not any(path.is_relative_to(o) for o in outputs)]
     if not photos:
         raise LeopartError(f"all photos are earlier output in {config.out}: give the folder of the photos")
-    return photos
+    others = [path for path in search.left_out if Path(os.path.realpath(path)) not in outputs]
+    return PhotoSearch(photos, others)
 
 
 def write_settings(config: SegmentConfig | PredictConfig) -> None:
@@ -67,7 +69,8 @@ def remove_earlier(out: Path, backbone: str, attention_of: str | None) -> None:
 
 def stale_masks(out: Path, n_written: int) -> list[str]:
     """A warning about masks of an earlier run: their ids mean something else."""
-    extra = sum(1 for _ in (out / "parts").rglob("*.png")) - n_written
+    extra = sum(path.is_file() for path in (out / "parts").rglob("*.png")) - n_written
     if extra <= 0:
         return []
-    return [f"{out} also holds {extra} masks of an earlier run, whose ids mean something else: delete them."]
+    masks = "1 mask" if extra == 1 else f"{extra} masks"
+    return [f"{out} also holds {masks} of an earlier run, whose ids mean something else: delete them."]
