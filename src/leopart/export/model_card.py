@@ -38,6 +38,46 @@ pixels = np.asarray(image.resize((columns * patch, rows * patch), Image.Resampli
 )
 """The same for a segmenter that keeps the photos' aspect ratio."""
 
+_CARD = """\
+---
+license: {hub_licence}
+tags: [leopart, image-feature-extraction]
+---
+# {title}
+
+{about}
+
+```python
+{usage}
+```
+
+| | |
+|---|---|
+{rows}
+
+## Origin, licence, citation
+
+{spec.origin}
+
+Licence of the weights: {spec.licence}.
+
+Cite: {spec.citation}.
+
+## Checks
+
+Made before these files were written:
+
+{made}
+
+## How it was made
+
+Leopart {version}:
+
+```bash
+{command}
+```
+"""
+
 
 def model_card(
     title: str,
@@ -63,45 +103,17 @@ def model_card(
     licence = spec.licence.lower()
     rows = "\n".join(f"| {name} | {_cell(value)} |" for name, value in facts.items())
     made = "\n".join(f"- {sentence}" for sentence in checks)
-    return f"""\
----
-license: {licence if licence in _HUB_LICENCES else "other"}
-tags: [leopart, image-feature-extraction]
----
-# {title}
-
-{about}
-
-```python
-{usage.strip()}
-```
-
-| | |
-|---|---|
-{rows}
-
-## Origin, licence, citation
-
-{spec.origin}
-
-Licence of the weights: {spec.licence}.
-
-Cite: {spec.citation}.
-
-## Checks
-
-Made before these files were written:
-
-{made}
-
-## How it was made
-
-Leopart {__version__}:
-
-```bash
-{command}
-```
-"""
+    return _CARD.format(
+        hub_licence=licence if licence in _HUB_LICENCES else "other",
+        title=title,
+        about=about,
+        usage=usage.strip(),
+        rows=rows,
+        spec=spec,
+        made=made,
+        version=__version__,
+        command=command,
+    )
 
 
 def network_facts(spec: BackboneSpec) -> dict[str, object]:

@@ -12,11 +12,17 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le
 
 from leopart.errors import LeopartError
 from leopart.files import sha256, write_text
 from leopart.models.weights.registry import BACKBONES
 from leopart.models.weights.spec import BackboneSpec
+
+_LARGEST = 2**20
+"""Bytes of a card; those we write have a few thousand."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +33,13 @@ class WeightsCard:
     """How to build and feed the network, with licence, origin and citation."""
     sha256: str
     """Hash of the safetensors file."""
-    keys: int
+    keys: Annotated[int, Ge(0), Le(1_000_000)]
     """Number of tensors in it."""
     source_sha256: str | None = None
     """Hash of the wheel, ONNX file or checkpoint it was made from."""
     dropped: dict[str, int] = field(default_factory=dict)
     """Why keys of the checkpoint were left out, and how many for each reason."""
-    format: int = 1
+    format: Literal[1] = 1
     """Version of this layout."""
 
 
@@ -64,8 +70,6 @@ def read_card(weights: Path) -> WeightsCard:
     Raises:
         LeopartError: weights or card are missing, or the card is not one of ours.
     """
-    from pydantic import TypeAdapter, ValidationError
-
     card = card_path(weights)
     for file in (weights, card):
         if not file.is_file():
@@ -75,12 +79,31 @@ def read_card(weights: Path) -> WeightsCard:
             )
             raise LeopartError(message)
     try:
-        return TypeAdapter(WeightsCard).validate_json(card.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        message = f"{card} does not describe weights of Leopart: {place}: {first['msg']}; {_remedy(weights)}"
+        return _parsed(card.read_bytes())
+    except OSError as error:
+        message = f"cannot read {card}: {error.strerror or error}; check its permissions and its disk"
         raise LeopartError(message) from error
+    except LeopartError as error:
+        message = f"{card} does not describe weights of Leopart: {error}; {_remedy(weights)}"
+        raise LeopartError(message) from error
+
+
+def _parsed(text: bytes) -> WeightsCard:
+    """A card from its JSON; types, ranges and what a row checks itself.
+
+    Raises:
+        LeopartError: the place and what is wrong there.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    if len(text) > _LARGEST:
+        raise LeopartError(f"the file has {len(text)} bytes, a card fewer than {_LARGEST}")
+    try:
+        return TypeAdapter(WeightsCard).validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise LeopartError(f"{place}: {first['msg']}") from error
 
 
 def verify(weights: Path) -> WeightsCard:
@@ -90,7 +113,12 @@ def verify(weights: Path) -> WeightsCard:
         LeopartError: as `read_card`, or the file was cut short or altered; the message names the remedy.
     """
     card = read_card(weights)
-    if sha256(weights) != card.sha256:
+    try:
+        found = sha256(weights)
+    except OSError as error:
+        message = f"cannot read {weights}: {error.strerror or error}; check its permissions and its disk"
+        raise LeopartError(message) from error
+    if found != card.sha256:
         what = "was cut short or altered since it was written (its SHA-256 differs)"
         message = f"{weights} {what}; {_remedy(weights)}"
         raise LeopartError(message)

@@ -8,11 +8,8 @@ from torch import Tensor
 
 from leopart.errors import LeopartError
 from leopart.models.weights.conversion import hash_of_state
+from leopart.models.weights.networks import is_plain_transformer
 from leopart.models.weights.spec import BackboneSpec
-
-_CLASSES = ("VisionTransformer", "VisionTransformerDistilled", "Eva")
-_BLOCKS = ("Block", "EvaBlock")
-_ATTENTION = ("Attention", "EvaAttention")
 
 
 def timm_weights(name: str) -> tuple[BackboneSpec, dict[str, Tensor], str]:
@@ -56,19 +53,13 @@ def timm_spec(name: str, model: Any) -> BackboneSpec:
     Raises:
         LeopartError: it has no patch tokens in the form that is understood here.
     """
-    kind, blocks = type(model).__name__, list(getattr(model, "blocks", []))
-    if (
-        kind not in _CLASSES
-        or type(blocks[0]).__name__ not in _BLOCKS
-        or type(blocks[0].attn).__name__ not in _ATTENTION
-        or type(model.patch_embed).__name__ != "PatchEmbed"
-    ):
+    if not is_plain_transformer(model):
         message = (
-            f"timm's {name} is a {kind} that gives no patch tokens in the form understood here; take a plain "
-            "vision transformer, e.g. timm:vit_small_patch16_224.dino"
+            f"timm's {name} is a {type(model).__name__} that gives no patch tokens in the form "
+            "understood here; take a plain vision transformer, e.g. timm:vit_small_patch16_224.dino"
         )
         raise LeopartError(message)
-    config, embed = model.pretrained_cfg, model.patch_embed
+    config, embed, blocks = model.pretrained_cfg, model.patch_embed, model.blocks
     cited = config.get("paper_ids") or config.get("origin_url") or f"timm, {name}"
     return BackboneSpec(
         name=f"timm:{name}",
