@@ -1,9 +1,9 @@
 """A weights file and its card.
 
-Weights are two files: `NAME.safetensors`, and `NAME.json`, its card: which backbone it is, whose work, on
-what terms, and the hash of the file. The card is written last, so weights without a card are not there.
-Weights that differ from their card are refused, never used and never replaced unasked: a file that changed
-by itself is something to know about.
+Weights are two files: `NAME.safetensors`, and `NAME.json`, its card, with the backbone's row, its makers, its
+licence and the hash of the file. The card is written last, so weights without a card count as missing.
+Weights that differ from their card are refused, and replaced only on request: a file that changed by itself
+should be noticed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
+from leopart.documents import read_json
 from leopart.errors import LeopartError
 from leopart.files import sha256, write_text
 from leopart.models.weights.registry import BACKBONES
@@ -27,7 +28,7 @@ _LARGEST = 2**20
 
 @dataclass(frozen=True)
 class WeightsCard:
-    """What is known of a weights file; the JSON beside it."""
+    """What is known about a weights file; the JSON beside it."""
 
     spec: BackboneSpec
     """How to build and feed the network, with licence, origin and citation."""
@@ -38,7 +39,7 @@ class WeightsCard:
     source_sha256: str | None = None
     """Hash of the wheel, ONNX file or checkpoint it was made from."""
     dropped: dict[str, int] = field(default_factory=dict)
-    """Why keys of the checkpoint were left out, and how many for each reason."""
+    """Reasons why keys of the checkpoint were left out, and how many keys each."""
     format: Literal[1] = 1
     """Version of this layout."""
 
@@ -78,32 +79,7 @@ def read_card(weights: Path) -> WeightsCard:
                 "as `leopart weights fetch` and `leopart weights convert` write them"
             )
             raise LeopartError(message)
-    try:
-        return _parsed(card.read_bytes())
-    except OSError as error:
-        message = f"cannot read {card}: {error.strerror or error}; check its permissions and its disk"
-        raise LeopartError(message) from error
-    except LeopartError as error:
-        message = f"{card} does not describe weights of Leopart: {error}; {_remedy(weights)}"
-        raise LeopartError(message) from error
-
-
-def _parsed(text: bytes) -> WeightsCard:
-    """A card from its JSON; types, ranges and what a row checks itself.
-
-    Raises:
-        LeopartError: the place and what is wrong there.
-    """
-    from pydantic import TypeAdapter, ValidationError
-
-    if len(text) > _LARGEST:
-        raise LeopartError(f"the file has {len(text)} bytes, a card fewer than {_LARGEST}")
-    try:
-        return TypeAdapter(WeightsCard).validate_json(text, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise LeopartError(f"{place}: {first['msg']}") from error
+    return read_json(card, WeightsCard, _remedy(weights), limit=_LARGEST)
 
 
 def verify(weights: Path) -> WeightsCard:

@@ -82,7 +82,7 @@ def _create(spec: BackboneSpec) -> Any:
 
 
 def timm_sizes(spec: BackboneSpec) -> dict[str, Any]:
-    """What timm is told about the network besides its name."""
+    """Arguments of timm's model besides its name."""
     if spec.convolutional:
         # dim / 32 channels make 2048 after the fourth stage; stride 16 is what dilates that stage.
         channels = tuple(spec.dim // 32 * factor for factor in (1, 2, 4, 8))

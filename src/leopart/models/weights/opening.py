@@ -1,4 +1,4 @@
-"""What a backbone's name can be, and the weights behind it."""
+"""From the name of a backbone, in any of its forms, to its weights."""
 
 from __future__ import annotations
 

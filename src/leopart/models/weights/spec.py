@@ -1,4 +1,4 @@
-"""What a row of the registry says: everything that loading and describing a backbone needs, as data."""
+"""A row of the registry: everything that loading and describing a backbone needs, as data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ _Deviation = Annotated[float, Gt(0), Le(10)]
 TUNED = "backbone.safetensors"
 """File of a fine-tuned backbone in the folder that stands for it."""
 UNKNOWN = "unknown"
-"""Licence and citation of weights whose origin nobody vouches for."""
+"""Licence and citation of weights of unknown origin."""
+
+
+class RowError(LeopartError, ValueError):
+    """A row that contradicts itself; a ValueError too, so that a card's reader names file and place."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,13 @@ class FileSource:
     url: str = ""
     """Address of the file, or of the page that leads to it, where there is no repository."""
     direct: bool = True
-    """Whether the address is the file's own; a page needs a browser."""
+    """Whether the address is that of the file itself; a page needs a browser."""
     sha256: str = ""
     """SHA-256 of the file, or the first digits of it where its makers give no more; empty if not known."""
 
     @property
     def place(self) -> str:
-        """Where it is, for a person."""
+        """Where it is published, in readable form."""
         return f"https://huggingface.co/{self.repository}" if self.repository else self.url
 
 
@@ -115,9 +119,9 @@ class BackboneSpec:
     files: tuple[FileSource, ...] = ()
     """Published checkpoints, in the order in which they are tried."""
     labels: Words = "none"
-    """Labels that the kept blocks learned from, `none` or `unknown`; what is found with them says so."""
+    """Labels that the kept blocks learned from, `none` or `unknown`; results repeat this."""
     gated: bool = False
-    """Whether terms have to be accepted, with an account, before the makers' own copy can be had."""
+    """Whether one must accept terms, with an account, to get the makers' own copy."""
 
     @property
     def convolutional(self) -> bool:
@@ -125,24 +129,24 @@ class BackboneSpec:
         return self.architecture.startswith("resnet")
 
     def __post_init__(self) -> None:
-        """Refuse rows that contradict themselves.
+        """Refuse a row that contradicts itself.
 
         Raises:
-            LeopartError: a block number or the image size does not fit.
+            RowError: a block number or the image size does not fit.
         """
         if not 0 <= self.feature_block < self.depth <= self.blocks:
             message = (
                 f"backbone {self.name}: needs 0 <= feature_block < depth <= blocks, "
                 f"not {self.feature_block}, {self.depth}, {self.blocks}"
             )
-            raise LeopartError(message)
+            raise RowError(message)
         if self.image_size % self.patch_size:
             message = f"backbone {self.name}: image_size must be a multiple of patch_size {self.patch_size}"
-            raise LeopartError(message)
+            raise RowError(message)
 
 
 def unvouched(spec: BackboneSpec, name: str, file: str, sha256: str) -> BackboneSpec:
-    """The row as a file of unknown origin has it: the same network, and nothing claimed of its weights.
+    """The row for a file of unknown origin: the same network, with no claim about its weights.
 
     Args:
         spec: the row whose network the file holds.

@@ -22,7 +22,7 @@ def timm_weights(name: str) -> tuple[BackboneSpec, dict[str, Tensor], str]:
 
     Raises:
         LeopartError: timm has no such model, it has no patch tokens in the form that is understood here, or
-            its weights cannot be had.
+            its weights cannot be downloaded.
     """
     import timm
 
@@ -37,7 +37,7 @@ def timm_weights(name: str) -> tuple[BackboneSpec, dict[str, Tensor], str]:
     except (OSError, RuntimeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         message = (
-            f"timm could not bring the weights of {name} ({reason}): run "
+            f"timm could not get the weights of {name} ({reason}): run "
             f"`python -c \"import timm; timm.create_model('{name}', pretrained=True)\"` with network, or "
             "copy the folder of the Hugging Face cache (HF_HOME) from a machine where that was done"
         )
