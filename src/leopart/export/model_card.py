@@ -17,26 +17,66 @@ from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession("model.onnx")
 side = int(session.get_modelmeta().custom_metadata_map["side"])
-image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
-pixels = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))
+photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
+pixels = np.asarray(photo.resize((side, side), Image.Resampling.BILINEAR))
 parts, objects = session.run(["parts", "objects"], {"images": pixels[None]})
-ids = Image.fromarray(parts[0]).resize(image.size, Image.Resampling.NEAREST)
+ids = Image.fromarray(parts[0]).resize(photo.size, Image.Resampling.NEAREST)
 Image.fromarray(np.asarray(ids).astype(np.uint16)).save("parts.png")
 """
 """A segmenter's runtime example; the mask is a 16-bit PNG of part ids."""
 
 KEEP_ASPECT = SQUARE.replace(
     """\
-pixels = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))
+pixels = np.asarray(photo.resize((side, side), Image.Resampling.BILINEAR))
 """,
     """\
 patch = int(session.get_modelmeta().custom_metadata_map["patch"])
-ratio = min(max(image.height / image.width, 1 / 16), 16) ** 0.5
+ratio = min(max(photo.height / photo.width, 1 / 16), 16) ** 0.5
 rows, columns = (max(1, int(side / patch * r + 0.5)) for r in (ratio, 1 / ratio))
-pixels = np.asarray(image.resize((columns * patch, rows * patch), Image.Resampling.BILINEAR))
+pixels = np.asarray(photo.resize((columns * patch, rows * patch), Image.Resampling.BILINEAR))
 """,
 )
 """The same for a segmenter that keeps the photos' aspect ratio."""
+
+_CARD = """\
+---
+license: {hub_licence}
+tags: [leopart, image-feature-extraction]
+---
+# {title}
+
+{about}
+
+```python
+{usage}
+```
+
+| | |
+|---|---|
+{rows}
+
+## Origin, licence, citation
+
+{spec.origin}
+
+Licence of the weights: {spec.licence}.
+
+Cite: {spec.citation}.
+
+## Checks
+
+Made before these files were written:
+
+{made}
+
+## How it was made
+
+Leopart {version}:
+
+```bash
+{command}
+```
+"""
 
 
 def model_card(
@@ -63,45 +103,17 @@ def model_card(
     licence = spec.licence.lower()
     rows = "\n".join(f"| {name} | {_cell(value)} |" for name, value in facts.items())
     made = "\n".join(f"- {sentence}" for sentence in checks)
-    return f"""\
----
-license: {licence if licence in _HUB_LICENCES else "other"}
-tags: [leopart, image-feature-extraction]
----
-# {title}
-
-{about}
-
-```python
-{usage.strip()}
-```
-
-| | |
-|---|---|
-{rows}
-
-## Origin, licence, citation
-
-{spec.origin}
-
-Licence of the weights: {spec.licence}.
-
-Cite: {spec.citation}.
-
-## Checks
-
-Made before these files were written:
-
-{made}
-
-## How it was made
-
-Leopart {__version__}:
-
-```bash
-{command}
-```
-"""
+    return _CARD.format(
+        hub_licence=licence if licence in _HUB_LICENCES else "other",
+        title=title,
+        about=about,
+        usage=usage.strip(),
+        rows=rows,
+        spec=spec,
+        made=made,
+        version=__version__,
+        command=command,
+    )
 
 
 def network_facts(spec: BackboneSpec) -> dict[str, object]:

@@ -21,7 +21,7 @@ def write_part_model(graph: Graph, model: PartModel, tokens: str) -> tuple[str, 
         Part ids and object ids, int64 [B, FINER * h, FINER * w], 0 = background.
     """
     reduction = model.reduction
-    # Features are stored as float16, so the ids were learned from, and are told by, rounded tokens.
+    # Features are stored as float16, so the ids were learned from rounded tokens and are decided by them.
     tokens = graph.cast(graph.cast(tokens, np.float16))
     reduced = graph.add("MatMul", graph.add("Sub", tokens, reduction.offset), reduction.projection)
     embeddings = _finer(graph, reduced)

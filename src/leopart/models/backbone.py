@@ -33,7 +33,7 @@ _DESCRIPTION = {
 
 @dataclass(frozen=True)
 class Features:
-    """What a backbone says about a batch of B photos, on a grid of h x w tokens."""
+    """Output of a backbone for a batch of B photos, on a grid of h x w tokens."""
 
     tokens: Tensor
     """[B, h, w, D] float32; one vector for each patch, layer-normalised (a ResNet's as they are)."""
@@ -46,7 +46,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Hidden:
-    """A batch on its way through the blocks: what `Backbone.begin` left for `Backbone.finish`."""
+    """A batch between two blocks: what `Backbone.begin` returns and `Backbone.finish` takes."""
 
     x: Tensor
     """[B, P + h * w, D]: prefix tokens, then patches."""
@@ -59,7 +59,7 @@ class Hidden:
 
 
 class Backbone(nn.Module):
-    """A frozen network that knows how it wants to be fed.
+    """A frozen network together with the preprocessing it was trained with.
 
     Made by `load_backbone` or `build_backbone`. It can be moved, cast (`.to(torch.bfloat16)`) and run under
     autocast; normalisation, final LayerNorm and attention softmax stay in float32.
@@ -105,7 +105,7 @@ class Backbone(nn.Module):
         return self.encode(self.normalise(images), block)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Photos as the network was trained to see them: float32 [B, 3, H, W], mean 0 and deviation 1.
+        """Photos normalised as in the network's training: float32 [B, 3, H, W], about mean 0 and deviation 1.
 
         Args:
             images: as in `forward`.
@@ -263,7 +263,7 @@ def load_backbone(
         The backbone in float32, in evaluation mode, with gradients off.
 
     Raises:
-        LeopartError: no such backbone; weights that cannot be had, are damaged, do not fit or hold NaN.
+        LeopartError: no such backbone; weights that are not available, are damaged, do not fit or hold NaN.
     """
     opened = open_weights(str(name_or_path), arch)
     backbone = build_backbone(opened.spec, opened.state, opened.sha256)

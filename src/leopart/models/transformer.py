@@ -33,7 +33,7 @@ def ropes_of(model: Any, rope: Tensor | None) -> Ropes:
 
 
 def run_blocks(model: Any, x: Tensor, ropes: Ropes, blocks: range) -> Tensor:
-    """What some blocks, one after the other, make of embedded tokens; no attention is taken.
+    """Embedded tokens after some blocks, one after the other; no attention is computed.
 
     Args:
         model: timm's.
@@ -109,7 +109,7 @@ def _plain_row(block: Any, x: Tensor, _given: dict[str, Tensor], *, whole: bool)
 
 
 def _rotated_row(block: Any, x: Tensor, given: dict[str, Tensor], *, whole: bool) -> tuple[Tensor, Tensor]:
-    """The same where queries and keys rotate inside the attention: they are projected once more."""
+    """As `_plain_row`, for queries and keys that rotate inside the attention: they are projected again."""
     if not whole:
         return x, _rotated_cls_attention(block.attn, block.norm1(x), given.get("rope"))
     with _watched(block.norm1) as caught:

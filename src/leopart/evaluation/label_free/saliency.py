@@ -22,7 +22,7 @@ from leopart.data.photos import Photo, shown
 from leopart.errors import LeopartError, PhotoError
 from leopart.evaluation.labels import mask_files, squeezed
 from leopart.files import sha256
-from leopart.models.weights.fetching import packaged_model
+from leopart.models.weights.packages import packaged_model
 from leopart.models.weights.registry import backbone_spec
 from leopart.progress import Track
 

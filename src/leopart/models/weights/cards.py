@@ -1,9 +1,9 @@
 """A weights file and its card.
 
-Weights are two files: `NAME.safetensors`, and `NAME.json`, its card: which backbone it is, whose work, on
-what terms, and the hash of the file. The card is written last, so weights without a card are not there.
-Weights that differ from their card are refused, never used and never replaced unasked: a file that changed
-by itself is something to know about.
+Weights are two files: `NAME.safetensors`, and `NAME.json`, its card, with the backbone's row, its makers, its
+licence and the hash of the file. The card is written last, so weights without a card count as missing.
+Weights that differ from their card are refused, and replaced only on request: a file that changed by itself
+should be noticed.
 """
 
 from __future__ import annotations
@@ -12,28 +12,35 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
 
+from annotated_types import Ge, Le
+
+from leopart.documents import read_json
 from leopart.errors import LeopartError
 from leopart.files import sha256, write_text
 from leopart.models.weights.registry import BACKBONES
 from leopart.models.weights.spec import BackboneSpec
 
+_LARGEST = 2**20
+"""Bytes of a card; those we write have a few thousand."""
+
 
 @dataclass(frozen=True)
 class WeightsCard:
-    """What is known of a weights file; the JSON beside it."""
+    """What is known about a weights file; the JSON beside it."""
 
     spec: BackboneSpec
     """How to build and feed the network, with licence, origin and citation."""
     sha256: str
     """Hash of the safetensors file."""
-    keys: int
+    keys: Annotated[int, Ge(0), Le(1_000_000)]
     """Number of tensors in it."""
     source_sha256: str | None = None
     """Hash of the wheel, ONNX file or checkpoint it was made from."""
     dropped: dict[str, int] = field(default_factory=dict)
-    """Why keys of the checkpoint were left out, and how many for each reason."""
-    format: int = 1
+    """Reasons why keys of the checkpoint were left out, and how many keys each."""
+    format: Literal[1] = 1
     """Version of this layout."""
 
 
@@ -64,8 +71,6 @@ def read_card(weights: Path) -> WeightsCard:
     Raises:
         LeopartError: weights or card are missing, or the card is not one of ours.
     """
-    from pydantic import TypeAdapter, ValidationError
-
     card = card_path(weights)
     for file in (weights, card):
         if not file.is_file():
@@ -74,13 +79,7 @@ def read_card(weights: Path) -> WeightsCard:
                 "as `leopart weights fetch` and `leopart weights convert` write them"
             )
             raise LeopartError(message)
-    try:
-        return TypeAdapter(WeightsCard).validate_json(card.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        message = f"{card} does not describe weights of Leopart: {place}: {first['msg']}; {_remedy(weights)}"
-        raise LeopartError(message) from error
+    return read_json(card, WeightsCard, _remedy(weights), limit=_LARGEST)
 
 
 def verify(weights: Path) -> WeightsCard:
@@ -90,7 +89,12 @@ def verify(weights: Path) -> WeightsCard:
         LeopartError: as `read_card`, or the file was cut short or altered; the message names the remedy.
     """
     card = read_card(weights)
-    if sha256(weights) != card.sha256:
+    try:
+        found = sha256(weights)
+    except OSError as error:
+        message = f"cannot read {weights}: {error.strerror or error}; check its permissions and its disk"
+        raise LeopartError(message) from error
+    if found != card.sha256:
         what = "was cut short or altered since it was written (its SHA-256 differs)"
         message = f"{weights} {what}; {_remedy(weights)}"
         raise LeopartError(message)

@@ -66,7 +66,8 @@ def _read_safetensors(file: Path) -> dict[str, torch.Tensor]:
         return load_file(file)
     except OSError as error:
         raise LeopartError(_unreadable(file, error)) from error
-    except SafetensorError as error:
+    # So do the number formats that safetensors has and torch has not.
+    except (SafetensorError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise LeopartError(_damaged(file, error)) from error
 
 
@@ -90,7 +91,7 @@ def _read_pickle(file: Path) -> object:
     except OSError as error:
         raise LeopartError(_unreadable(file, error)) from error
     # What torch raises on bytes that are no checkpoint depends on where in them it stumbles.
-    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError) as error:
+    except Exception as error:
         raise LeopartError(_damaged(file, error)) from error
 
 

@@ -22,7 +22,7 @@ from leopart.models.weights.spec import BackboneSpec, unvouched
 
 @dataclass(frozen=True)
 class Converted:
-    """Weights that fit a row, and what was left out of the file they come from."""
+    """Weights that fit a row, and the keys of their file that were left out."""
 
     state: dict[str, Tensor]
     """Under timm's names; floating point ones are float32."""
@@ -63,8 +63,8 @@ def convert_foreign(file: Path, out: Path, spec: BackboneSpec, *, vouch: bool = 
         file: the checkpoint.
         out: `.safetensors` file to write.
         spec: the row whose network it holds.
-        vouch: whether the file was had from where the row says. Otherwise, and unless its hash is a published
-            one, its card says that origin and licence are unknown.
+        vouch: whether the file came from where the row says. Otherwise its card says that origin and licence
+            are unknown, unless its hash is a published one.
 
     Raises:
         LeopartError: as `read_foreign`, or `out` cannot be written.

@@ -13,11 +13,11 @@ from leopart.models.weights.spec import BackboneSpec, FileSource
 
 
 class UnreachableError(LeopartError):
-    """One source did not give its file; another one may."""
+    """One source did not deliver its file; another one may."""
 
 
 def local_folder(spec: BackboneSpec, cache: Path) -> Path:
-    """Where files that somebody brought by hand are looked for."""
+    """Folder in which files that were downloaded by hand are looked for."""
     return cache / spec.weights
 
 
@@ -109,7 +109,7 @@ def _from_address(source: FileSource, folder: Path) -> Path:
 
 
 def _read(answer: HTTPResponse, source: FileSource) -> bytes:
-    """The next megabyte; trouble of the network is told from trouble of the disk here."""
+    """The next megabyte; here a fault of the network is distinguished from a fault of the disk."""
     try:
         return answer.read(2**20)
     except (OSError, HTTPException) as error:

@@ -1,4 +1,4 @@
-"""Weights that nobody trained, for comparison."""
+"""Random weights, for comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a backbone's name can be, and the weights behind it."""
+"""From the name of a backbone, in any of its forms, to its weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from leopart.errors import LeopartError
 from leopart.models.weights.cards import card_path, verify
-from leopart.models.weights.checkpoint import SUFFIXES
+from leopart.models.weights.checkpoint import SUFFIXES, read_checkpoint
 from leopart.models.weights.conversion import read_foreign
 from leopart.models.weights.fetching import fetch
 from leopart.models.weights.initial import random_weights
@@ -90,12 +90,15 @@ def _file(path: Path, arch: str | None) -> Opened:
 
 def _own(path: Path, spec: BackboneSpec | None, source: str) -> Opened:
     """A file with its card beside it."""
-    from safetensors.torch import load_file
-
     card = verify(path)
     spec = spec or card.spec
     if (
         card.spec.licence == UNKNOWN and spec.licence != UNKNOWN
     ):  # the row would claim what nobody vouches for
         spec = unvouched(spec, spec.name, path.name, card.sha256)
-    return Opened(spec, load_file(path), card.sha256, source)
+    # One number format, whatever a file says; Leopart's own files hold float32 already.
+    state = {
+        key: value.float() if value.is_floating_point() else value
+        for key, value in read_checkpoint(path).items()
+    }
+    return Opened(spec, state, card.sha256, source)

@@ -1,20 +1,29 @@
-"""What a row of the registry says: everything that loading and describing a backbone needs, as data."""
+"""A row of the registry: everything that loading and describing a backbone needs, as data."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Len
 
 from leopart.errors import LeopartError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+Words = Annotated[str, Len(0, 10_000)]
+_Share = Annotated[float, Ge(0), Le(1)]
+_Deviation = Annotated[float, Gt(0), Le(10)]
 
 TUNED = "backbone.safetensors"
 """File of a fine-tuned backbone in the folder that stands for it."""
 UNKNOWN = "unknown"
-"""Licence and citation of weights whose origin nobody vouches for."""
+"""Licence and citation of weights of unknown origin."""
+
+
+class RowError(LeopartError, ValueError):
+    """A row that contradicts itself; a ValueError too, so that a card's reader names file and place."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +60,13 @@ class FileSource:
     url: str = ""
     """Address of the file, or of the page that leads to it, where there is no repository."""
     direct: bool = True
-    """Whether the address is the file's own; a page needs a browser."""
+    """Whether the address is that of the file itself; a page needs a browser."""
     sha256: str = ""
     """SHA-256 of the file, or the first digits of it where its makers give no more; empty if not known."""
 
     @property
     def place(self) -> str:
-        """Where it is, for a person."""
+        """Where it is published, in readable form."""
         return f"https://huggingface.co/{self.repository}" if self.repository else self.url
 
 
@@ -65,54 +74,54 @@ class FileSource:
 class BackboneSpec:
     """One backbone: how to build it, what to feed it, where its weights come from and on what terms."""
 
-    name: str
+    name: Words
     """What `--backbone` takes."""
-    summary: str
+    summary: Words
     """One line for `leopart weights list`."""
-    architecture: str
-    """Name of the timm model; the sizes below are passed to it as well."""
-    patch_size: int
+    architecture: Annotated[str, Len(1, 100)]
+    """Name of the timm model, a plain vision transformer or a ResNet; the sizes below go to it as well."""
+    patch_size: Annotated[int, Ge(1), Le(256)]
     """Side in pixels of what a token stands for: a patch, or the output stride of a ResNet."""
-    dim: int
+    dim: Annotated[int, Ge(1), Le(16384)]
     """Channels of a token."""
-    heads: int
+    heads: Annotated[int, Ge(1), Le(256)]
     """Attention heads; 1 for a ResNet."""
-    image_size: int
+    image_size: Annotated[int, Ge(1), Le(8192)]
     """Side in pixels of the square input the position table was made for."""
-    blocks: int
+    blocks: Annotated[int, Ge(1), Le(200)]
     """Blocks of the architecture, and at most of the file; a ResNet's are its four stages."""
-    depth: int
+    depth: Annotated[int, Ge(1)]
     """Blocks kept, counted from the first; the CLS attention is the last kept one's."""
-    feature_block: int
+    feature_block: Annotated[int, Ge(0)]
     """Block whose tokens are the features unless another is asked for, 0-based, below `depth`."""
     final_norm: Literal["none", "learned", "raw"]
     """After the last kept block: `learned` is the model's own LayerNorm, `none` one without parameters, `raw`
     leaves the features as they are (ResNets)."""
     position_resampling: Literal["timm", "bicubic", "dino", "none"]
     """Position table at other sizes; see `leopart.models.positions`. `none`: there is no table."""
-    weights: str
+    weights: Words
     """Name of the file in the cache, without suffix; rows may share one."""
     source: PackageSource | None
     """Package that carries the weights, the last place to look; None if there is none."""
-    licence: str
+    licence: Words
     """SPDX identifier of the weights' licence."""
-    origin: str
+    origin: Words
     """A sentence: who made the weights, from what."""
-    citation: str
+    citation: Words
     """What to cite when publishing results with it."""
-    mean: tuple[float, float, float] = IMAGENET_MEAN
+    mean: tuple[_Share, _Share, _Share] = IMAGENET_MEAN
     """Mean of the RGB channels, image range [0, 1]."""
-    std: tuple[float, float, float] = IMAGENET_STD
+    std: tuple[_Deviation, _Deviation, _Deviation] = IMAGENET_STD
     """Standard deviation of the RGB channels, image range [0, 1]."""
-    family: str = ""
+    family: Words = ""
     """Whose key names a foreign checkpoint has; see `leopart.models.weights.families`. `random`: no file
     at all."""
     files: tuple[FileSource, ...] = ()
     """Published checkpoints, in the order in which they are tried."""
-    labels: str = "none"
-    """Labels that the kept blocks learned from, `none` or `unknown`; what is found with them says so."""
+    labels: Words = "none"
+    """Labels that the kept blocks learned from, `none` or `unknown`; results repeat this."""
     gated: bool = False
-    """Whether terms have to be accepted, with an account, before the makers' own copy can be had."""
+    """Whether one must accept terms, with an account, to get the makers' own copy."""
 
     @property
     def convolutional(self) -> bool:
@@ -120,24 +129,24 @@ class BackboneSpec:
         return self.architecture.startswith("resnet")
 
     def __post_init__(self) -> None:
-        """Refuse rows that contradict themselves.
+        """Refuse a row that contradicts itself.
 
         Raises:
-            LeopartError: a block number or the image size does not fit.
+            RowError: a block number or the image size does not fit.
         """
         if not 0 <= self.feature_block < self.depth <= self.blocks:
             message = (
                 f"backbone {self.name}: needs 0 <= feature_block < depth <= blocks, "
                 f"not {self.feature_block}, {self.depth}, {self.blocks}"
             )
-            raise LeopartError(message)
+            raise RowError(message)
         if self.image_size % self.patch_size:
             message = f"backbone {self.name}: image_size must be a multiple of patch_size {self.patch_size}"
-            raise LeopartError(message)
+            raise RowError(message)
 
 
 def unvouched(spec: BackboneSpec, name: str, file: str, sha256: str) -> BackboneSpec:
-    """The row as a file of unknown origin has it: the same network, and nothing claimed of its weights.
+    """The row for a file of unknown origin: the same network, with no claim about its weights.
 
     Args:
         spec: the row whose network the file holds.

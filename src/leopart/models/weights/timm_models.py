@@ -8,11 +8,8 @@ from torch import Tensor
 
 from leopart.errors import LeopartError
 from leopart.models.weights.conversion import hash_of_state
+from leopart.models.weights.networks import is_plain_transformer
 from leopart.models.weights.spec import BackboneSpec
-
-_CLASSES = ("VisionTransformer", "VisionTransformerDistilled", "Eva")
-_BLOCKS = ("Block", "EvaBlock")
-_ATTENTION = ("Attention", "EvaAttention")
 
 
 def timm_weights(name: str) -> tuple[BackboneSpec, dict[str, Tensor], str]:
@@ -25,7 +22,7 @@ def timm_weights(name: str) -> tuple[BackboneSpec, dict[str, Tensor], str]:
 
     Raises:
         LeopartError: timm has no such model, it has no patch tokens in the form that is understood here, or
-            its weights cannot be had.
+            its weights cannot be downloaded.
     """
     import timm
 
@@ -40,7 +37,7 @@ def timm_weights(name: str) -> tuple[BackboneSpec, dict[str, Tensor], str]:
     except (OSError, RuntimeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         message = (
-            f"timm could not bring the weights of {name} ({reason}): run "
+            f"timm could not get the weights of {name} ({reason}): run "
             f"`python -c \"import timm; timm.create_model('{name}', pretrained=True)\"` with network, or "
             "copy the folder of the Hugging Face cache (HF_HOME) from a machine where that was done"
         )
@@ -56,19 +53,13 @@ def timm_spec(name: str, model: Any) -> BackboneSpec:
     Raises:
         LeopartError: it has no patch tokens in the form that is understood here.
     """
-    kind, blocks = type(model).__name__, list(getattr(model, "blocks", []))
-    if (
-        kind not in _CLASSES
-        or type(blocks[0]).__name__ not in _BLOCKS
-        or type(blocks[0].attn).__name__ not in _ATTENTION
-        or type(model.patch_embed).__name__ != "PatchEmbed"
-    ):
+    if not is_plain_transformer(model):
         message = (
-            f"timm's {name} is a {kind} that gives no patch tokens in the form understood here; take a plain "
-            "vision transformer, e.g. timm:vit_small_patch16_224.dino"
+            f"timm's {name} is a {type(model).__name__} that gives no patch tokens in the form "
+            "understood here; take a plain vision transformer, e.g. timm:vit_small_patch16_224.dino"
         )
         raise LeopartError(message)
-    config, embed = model.pretrained_cfg, model.patch_embed
+    config, embed, blocks = model.pretrained_cfg, model.patch_embed, model.blocks
     cited = config.get("paper_ids") or config.get("origin_url") or f"timm, {name}"
     return BackboneSpec(
         name=f"timm:{name}",
