@@ -238,7 +238,7 @@ def test_without_it_nothing_of_the_training_is_imported(photos, quick, tmp_path)
 import sys
 from leopart.cli.main import main
 status = main(sys.argv[1:])
-heavy = {"lightning", "leopart.training", "tensorboard"} & sys.modules.keys()
+heavy = {"lightning", "leopart.training.run", "tensorboard"} & sys.modules.keys()
 sys.exit(status or (f"imported {heavy}" if heavy else 0))
 """
     words = ("segment", photos, "--out", tmp_path / "o", *quick, "--no-adapt", "--quiet")

@@ -18,8 +18,9 @@ from leopart.drawing.palette import colours
 from leopart.figures import crops
 from leopart.presets import preset
 from leopart.progress import silent
-from leopart.training.data import Stream, StreamData
+from leopart.training.loading import StreamData
 from leopart.training.run import view_maker
+from leopart.training.stream import Stream
 
 
 @pytest.fixture

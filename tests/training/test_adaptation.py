@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -16,15 +15,18 @@ import torch
 from leopart.data.photos import find_photos
 from leopart.errors import LeopartError
 from leopart.models.backbone import load_backbone
+from leopart.settings import updated
 from leopart.training import adaptation
-from leopart.training.adaptation import Budget, adapt
+from leopart.training.adaptation import AdaptationPlan, adapt
+from leopart.training.budget import Budget
+from leopart.training.monitoring.progress import no_progress
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def recipe(tiny_recipe):
-    return replace(tiny_recipe, steps=30)
+    return updated(tiny_recipe, steps=30)
 
 
 @pytest.fixture
@@ -35,7 +37,9 @@ def adapted(tiny_weights, photos, recipe, monkeypatch):
 
     def run(folder, minutes=1e-9, **options):
         options = {"recipe": recipe, "device": CPU} | options
-        return adapt(str(tiny_weights), options.pop("on", photos), folder, minutes=minutes, **options)
+        on, progress = options.pop("on", photos), options.pop("progress", no_progress)
+        plan = AdaptationPlan(minutes, **options)
+        return adapt(str(tiny_weights), on, folder, plan, progress=progress)
 
     return run
 

@@ -18,7 +18,7 @@ from leopart.models.device import pick_device
 from leopart.progress import Track, silent
 from leopart.run_record import Stopwatch
 from leopart.segment import saved
-from leopart.segment.adapting import Watching, adapt_backbone, unwatched
+from leopart.segment.adapting import OpenProgress, adapt_backbone, without_progress
 from leopart.segment.fitting import Fit, fit_parts
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def learn(
     *,
     minutes: float | None = None,
     track: Track = silent,
-    watching: Watching = unwatched,
+    open_progress: OpenProgress = without_progress,
     watch: Stopwatch | None = None,
 ) -> Learned:
     """Adapt the backbone to the photos if asked for, extract their features, and fit parts and objects.
@@ -126,7 +126,7 @@ def learn(
         workspace: folders for intermediate results.
         minutes: how long to adapt; None = not at all.
         track: progress.
-        watching: progress of the adaptation.
+        open_progress: see `OpenProgress`.
         watch: measures the stages.
 
     Raises:
@@ -140,7 +140,9 @@ def learn(
     if minutes is not None:
         start = extractor.backbone
         with watch.stage("adaptation"):
-            adapted = _adapt(start, photos, workspace, minutes=minutes, seed=settings.seed, watching=watching)
+            adapted = _adapt(
+                start, photos, workspace, minutes=minutes, seed=settings.seed, open_progress=open_progress
+            )
         extractor = extractor.over(adapted.backbone, extractor.attention_of or start)
     attends = extractor.attention_of
     with watch.stage("features"):
@@ -168,7 +170,7 @@ def _adapt(
     *,
     minutes: float,
     seed: int,
-    watching: Watching,
+    open_progress: OpenProgress,
 ) -> Adapted:
     folder, features = workspace.adaptation, workspace.features
     if workspace.kept and (features / MANIFEST).is_file() and not folder.is_dir():
@@ -181,7 +183,7 @@ def _adapt(
         minutes=minutes,
         seed=seed,
         replace_other=not workspace.kept,
-        watching=watching,
+        open_progress=open_progress,
     )
 
 

@@ -23,7 +23,7 @@ class Stop(pl.Callback):
 
     Args:
         at: step to stop at, as an interruption would; None: no such step.
-        every: steps between looks at what the other processes were told.
+        every: steps between exchanges with the other processes, which may have got a signal.
 
     Attributes:
         signal: the signal that came, or None.
