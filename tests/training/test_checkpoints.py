@@ -143,8 +143,8 @@ def poison(monkeypatch: pytest.MonkeyPatch, at: int, *, gradient: bool = False) 
     """Let the loss of a step, or its gradient alone, become NaN."""
     real = LeopartLearner.forward
 
-    def forward(self, views, step, *, watch=True):
-        result = real(self, views, step, watch=watch)
+    def forward(self, views, step, *, diagnose=True):
+        result = real(self, views, step, diagnose=diagnose)
         if step == at and gradient:
             result.loss.register_hook(lambda grad: grad * torch.nan)
         return replace(result, loss=result.loss * torch.nan) if step == at and not gradient else result

@@ -190,7 +190,7 @@ def test_the_student_drops_paths_and_the_teacher_does_not(fresh, crops, train_bl
 
 def test_a_resnet_is_refused():
     backbone = other_network("mocov2_resnet50")
-    with pytest.raises(LeopartError, match=r"is a ResNet: training works on vision transformers"):
+    with pytest.raises(LeopartError, match=r"is a ResNet, and only vision transformers are trained"):
         StudentTeacher(backbone, head_for(backbone))
 
 
