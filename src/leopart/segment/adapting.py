@@ -1,6 +1,6 @@
 """Adapt the backbone to the photos before their features are taken: whether, how long, and what to say.
 
-Training is imported where it is done and nowhere else: its libraries take seconds to load.
+Training is imported only where it is done: its libraries take seconds to load.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def adapt_backbone(
 
     Raises:
         LeopartError: also if `minutes` make no sense.
-        KeyboardInterrupt: a signal ended it; the same call goes on.
+        KeyboardInterrupt: a signal ended it; the same call continues.
     """
     if not 0 < minutes < math.inf:
         raise LeopartError(f"minutes to adapt must be above 0, got {minutes:g}")

@@ -34,7 +34,7 @@ class Stop(pl.Callback):
         self.signal: signal.Signals | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen; Python hears signals in the main thread alone. Lightning gives the signals back."""
+        """Listen; Python receives signals in the main thread only. Lightning restores the handlers."""
         del pl_module
         self._decide(trainer, asked=False)
         if threading.current_thread() is not threading.main_thread():

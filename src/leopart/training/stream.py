@@ -59,7 +59,7 @@ def _permutation(photos: int, seed: int, epoch: int) -> NDArray[np.int64]:
 class PhotoFailure(NamedTuple):
     """A photo that could not be read, and was replaced by another one.
 
-    No dataclass: Lightning looks for tensors in batches, and takes dataclasses for places to put new ones.
+    No dataclass: Lightning searches batches for tensors, and would put new ones into a dataclass.
     """
 
     name: str

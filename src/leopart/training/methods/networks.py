@@ -64,7 +64,7 @@ class TwoNetworks(nn.Module):
         return self.student["backbone"]  # type: ignore[return-value]  # a ModuleDict forgets the class
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode for the student alone: the teacher drops no paths."""
+        """Training mode for the student only: the teacher drops no paths."""
         super().train(mode)
         if self.teacher is not None:
             self.teacher.eval()

@@ -19,7 +19,7 @@ _BITS = 1 << 32
 class TokenQueue(nn.Module):
     """The latest drawn teacher embeddings of each target crop, newest first.
 
-    Every process holds the whole queue, alike to the bit: the tokens are drawn out of the batch of all
+    Every process holds the same whole queue, to the bit: the tokens are drawn out of the batch of all
     processes by numbers that each process computes for itself. The authors give each process a part of its
     own; there the content depends on the number of processes, here it does not.
 
@@ -65,7 +65,7 @@ class TokenQueue(nn.Module):
         """Draw tokens of the batch of all processes at random and put them first; the oldest fall out.
 
         Args:
-            embeddings: of this process's batch, [T, B, N, E], any float type; B and N alike on all processes.
+            embeddings: of this process's batch, [T, B, N, E], any float type; as many on all processes.
             mask: tokens that may be drawn, bool [T, B, N]; None: all.
             count: how many to draw for each target, from all processes; no more than Q are, and where the
                 mask leaves fewer, all of those.

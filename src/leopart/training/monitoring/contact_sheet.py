@@ -1,4 +1,4 @@
-"""Clusters of a few photos' tokens as training goes, as pictures whose colours stay.
+"""Clusters of a few photos' tokens during training, as pictures whose colours stay.
 
 RUN/sheets/  step-000100.png     every photo, below it the photo with its clusters
              step-000100.npz     `ids`, the clusters [n, h, w] uint8
@@ -45,7 +45,7 @@ class ContactSheet:
     """The sheet of a run: the same photos after every so many steps.
 
     Attributes:
-        folder: of the sheets, made if need be.
+        folder: of the sheets; made if it does not exist.
         photos: RGB at the network's input size, uint8 [n, H, W, 3].
         clusters: K, at most 255.
         seed: of k-means.

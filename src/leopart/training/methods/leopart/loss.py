@@ -65,13 +65,9 @@ def dense_loss(
                 pair[g, v] = sum(ce * m) / sum(m), 0 if no cell counts
         loss = mean of pair
 
-    Over several processes the tokens of all are balanced together, and a pair is divided by the cells of all:
-    the mean over processes, of the loss as of the gradients, is that of one process with the whole batch.
-
     Args:
         teacher: cosines of the large crops, [T, B, G, G, K]; no gradient.
-        student: of the large crops [T, B, G, G, K], and of the small ones [n, B, L, L, K] or None; any float
-            type, the loss is computed in float32.
+        student: of the large crops [T, B, G, G, K], and of the small ones [n, B, L, L, K] or None.
         regions: what the crops share.
         mask: tokens of the targets that count, bool [T, B, G, G]; None: all.
         queued: see there; None: no queue.
@@ -79,13 +75,12 @@ def dense_loss(
         group: processes of the run; None: all.
 
     Returns:
-        [] float32; over several processes, this process's part.
+        [] float32. The mean over processes, of losses and gradients, is that of one process with all photos.
 
     Raises:
         ValueError: shapes do not fit each other.
 
-    Source: Leopart, CVPR 2022; spec/leopart-facts.md 3.4. The authors take log(softmax(x)), align a crop with
-    itself for nothing, and require a mask of 1.
+    Source: Leopart, CVPR 2022; spec/leopart-facts.md 3.4. The authors take log(softmax(x)).
     """
     regions.check(teacher, *student)
     with torch.autocast(teacher.device.type, enabled=False):
