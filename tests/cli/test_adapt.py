@@ -59,7 +59,7 @@ def test_the_summary_tells_what_was_done_and_no_label_was_used(adapted, short_re
     assert results["recipe"] == "adaptation"
     assert (results["steps"], results["minutes"], results["stopped_early"]) == (8, 1, False)
     assert results["seconds"] > 0
-    assert results["settings"]["prototypes"] == short_recipe.prototypes
+    assert results["settings"]["prototypes"] == short_recipe.leopart.prototypes
     assert list(summary["seconds"])[:3] == ["loading the backbone", "adaptation", "features"]
     assert summary["results"]["backbone"] == "tiny_random+adapted"
     assert summary["labels used"] == "none"
