@@ -4,7 +4,7 @@ The teacher runs with gradients, attention matrices are stored, components are l
 one after the other, and the softmax's logarithm is taken afterwards. What it computes is the same, up to
 rounding, to which tokens the queue draws, and to whose prototypes score them.
 
-Legend: as in `leopart.training.loss`.
+Legend: as in `leopart.training.methods.leopart.loss`.
 """
 
 from __future__ import annotations

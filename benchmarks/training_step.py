@@ -20,13 +20,13 @@ from benchmarks.training_naive import NaiveTrainer, naive_ema
 from leopart.data.views import ViewBatch, collate_views
 from leopart.models.backbone import Backbone, load_backbone
 from leopart.recipe import Recipe
-from leopart.training.module import build_optimizer, set_schedules
-from leopart.training.optimisation import ema_update
+from leopart.settings import updated
+from leopart.training.methods.leopart.learner import LeopartLearner
+from leopart.training.optimisation import build_optimizer, ema_update, set_schedules
 from leopart.training.run import view_maker
-from leopart.training.step import Learner
 
 #: The paper's base setting with everything trained, on random weights; a batch that fits the machine.
-_RECIPE = Recipe(backbone="random_vits16", queue=4096, drop_path=0.0)
+_RECIPE = updated(Recipe(), backbone="random_vits16", queue=4096, drop_path=0.0)
 
 
 def run() -> Iterator[Comparison]:
@@ -53,15 +53,15 @@ def _views(batch: int) -> ViewBatch:
 
 
 def _our_step(views: ViewBatch, device: torch.device, precision: torch.dtype | None) -> Callable[[], None]:
-    learner = Learner(load_backbone(_RECIPE.backbone), _RECIPE).to(device).train()
-    optimiser = build_optimizer(learner.networks.student, _RECIPE)
+    learner = LeopartLearner(load_backbone(_RECIPE.backbone), _RECIPE).to(device).train()
+    optimiser = build_optimizer(learner.networks.student)
     set_schedules(optimiser, _RECIPE, 0, 1000)
     _fill(learner.queue.rows)
-    learner.queue.fill.fill_(_RECIPE.queue)
+    learner.queue.fill.fill_(_RECIPE.leopart.queue)
 
     def step() -> None:
         with torch.autocast(device.type, precision or torch.bfloat16, enabled=precision is not None):
-            loss = learner(views, 0, watch=False).loss
+            loss = learner(views, 0, diagnose=False).loss
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
@@ -72,12 +72,12 @@ def _our_step(views: ViewBatch, device: torch.device, precision: torch.dtype | N
 
 
 def _naive_step(views: ViewBatch, device: torch.device, precision: torch.dtype | None) -> Callable[[], None]:
-    learner = Learner(load_backbone(_RECIPE.backbone), _RECIPE)
+    learner = LeopartLearner(load_backbone(_RECIPE.backbone), _RECIPE)
     student: tuple[Backbone, nn.Module] = (learner.networks.backbone, learner.networks.head)
     teacher = copy.deepcopy(student)
-    trainer = NaiveTrainer(student, teacher, _RECIPE.queue).requires_grad_(True).to(device).train()
+    trainer = NaiveTrainer(student, teacher, _RECIPE.leopart.queue).requires_grad_(True).to(device).train()
     optimiser = torch.optim.AdamW(trainer.student.parameters(), lr=1e-5)
-    trainer.queues = _fill(torch.zeros(2, _RECIPE.queue, _RECIPE.head_out, device=device))
+    trainer.queues = _fill(torch.zeros(2, _RECIPE.leopart.queue, _RECIPE.leopart.head_out, device=device))
 
     def step() -> None:
         with torch.autocast(device.type, precision or torch.bfloat16, enabled=precision is not None):

@@ -19,6 +19,7 @@ from leopart.models.backbone import Backbone, load_backbone
 from leopart.models.weights.cards import WeightsCard, write_card
 from leopart.models.weights.registry import BackboneSpec
 from leopart.recipe import Recipe
+from leopart.settings import updated
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -127,7 +128,8 @@ def tiny_backbone(tiny_weights: Path) -> Backbone:
 @pytest.fixture(scope="session")
 def short_recipe() -> Recipe:
     """Of an adaptation of eight steps that cost nothing and change much."""
-    return Recipe(
+    return updated(
+        Recipe(),
         train_blocks=1,
         local_crops=1,
         global_size=32,

@@ -6,6 +6,7 @@ Used by the golden tests here, and by `check_golden.py GOLDEN_DIR tests/golden_a
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from leopart.clustering.cooccurrence import Cooccurrence, edge_list
@@ -23,12 +24,12 @@ from leopart.models.backbone import build_backbone
 from leopart.models.heads import DenseHead
 from leopart.models.positions import resample_position_table
 from leopart.models.weights.registry import BackboneSpec
-from leopart.training.alignment import alignment_matrix
-from leopart.training.loss import LossSettings
-from leopart.training.loss import dense_loss as _dense_loss
-from leopart.training.optimisation import ema_update, parameter_groups
-from leopart.training.schedules import cosine
-from leopart.training.sinkhorn import sinkhorn as _sinkhorn
+from leopart.training.methods.alignment import alignment_matrix
+from leopart.training.methods.leopart import loss as _loss
+from leopart.training.methods.leopart.regions import SharedRegions
+from leopart.training.methods.leopart.settings import LeopartSettings
+from leopart.training.methods.leopart.sinkhorn import sinkhorn as _sinkhorn
+from leopart.training.optimisation import cosine, ema_update, parameter_groups
 
 
 def pos_embed(table, height, width, patch_size):
@@ -142,18 +143,17 @@ def dense_loss(
     views = [
         None if v is None else torch.tensor(v, requires_grad=True) for v in (student_global, student_local)
     ]
-    parts = _dense_loss(
+    assert mask_threshold == pytest.approx(_loss.MASK_THRESHOLD)
+    loss = _loss.dense_loss(
         torch.from_numpy(teacher_scores),
-        *views,
-        torch.from_numpy(gc_boxes),
-        torch.from_numpy(all_boxes),
-        patch_size,
-        None if mask is None else torch.from_numpy(mask) > 0,
-        None if queue_scores is None else torch.from_numpy(queue_scores),
-        settings=LossSettings(temperature, eps, iterations, mask_threshold=mask_threshold),
+        tuple(views),
+        SharedRegions.in_tokens(torch.from_numpy(gc_boxes), torch.from_numpy(all_boxes), patch_size),
+        mask=None if mask is None else torch.from_numpy(mask) > 0,
+        queued=None if queue_scores is None else _loss.Queued(torch.from_numpy(queue_scores)),
+        settings=LeopartSettings(temperature=temperature, epsilon=eps, sinkhorn_iterations=iterations),
     )
-    parts.loss.backward()
-    return parts.loss.item(), *(None if v is None else v.grad.numpy() for v in views)
+    loss.backward()
+    return loss.item(), *(None if v is None else v.grad.numpy() for v in views)
 
 
 def roi_align(x, boxes, output_size):

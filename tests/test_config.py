@@ -22,8 +22,8 @@ from leopart.config import (
     SegmentConfig,
     TrainingFigureConfig,
 )
-from leopart.config.checks import check_fields
 from leopart.errors import LeopartError
+from leopart.settings import check_fields
 
 
 @pytest.fixture

@@ -50,6 +50,7 @@ from leopart.models.weights.registry import BACKBONES
 from leopart.recipe import Recipe
 from leopart.segment import learning
 from leopart.segment.photos_to_masks import segment_photos
+from leopart.training.methods.registry import METHODS
 from pages import DOCUMENTS, ROOT, blocks, command_lines, name_of
 
 CONFIGS: dict[str, type[RunConfig | ExportConfig | ReproduceConfig | TrainConfig]] = {
@@ -219,6 +220,8 @@ def expected(config: type, without: type | None = None, positional: tuple[str, .
     words: dict[object, str] = {None: "not set", True: "on", False: "off"}
     result = {}
     for field in fields(config):
+        if field.name in METHODS:  # a group with a table of its own
+            continue
         name = field.name.upper() if field.name in positional else "--" + field.name.replace("_", "-")
         # By type, because 0 == False.
         known = field.default is None or isinstance(field.default, bool)
@@ -241,6 +244,8 @@ def test_every_option_is_documented_with_its_default() -> None:
     assert found["leopart predict"] | run == expected(PredictConfig, positional=images)
     assert found["leopart train"] == expected(TrainConfig, without=Recipe, positional=("preset",))
     assert found["What a preset sets"] == expected(Recipe)
+    for method in METHODS:
+        assert found[f"Options of the method {method}"] == expected(type(getattr(Recipe(), method)))
     everywhere = expected(EvaluateConfig, positional=("task",)) | expected(CompareConfig)
     assert found["leopart evaluate"] == everywhere | {"--absent": "zero"}
     assert found["Options of the tasks that learn"] == expected(TrainedConfig, without=ClassesConfig)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import pytest
 
 from leopart.errors import LeopartError
 from leopart.models.weights.registry import BACKBONES
-from leopart.presets import PRESETS, adaptation, for_densecl, preset
+from leopart.presets import PRESETS, adaptation, preset
 from leopart.recipe import Recipe
+from leopart.settings import updated
+from leopart.training.methods.densecl.settings import DenseCLSettings
+from leopart.training.methods.registry import METHODS
 
 PAPER = {
     "in100k": {},
@@ -30,8 +32,7 @@ PAPER = {
     "coco-mae-large": {"backbone": "mae_vitl16"},
     "coco-mocov3": {"backbone": "mocov3_vits16"},
     "coco-supvit": {"backbone": "supervised_vits16"},
-    "coco-mocov2-res": {"backbone": "mocov2_resnet50", "loss_mask": "all"},
-    "coco-densecl": {"objective": "densecl", "local_crops": 0, "momentum": 0.999, "momentum_end": 0.999},
+    "coco-densecl": {"method": "densecl", "momentum": 0.999, "momentum_end": 0.999},
     "ablate-protos-100": {"prototypes": 100},
     "ablate-protos-500": {"prototypes": 500},
     "ablate-queue": {"queue": 0},
@@ -48,7 +49,7 @@ DATA = ("imagenet100:", "imagenet:", "coco:", "voc:", "folder:", "Any data", "on
 
 @pytest.mark.parametrize("name", PAPER)
 def test_a_row_of_the_paper_has_its_values_and_the_base_s(name):
-    assert preset(name) == replace(Recipe(), **PAPER[name])
+    assert preset(name) == updated(Recipe(), **PAPER[name])
 
 
 def test_there_are_settings_for_smaller_machines_too():
@@ -60,17 +61,17 @@ def test_every_preset_makes_sense_and_says_what_for(name):
     recipe = preset(name)
     recipe.check()
     assert recipe.backbone in BACKBONES
-    text = inspect.getdoc(PRESETS[name])
-    like_another = any(f"`{other.replace('-', '_')}`" in text for other in PRESETS)
+    text = PRESETS[name].about
+    like_another = any(f"`{other}`" in text for other in PRESETS)
     assert like_another or any(word in text for word in DATA), text
     patch = BACKBONES[recipe.backbone].patch_size
-    if not BACKBONES[recipe.backbone].convolutional:
-        assert recipe.global_size % patch == recipe.local_size % patch == 0
+    assert not BACKBONES[recipe.backbone].convolutional
+    assert recipe.global_size % patch == recipe.local_size % patch == 0
 
 
 @pytest.mark.parametrize("name", ["ablate_protos_100", "train_in100k", "train-coco", "single_gpu"])
 def test_underscores_and_the_authors_prefix_are_understood(name):
-    assert preset(name) == PRESETS[name.replace("_", "-").removeprefix("train-")]()
+    assert preset(name) == PRESETS[name.replace("_", "-").removeprefix("train-")].recipe
 
 
 def test_an_unknown_preset_is_refused_with_the_nearest_or_all():
@@ -83,16 +84,21 @@ def test_an_unknown_preset_is_refused_with_the_nearest_or_all():
 
 def test_the_comparison_with_densecl_has_the_numbers_that_densecl_published():
     recipe = preset("coco-densecl")
-    assert (recipe.contrast_queue, recipe.contrast_temperature, recipe.contrast_dense) == (65536, 0.2, 0.5)
-    assert (recipe.contrast_out, recipe.head_hidden, recipe.contrast_grid) == (128, 2048, 7)
+    queue, temperature, dense, out, grid = 65536, 0.2, 0.5, 128, 7
+    assert recipe.settings == DenseCLSettings(
+        contrast_dense=dense,
+        contrast_temperature=temperature,
+        contrast_queue=queue,
+        contrast_out=out,
+        contrast_grid=grid,
+    )
+    assert recipe.head_hidden == 2048
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_can_be_switched_to_densecl(name):
-    before, after = preset(name), for_densecl(preset(name))
-    after.check()
-    kept = {"objective": "densecl", "global_crops": 2, "local_crops": 0, "head_init": "random"}
-    assert after == replace(before, **kept)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_preset_can_be_switched_to_every_method(name, method):
+    updated(preset(name), method=method).check()
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])

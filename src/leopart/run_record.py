@@ -9,10 +9,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from leopart.settings import flat
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -46,7 +47,7 @@ def settings_of(config: DataclassInstance) -> dict[str, Any]:
             return [plain(item) for item in value]
         return str(value) if isinstance(value, Path) else value
 
-    return {f.name: plain(getattr(config, f.name)) for f in fields(config) if f.name not in _NOT_SETTINGS}
+    return {name: plain(value) for name, value in flat(config).items() if name not in _NOT_SETTINGS}
 
 
 def versions() -> dict[str, str]:

@@ -59,7 +59,7 @@ def test_the_summary_tells_what_was_done_and_no_label_was_used(adapted, short_re
     assert results["recipe"] == "adaptation"
     assert (results["steps"], results["minutes"], results["stopped_early"]) == (8, 1, False)
     assert results["seconds"] > 0
-    assert results["settings"]["prototypes"] == short_recipe.prototypes
+    assert results["settings"]["prototypes"] == short_recipe.leopart.prototypes
     assert list(summary["seconds"])[:3] == ["loading the backbone", "adaptation", "features"]
     assert summary["results"]["backbone"] == "tiny_random+adapted"
     assert summary["labels used"] == "none"
@@ -238,7 +238,7 @@ def test_without_it_nothing_of_the_training_is_imported(photos, quick, tmp_path)
 import sys
 from leopart.cli.main import main
 status = main(sys.argv[1:])
-heavy = {"lightning", "leopart.training", "tensorboard"} & sys.modules.keys()
+heavy = {"lightning", "leopart.training.run", "tensorboard"} & sys.modules.keys()
 sys.exit(status or (f"imported {heavy}" if heavy else 0))
 """
     words = ("segment", photos, "--out", tmp_path / "o", *quick, "--no-adapt", "--quiet")

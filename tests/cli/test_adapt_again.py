@@ -6,7 +6,9 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 
+import lightning.pytorch as pl
 import pytest
 
 from leopart.features.extract import Extractor
@@ -45,7 +47,7 @@ def test_short_memory_is_told_with_options_that_there_are(run, photos, quick, tm
     def short(*_args, **_options):
         raise MemoryError
 
-    monkeypatch.setattr("leopart.training.step.dense_loss", short)
+    monkeypatch.setattr("leopart.training.methods.leopart.learner.dense_loss", short)
     ran = run("segment", photos, "--out", tmp_path / "o", *quick, "--adapt", "1")
 
     assert ran.status == 2
@@ -58,13 +60,14 @@ def test_short_memory_is_told_with_options_that_there_are(run, photos, quick, tm
 def interrupted_after(steps: int) -> Callable:
     """`fit`, to which Ctrl-C comes after so many steps."""
 
-    class Press(adaptation.pl.Callback):
+    class Press(pl.Callback):
         def on_train_batch_start(self, trainer, *_):
             if trainer.global_step == steps - 1:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    def interrupted(*args, callbacks=(), **options):
-        return fit(*args, callbacks=[*callbacks, Press()], **options)
+    def interrupted(*args, monitoring, **options):
+        callbacks = [*monitoring.callbacks, Press()]
+        return fit(*args, monitoring=replace(monitoring, callbacks=callbacks), **options)
 
     return interrupted
 

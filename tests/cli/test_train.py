@@ -17,9 +17,10 @@ import yaml
 from leopart.cli.train import parse_train
 from leopart.errors import LeopartError
 from leopart.models.backbone import load_backbone
-from leopart.presets import PRESETS, for_densecl, preset
-from leopart.recipe import Recipe, recipe_of
-from leopart.training.step import Learner
+from leopart.presets import PRESETS, preset
+from leopart.recipe import recipe_of
+from leopart.settings import updated
+from leopart.training.methods.leopart.learner import LeopartLearner
 
 TINY = {
     "global-size": 32,
@@ -62,34 +63,43 @@ def test_presets_are_listed_with_what_they_are_for(run):
 
 def test_a_preset_gives_what_the_command_line_does_not():
     config = parse_train(["voc", "--data", "voc:/x", "--out", "y", "--lr", "0.5", "--train-blocks", "3"])
-    assert recipe_of(config) == recipe_of(preset("voc")) | {"lr": 0.5, "train_blocks": 3}
+    assert recipe_of(config) == updated(preset("voc"), lr=0.5, train_blocks=3)
 
 
 def test_a_preset_counts_wherever_it_stands():
     config = parse_train(["--data", "voc:/x", "--quiet", "--out", "y", "ablate-queue"])
-    assert (config.preset, recipe_of(config)) == ("ablate-queue", recipe_of(preset("ablate-queue")))
+    assert (config.preset, recipe_of(config)) == ("ablate-queue", preset("ablate-queue"))
 
 
-@pytest.mark.parametrize("given", [("--objective", "densecl"), ("--objective=densecl",)])
-def test_a_preset_is_switched_to_densecl_by_its_option(given):
-    config = parse_train(["quick", "--data", "folder:x", "--out", "y", *given])
-    assert recipe_of(config) == recipe_of(for_densecl(preset("quick")))
+@pytest.mark.parametrize(
+    "given", [("--method", "densecl"), ("--objective", "densecl"), ("--objective=densecl",)]
+)
+def test_a_preset_is_switched_to_another_method_by_its_option_old_or_new(given):
+    config = parse_train(["quick", *given, "--data", "folder:x", "--out", "y"])
+    assert recipe_of(config) == updated(preset("quick"), method="densecl")
 
 
-def test_a_file_can_switch_a_preset_to_densecl(tmp_path):
+@pytest.mark.parametrize("name", ["method", "objective"])
+def test_a_file_can_switch_a_preset_to_another_method(tmp_path, name):
     file = tmp_path / "some.yaml"
-    file.write_text(yaml.safe_dump({"objective": "densecl"}))
+    file.write_text(yaml.safe_dump({name: "densecl"}))
     config = parse_train(["quick", "--config", str(file), "--data", "folder:x", "--out", "y"])
-    assert (config.objective, config.local_crops) == ("densecl", 0)
+    assert recipe_of(config) == updated(preset("quick"), method="densecl")
 
 
-def test_what_densecl_cannot_use_is_refused_where_it_is_asked_for(run):
-    ran = run(
-        "train", "quick", "--objective", "densecl", "--data", "folder:x", "--out", "y", "--local-crops", 2
-    )
+def test_an_option_of_another_method_is_refused(run):
+    ran = run("train", "quick", "--method", "densecl", "--data", "folder:x", "--out", "y", "--local-crops", 2)
+    assert ran.status == 2
+    assert ran.lines == ["leopart: --local-crops belongs to --method leopart, not densecl: leave it out"]
+
+
+def test_the_authors_ways_of_version_0_1_are_one_choice_now(run):
+    words = ["dev", "--data", "folder:x", "--out", "y", "--ema-order", "before", "--queue-scores=student"]
+    assert parse_train([*words, "--teacher-init", "independent"]).reference == "code"
+    ran = run("train", *words)
     assert ran.status == 2
     (line,) = ran.lines
-    assert line.startswith("leopart: --objective densecl compares two large crops, not 2 and 2 small: give")
+    assert line.startswith("leopart: queue-scores student, ema-order before: these options cannot be mixed")
 
 
 def test_file_wins_over_preset_and_command_line_over_file(tmp_path):
@@ -98,7 +108,7 @@ def test_file_wins_over_preset_and_command_line_over_file(tmp_path):
     config = parse_train(["--config", str(file), "--out", "y", "--epochs", "9"])
     assert (config.preset, config.lr, config.epochs, config.batch_size) == ("voc", 0.25, 9, 64)
     config = parse_train(["dev", "--config", str(file), "--out", "y"])
-    assert (config.preset, config.lr, config.batch_size, config.queue) == ("dev", 0.25, 16, 128)
+    assert (config.preset, config.lr, config.batch_size, config.leopart.queue) == ("dev", 0.25, 16, 128)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +141,8 @@ def test_the_recipe_can_be_read_from_the_help(run):
     assert ran.status == 0
     for name in ("--prototypes", "--train-blocks", "--stop-at", "--resume", "--augment-on"):
         assert name in ran.out
+    assert "leopart options" in ran.out
+    assert "densecl options" in ran.out
 
 
 # --- a run ----------------------------------------------------------------------------------------------
@@ -162,21 +174,21 @@ def test_densecl_trains_stops_goes_on_and_leaves_a_backbone(run, tiny_weights, p
     }
     words = (
         "quick",
-        "--objective",
+        "--method",
         "densecl",
         *(w for n, value in options.items() for w in (f"--{n}", value)),
     )
     ran = run("train", *words)
     assert ran.status == 0, ran.err
     assert ran.lines[-2].startswith(
-        "stopped at step 2 of 4; go on with: leopart train quick --objective densecl"
+        "stopped at step 2 of 4; continue with: leopart train quick --method densecl"
     )
     ran = run("train", *words, "--resume", "--stop-at", 4)
     assert ran.status == 0, ran.err
-    assert "told apart" in ran.lines[-2]
+    assert "contrastive accuracy" in ran.lines[-2]
     assert ran.lines[-1] == f"backbone: --backbone {out}"
     card = json.loads((out / "backbone.json").read_text())["spec"]
-    assert "(preset quick, objective densecl, seed 0)" in card["origin"]
+    assert "(preset quick, method densecl, seed 0)" in card["origin"]
     assert (out / "sheets" / "step-000004.png").is_file()
     figures = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
     assert figures["loss"] == pytest.approx((figures["global_loss"] + figures["dense_loss"]) / 2, rel=1e-4)
@@ -195,11 +207,11 @@ def test_a_run_that_stops_says_how_to_go_on_and_then_does(run, words, tmp_path):
     ran = run("train", *words, "--stop-at", 2)
     assert ran.status == 0
     again = f"leopart train {' '.join(words)} --resume"
-    assert f"stopped at step 2 of 4; go on with: {again}" in ran.lines
+    assert f"stopped at step 2 of 4; continue with: {again}" in ran.lines
     ran = run(*again.split()[1:], "--stop-at=3")
-    assert f"stopped at step 3 of 4; go on with: {again}" in ran.lines
+    assert f"stopped at step 3 of 4; continue with: {again}" in ran.lines
     ran = run(*again.split()[1:])
-    assert (ran.status, ran.lines[0]) == (0, "going on after step 3 of 4")
+    assert (ran.status, ran.lines[0]) == (0, "continuing after step 3 of 4")
     ran = run(*again.split()[1:])
     assert ran.status == 0
     assert ran.lines == [
@@ -239,7 +251,7 @@ def test_memory_that_is_short_is_told_in_one_line(run, words, monkeypatch):
     def short(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(Learner, "forward", short)
+    monkeypatch.setattr(LeopartLearner, "forward", short)
     ran = run("train", *words)
     assert ran.status == 2
     assert ran.lines[-1].startswith(
@@ -251,10 +263,10 @@ def test_a_second_ctrl_c_says_how_to_go_on(run, words, monkeypatch):
     def pressed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Learner, "forward", pressed)
+    monkeypatch.setattr(LeopartLearner, "forward", pressed)
     ran = run("train", *words, "--stop-at", 3)
     assert ran.status == 130
-    assert ran.lines[-1] == f"leopart: interrupted; go on with: leopart train {' '.join(words)} --resume"
+    assert ran.lines[-1] == f"leopart: interrupted; continue with: leopart train {' '.join(words)} --resume"
 
 
 # --- signals, from outside ------------------------------------------------------------------------------
@@ -282,7 +294,7 @@ def test_a_signal_to_the_whole_group_saves_and_the_same_command_goes_on(run, wor
     os.killpg(process.pid, number)
     _, err = process.communicate(timeout=100)
     assert process.returncode == 130, err
-    assert "; go on with: leopart train dev " in err
+    assert "; continue with: leopart train dev " in err
     assert "Traceback" not in err
     state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     done = state["global_step"]
@@ -290,14 +302,12 @@ def test_a_signal_to_the_whole_group_saves_and_the_same_command_goes_on(run, wor
     with pytest.raises(ProcessLookupError):  # nobody of the group is left
         os.killpg(process.pid, 0)
     ran = run("train", *words, "--resume", "--stop-at", done + 1)
-    assert ran.lines[0] == f"going on after step {done} of 100000"
+    assert ran.lines[0] == f"continuing after step {done} of 100000"
     assert f"stopped at step {done + 1} of 100000" in ran.err
 
 
 def test_every_option_of_the_recipe_can_be_given():
     config = parse_train(["dev", "--data", "folder:x", "--out", "y", "--clip", "1.5", "--no-use-teacher"])
     assert (config.clip, config.use_teacher) == (1.5, False)
-    assert json.dumps(recipe_of(config))
-    assert Recipe(**recipe_of(config)).clip == 1.5
-    with pytest.raises(LeopartError):
-        Recipe(**recipe_of(config) | {"clip": -1.0}).check()
+    with pytest.raises(LeopartError, match="--clip must be above 0, got -1"):
+        updated(recipe_of(config), clip=-1.0).check()

@@ -18,8 +18,9 @@ from leopart.drawing.palette import colours
 from leopart.figures import crops
 from leopart.presets import preset
 from leopart.progress import silent
-from leopart.training.data import Stream, StreamData
+from leopart.training.loading import StreamData
 from leopart.training.run import view_maker
+from leopart.training.stream import Stream
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_the_boxes_drawn_are_those_that_training_compares(config: CropsFigureCon
     views = trained_on(config, 2)
     axes = iter(crops.draw(config, silent).figure.axes)
     recipe = preset(name)
-    n_global, n = recipe.global_crops, recipe.global_crops + recipe.local_crops
+    n_global, n = recipe.settings.crops[0], sum(recipe.settings.crops)
     palette = colours(n + 1)[1:]
     for photo in range(2):
         for view in range(n):

@@ -84,7 +84,7 @@ def test_everything_that_a_row_names_exists(row: Row, cell: Cell):
     assert network.backbone in BACKBONES
     assert network.released is None or network.released in BACKBONES
     if network.preset is not None:
-        recipe = PRESETS[network.preset]()
+        recipe = PRESETS[network.preset].recipe
         assert recipe.backbone == network.backbone.removesuffix("_paper")
         assert CATALOGUE[network.photos].use.startswith("train")
     config = TASKS[protocol.task]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
@@ -16,13 +17,16 @@ from PIL import Image
 from leopart.config import TrainConfig
 from leopart.data.photos import Photo, find_photos
 from leopart.models.backbone import Backbone, load_backbone
-from leopart.recipe import Recipe, recipe_of
+from leopart.recipe import Recipe
+from leopart.settings import updated
 from leopart.training.checkpoints import FOLDER, LAST, read_checkpoint
 from leopart.training.hardware import Hardware
-from leopart.training.reporting import METRICS, Loggers, MetricsFile, Report
-from leopart.training.run import Keeping, Trained, fit
+from leopart.training.monitoring.loggers import METRICS, Loggers, MetricsFile
+from leopart.training.monitoring.progress import ProgressCallback, StepReport, no_progress
+from leopart.training.run import Keeping, Monitoring, Trained, fit
 
-TINY = Recipe(
+TINY = updated(
+    Recipe(),
     global_size=32,
     local_size=16,
     local_crops=2,
@@ -58,12 +62,12 @@ def paint(folder: Path, count: int, height: int = 44, width: int = 56) -> Path:
 
 @dataclass
 class Heard:
-    """A watcher that remembers."""
+    """A progress callback that remembers."""
 
-    reports: list[Report] = field(default_factory=list)
+    reports: list[StepReport] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def report(self, report: Report) -> None:
+    def report(self, report: StepReport) -> None:
         self.reports.append(report)
 
     def note(self, text: str) -> None:
@@ -117,15 +121,18 @@ def train_tiny(fresh: Callable[[], Backbone], photos: list[Photo]) -> Callable[.
         save_every: int = 10**9,
         keep_every: int | None = None,
         hardware: dict[str, Any] | None = None,
-        **options: Any,
+        callbacks: Sequence[pl.Callback] = (),
+        progress: ProgressCallback = no_progress,
+        export: Callable[[Backbone], None] | None = None,
     ) -> Trained:
         machine = Hardware(workers=workers, **hardware or {})
         if run is None:
-            return fit(fresh(), on, recipe, machine, **options)
+            monitoring = Monitoring(callbacks, progress=progress)
+            return fit(fresh(), on, recipe, machine, monitoring=monitoring, export=export)
         keeping = Keeping(run, save_every, keep_every, resume, stop_at)
         start = read_checkpoint(run / FOLDER / LAST)["global_step"] if resume else 0
-        loggers = Loggers(MetricsFile(run / METRICS, start))
-        return fit(fresh(), on, recipe, machine, keeping=keeping, loggers=loggers, **options)
+        monitoring = Monitoring(callbacks, Loggers(MetricsFile(run / METRICS, start)), progress)
+        return fit(fresh(), on, recipe, machine, keeping=keeping, monitoring=monitoring, export=export)
 
     return train
 
@@ -142,9 +149,9 @@ def tiny_config(tiny_weights: Path, gallery: Path) -> Callable[..., TrainConfig]
             device="cpu",
             workers=0,
             sheet_photos=0,
-            **recipe_of(replace(TINY, backbone=str(tiny_weights))),
+            **vars(updated(TINY, backbone=str(tiny_weights))),
         )
-        return replace(config, **changes)
+        return updated(config, **changes)
 
     return make
 

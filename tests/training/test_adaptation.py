@@ -16,15 +16,18 @@ import torch
 from leopart.data.photos import find_photos
 from leopart.errors import LeopartError
 from leopart.models.backbone import load_backbone
-from leopart.training import adaptation
-from leopart.training.adaptation import Budget, adapt
+from leopart.settings import updated
+from leopart.training import adaptation, budget
+from leopart.training.adaptation import AdaptationPlan, adapt
+from leopart.training.budget import Budget
+from leopart.training.monitoring.progress import no_progress
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def recipe(tiny_recipe):
-    return replace(tiny_recipe, steps=30)
+    return updated(tiny_recipe, steps=30)
 
 
 @pytest.fixture
@@ -35,7 +38,9 @@ def adapted(tiny_weights, photos, recipe, monkeypatch):
 
     def run(folder, minutes=1e-9, **options):
         options = {"recipe": recipe, "device": CPU} | options
-        return adapt(str(tiny_weights), options.pop("on", photos), folder, minutes=minutes, **options)
+        on, progress = options.pop("on", photos), options.pop("progress", no_progress)
+        plan = AdaptationPlan(minutes, **options)
+        return adapt(str(tiny_weights), on, folder, plan, progress=progress)
 
     return run
 
@@ -95,8 +100,9 @@ def test_an_interrupted_call_goes_on_to_the_same_end(adapted, tmp_path, monkeypa
     whole = adapted(tmp_path / "whole")
     real = adaptation.fit
 
-    def interrupted(*arguments, callbacks, **options):
-        return real(*arguments, callbacks=[*callbacks, Interrupt(step)], **options)
+    def interrupted(*arguments, monitoring, **options):
+        callbacks = [*monitoring.callbacks, Interrupt(step)]
+        return real(*arguments, monitoring=replace(monitoring, callbacks=callbacks), **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(adaptation, "fit", interrupted)
@@ -106,7 +112,7 @@ def test_an_interrupted_call_goes_on_to_the_same_end(adapted, tmp_path, monkeypa
     result = adapted(tmp_path / "part")
     assert (result.steps, result.interrupted) == (Budget.FEWEST, False)
     assert result.seconds > part.seconds
-    if step > Budget.MEASURED:  # else the plan was made one step later, and the schedules with it
+    if step > Budget.MEASURED:  # otherwise the plan was made one step later, and the schedules with it
         state = result.backbone.state_dict()
         assert all(torch.equal(value, state[name]) for name, value in whole.backbone.state_dict().items())
 
@@ -153,8 +159,8 @@ class Run:
 
     def steps(self, agreements: list[float | None]) -> None:
         for agreement in agreements:
-            health = {} if agreement is None else {"agreement": torch.tensor(agreement)}
-            self.module.last = SimpleNamespace(health=health)
+            found = {} if agreement is None else {"agreement": torch.tensor(agreement)}
+            self.module.last = SimpleNamespace(diagnostics=found)
             self.trainer.global_step += 1
             self.budget.on_train_batch_end(
                 self.trainer, self.module, None, None, self.trainer.global_step - 1
@@ -165,8 +171,8 @@ class Run:
 def clock(monkeypatch):
     """A clock that each look moves by nothing; tests set it."""
     now = SimpleNamespace(value=0.0)
-    monkeypatch.setattr(adaptation.time, "perf_counter", lambda: now.value)
-    monkeypatch.setattr(adaptation, "_module", lambda module: module)
+    monkeypatch.setattr(budget.time, "perf_counter", lambda: now.value)
+    monkeypatch.setattr(budget, "_module", lambda module: module)
     return now
 
 

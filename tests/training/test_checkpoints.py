@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from leopart.errors import LeopartError
+from leopart.settings import updated
 from leopart.training.checkpoints import FOLDER, LAST, WholeFileIO, read_checkpoint
-from leopart.training.step import Learner
+from leopart.training.methods.leopart.learner import LeopartLearner
 from leopart.training.stopping import requeue
 
 
@@ -37,7 +38,7 @@ def test_the_newest_state_is_written_when_due_and_at_the_end_and_some_are_kept(
         real(self, checkpoint, path, *rest, **options)
 
     monkeypatch.setattr(WholeFileIO, "save_checkpoint", save)
-    train_tiny(replace(tiny_recipe, steps=7), tmp_path, save_every=2, keep_every=3)
+    train_tiny(updated(tiny_recipe, steps=7), tmp_path, save_every=2, keep_every=3)
     last = [(step, LAST) for step in (2, 3, 4, 6, 7)]
     kept = [(step, f"step-000000{step}.ckpt") for step in (3, 6)]
     assert sorted(written) == sorted(last + kept)
@@ -140,15 +141,15 @@ def test_killed_while_writing_leaves_the_earlier_checkpoint(
 
 def poison(monkeypatch: pytest.MonkeyPatch, at: int, *, gradient: bool = False) -> None:
     """Let the loss of a step, or its gradient alone, become NaN."""
-    real = Learner.forward
+    real = LeopartLearner.forward
 
-    def forward(self, views, step, *, watch=True):
-        result = real(self, views, step, watch=watch)
+    def forward(self, views, step, *, diagnose=True):
+        result = real(self, views, step, diagnose=diagnose)
         if step == at and gradient:
             result.loss.register_hook(lambda grad: grad * torch.nan)
         return replace(result, loss=result.loss * torch.nan) if step == at and not gradient else result
 
-    monkeypatch.setattr(Learner, "forward", forward)
+    monkeypatch.setattr(LeopartLearner, "forward", forward)
 
 
 def test_a_loss_that_is_no_number_ends_the_run_before_it_reaches_the_weights(

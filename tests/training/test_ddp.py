@@ -142,5 +142,5 @@ def test_two_processes_of_densecl_are_one_process(photos, tmp_path, tiny_weights
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     ran = run([*launcher, "-m", "leopart", *words(photos, tmp_path / "two", tiny_weights), *DENSECL])
     assert "backbone: --backbone" in ran.stderr
-    figures = ("loss", "global_loss", "dense_loss", "dense_told_apart", "queue_fill", "lr")
+    figures = ("loss", "global_loss", "dense_loss", "dense_contrastive_accuracy", "queue_fill", "lr")
     assert_alike(tmp_path / "two", tmp_path / "single", state_of, figures)

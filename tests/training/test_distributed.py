@@ -39,7 +39,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, Any]]]
 
 
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("name", ["loss", "gradient", "pairs", "usage"])
+@pytest.mark.parametrize("name", ["loss", "gradient"])
 def test_losses_and_mean_gradients_are_those_of_one_process(runs, name: str, masked: bool):
     single, *several = (run[masked][name] for run in runs)
     for each in several:
@@ -48,8 +48,8 @@ def test_losses_and_mean_gradients_are_those_of_one_process(runs, name: str, mas
 
 
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("name", ["cells", "rows", "fill"])
-def test_counted_cells_and_queues_are_those_of_one_process_to_the_bit(runs, name: str, masked: bool):
+@pytest.mark.parametrize("name", ["rows", "fill"])
+def test_queues_are_those_of_one_process_to_the_bit(runs, name: str, masked: bool):
     single, *several = (run[masked][name] for run in runs)
     for each in several:
         assert all(torch.equal(ours, expected) for ours, expected in zip(each, single, strict=True))
@@ -59,6 +59,5 @@ def test_the_run_covers_what_it_should(runs):
     plain, masked = runs[0]
     assert plain["fill"][0].tolist() == [40, 40]
     assert plain["fill"][-1].tolist() == [70, 70]  # full, so that the queue has counted
-    assert bool((masked["cells"][0] > 0).any())
-    assert bool((masked["cells"][0] < plain["cells"][0]).any())
+    assert float(masked["loss"][0]) not in (0, float(plain["loss"][0]))  # some cells count, others do not
     assert all(bool(gradient.any()) for gradient in masked["gradient"])

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import replace
 
 import lightning.pytorch as pl
 import pytest
 
 from leopart.data.photos import find_photos
+from leopart.settings import updated
 from leopart.training.checkpoints import FOLDER, LAST, read_checkpoint
 
-DENSECL = {"objective": "densecl", "local_crops": 0, "contrast_queue": 30}
+DENSECL = {"method": "densecl", "contrast_queue": 30}
 SETTINGS = {
     "drop path, queue and mask": ({}, 0),
     "a loading process": ({}, 1),
     "steps in two parts": ({"accumulate": 2}, 0),
     "last block only, in bfloat16": ({"train_blocks": 1, "precision": "bf16"}, 0),
     "a head that starts from the photos": ({"head_layers": 1, "head_init": "clusters"}, 0),
-    "Adam without a teacher": ({"optimiser": "adam", "use_teacher": False, "queue": 0}, 0),
+    "no teacher and no queue": ({"use_teacher": False, "queue": 0}, 0),
     "DenseCL": (DENSECL, 0),
     "DenseCL on the last block, in two parts": (
         DENSECL | {"train_blocks": 1, "accumulate": 2, "precision": "bf16"},
         1,
     ),
-    "warm-up, clipping and the authors' order": (
-        {"warmup": 3, "clip": 0.1, "ema_order": "before", "queue_scores": "student"},
+    "warm-up, clipping and the authors' code": (
+        {"warmup": 3, "clip": 0.1, "reference": "code"},
         0,
     ),
 }
@@ -48,7 +48,7 @@ def test_stopped_twice_and_resumed_equals_uninterrupted(
     name, train_tiny, tiny_recipe, tmp_path, state_of, lines_of, same_to_the_bit
 ):
     changes, workers = SETTINGS[name]
-    recipe = replace(tiny_recipe, steps=14, **changes)
+    recipe = updated(tiny_recipe, steps=14, **changes)
     train_tiny(recipe, tmp_path / "whole")
     assert train_tiny(recipe, tmp_path / "parts", workers=workers, stop_at=3).step == 3
     assert train_tiny(recipe, tmp_path / "parts", workers=workers, resume=True, stop_at=11).step == 11
@@ -78,7 +78,7 @@ def test_a_signal_ends_the_run_after_its_step_and_it_resumes_to_the_bit(
 def test_a_signal_in_the_middle_of_a_divided_step_waits_for_its_other_part(
     train_tiny, tiny_recipe, tmp_path, state_of, same_to_the_bit
 ):
-    recipe = replace(tiny_recipe, accumulate=2)
+    recipe = updated(tiny_recipe, accumulate=2)
 
     class Early(pl.Callback):
         def on_train_batch_start(
@@ -123,7 +123,7 @@ def test_a_photo_that_cannot_be_read_changes_nothing_about_resuming(
     on = find_photos([folder])
     whole = train_tiny(tiny_recipe, tmp_path / "whole", on=on)
     train_tiny(tiny_recipe, tmp_path / "parts", on=on, stop_at=3, workers=1)
-    parts = train_tiny(tiny_recipe, tmp_path / "parts", on=on, resume=True, workers=1, watcher=heard)
+    parts = train_tiny(tiny_recipe, tmp_path / "parts", on=on, resume=True, workers=1, progress=heard)
 
     same_to_the_bit(state_of(tmp_path / "parts"), state_of(tmp_path / "whole"))
     assert lines_of(tmp_path / "parts") == lines_of(tmp_path / "whole")

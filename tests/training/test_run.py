@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import pytest
 import torch
@@ -18,6 +17,7 @@ from leopart.errors import LeopartError
 from leopart.models.backbone import Backbone
 from leopart.processes import is_first_process
 from leopart.recipe import Recipe
+from leopart.settings import updated
 from leopart.training import hardware as hardware_module
 from leopart.training.hardware import (
     Hardware,
@@ -27,8 +27,8 @@ from leopart.training.hardware import (
     make_trainer,
     precision_name,
 )
+from leopart.training.methods.leopart.learner import LeopartLearner
 from leopart.training.run import check_fit, length_of
-from leopart.training.step import Learner
 
 # --- how long -------------------------------------------------------------------------------------------
 
@@ -64,7 +64,7 @@ def test_fewer_photos_than_shares_are_refused(photos, accumulate, world):
 @pytest.mark.parametrize("size", [(1, 1), (9, 140), (600, 20)])
 def test_one_photo_of_any_size_trains(train_tiny, tiny_recipe, tmp_path, size):
     Image.new("RGB", size, (10, 200, 90)).save(tmp_path / "one.png")
-    trained = train_tiny(replace(tiny_recipe, steps=2), on=find_photos([tmp_path]))
+    trained = train_tiny(updated(tiny_recipe, steps=2), on=find_photos([tmp_path]))
     assert trained.step == 2
     assert all(bool(torch.isfinite(p).all()) for p in trained.backbone.parameters())
 
@@ -78,13 +78,13 @@ def test_a_run_without_one_photo_that_can_be_read_ends_in_one_sentence(train_tin
 
 @pytest.mark.parametrize("changes", [{"local_crops": 0}, {"global_crops": 1}, {"global_crops": 3}])
 def test_other_numbers_of_crops_train(train_tiny, tiny_recipe, changes):
-    assert train_tiny(replace(tiny_recipe, steps=2, **changes)).step == 2
+    assert train_tiny(updated(tiny_recipe, steps=2, **changes)).step == 2
 
 
 def test_views_made_on_the_device_train(train_tiny, tiny_recipe, tmp_path, paint_photos):
     folder = paint_photos(tmp_path / "photos", 5)
     (folder / "02.png").write_bytes(b"x")
-    recipe = replace(tiny_recipe, steps=3)
+    recipe = updated(tiny_recipe, steps=3)
     trained = train_tiny(recipe, on=find_photos([folder]), hardware={"augment_on_device": True})
     assert [failure.name for failure in trained.failures] == ["02.png"]
 
@@ -109,18 +109,18 @@ def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before(train_ti
     first = weights(tiny_recipe)
     torch.rand(3)
     assert torch.equal(weights(tiny_recipe), first)
-    assert not torch.equal(weights(replace(tiny_recipe, seed=2**40)), first)
+    assert not torch.equal(weights(updated(tiny_recipe, seed=2**40)), first)
 
 
 def test_a_run_leaves_the_program_around_it_as_it_was(train_tiny, tiny_recipe):
     before = dict(os.environ), torch.are_deterministic_algorithms_enabled()
-    train_tiny(replace(tiny_recipe, steps=1))
+    train_tiny(updated(tiny_recipe, steps=1))
     assert (dict(os.environ), torch.are_deterministic_algorithms_enabled()) == before
 
 
 @pytest.mark.parametrize("precision", ["bf16"])
 def test_training_in_bfloat16_keeps_weights_in_float32(train_tiny, tiny_recipe, precision):
-    trained = train_tiny(replace(tiny_recipe, precision=precision, use_teacher=False))
+    trained = train_tiny(updated(tiny_recipe, precision=precision, use_teacher=False))
     assert {p.dtype for p in trained.backbone.parameters()} == {torch.float32}
 
 
@@ -138,7 +138,7 @@ def test_training_in_bfloat16_keeps_weights_in_float32(train_tiny, tiny_recipe, 
 def test_crops_that_do_not_divide_into_patches_are_refused_with_the_nearest_size(
     train_tiny, tiny_recipe, fresh, changes, message
 ):
-    recipe = replace(tiny_recipe, **changes)
+    recipe = updated(tiny_recipe, **changes)
     for function in (lambda: check_fit(recipe, fresh()), lambda: train_tiny(recipe)):
         with pytest.raises(LeopartError) as caught:
             function()
@@ -147,7 +147,7 @@ def test_crops_that_do_not_divide_into_patches_are_refused_with_the_nearest_size
 
 def test_blocks_that_are_not_there_are_refused(train_tiny, tiny_recipe):
     with pytest.raises(LeopartError, match=r"^--train-blocks must be all or from 1 to the 2 of tiny_random"):
-        train_tiny(replace(tiny_recipe, train_blocks=3))
+        train_tiny(updated(tiny_recipe, train_blocks=3))
 
 
 # --- memory ---------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def test_memory_that_is_short_is_told_with_the_batch_to_try(train_tiny, tiny_rec
     def short(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(Learner, "forward", short)
+    monkeypatch.setattr(LeopartLearner, "forward", short)
     with pytest.raises(LeopartError) as caught:
         train_tiny(tiny_recipe)
     assert str(caught.value) == (
@@ -341,19 +341,19 @@ def test_number_formats(monkeypatch, asked, device, fast, expected):
 
 def test_half_precision_on_a_cpu_is_refused(train_tiny, tiny_recipe):
     with pytest.raises(LeopartError, match=r"^--precision fp16 needs a GPU: give bf16, fp32 or auto$"):
-        train_tiny(replace(tiny_recipe, precision="fp16"))
+        train_tiny(updated(tiny_recipe, precision="fp16"))
 
 
 def test_blocks_are_compiled_but_for_the_one_that_is_looked_into(fresh, tiny_recipe, monkeypatch):
     compiled: list[nn.Module] = []
     monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(self))  # noqa: PLW0108 - a builtin would not be bound
-    whole = Learner(fresh(), tiny_recipe).networks
+    whole = LeopartLearner(fresh(), tiny_recipe).networks
     compile_blocks(whole)
     teacher = whole.teacher["backbone"].model.blocks
     assert compiled == [*whole.backbone.model.blocks, teacher[0]]
 
     compiled.clear()
-    part = Learner(fresh(), replace(tiny_recipe, train_blocks=1)).networks
+    part = LeopartLearner(fresh(), updated(tiny_recipe, train_blocks=1)).networks
     compile_blocks(part)
     assert compiled == [*part.backbone.model.blocks]
 
@@ -361,5 +361,5 @@ def test_blocks_are_compiled_but_for_the_one_that_is_looked_into(fresh, tiny_rec
 def test_compiling_is_asked_for_by_the_hardware(train_tiny, tiny_recipe, monkeypatch):
     compiled = []
     monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(self))  # noqa: PLW0108 - a builtin would not be bound
-    train_tiny(replace(tiny_recipe, steps=1), hardware={"compile": True})
+    train_tiny(updated(tiny_recipe, steps=1), hardware={"compile": True})
     assert len(compiled) == 3

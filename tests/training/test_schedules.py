@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leopart.training.schedules import cosine
+from leopart.training.optimisation import cosine
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from leopart.processes import total, world_size
-from leopart.training.loss import dense_loss
-from leopart.training.queue import TokenQueue
+from leopart.training.methods.leopart.loss import Queued, dense_loss
+from leopart.training.methods.leopart.regions import SharedRegions
+from leopart.training.methods.queue import TokenQueue
 
 STEPS = 5
 IMAGES = 4
@@ -30,9 +31,7 @@ def train(rank: int, world: int, *, masked: bool) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
     prototypes = F.normalize(torch.randn(PROTOTYPES, DIM, generator=generator)).requires_grad_()
     queue = TokenQueue(TARGETS, LENGTH, DIM)
-    kept: dict[str, Any] = {
-        name: [] for name in ("loss", "gradient", "pairs", "cells", "usage", "rows", "fill")
-    }
+    kept: dict[str, Any] = {name: [] for name in ("loss", "gradient", "rows", "fill")}
     share = slice(rank * IMAGES // world, (rank + 1) * IMAGES // world)
     for step in range(STEPS):
         batch = _batch(generator, masked)
@@ -40,19 +39,19 @@ def train(rank: int, world: int, *, masked: bool) -> dict[str, Any]:
         scores = {name: mine[name] @ prototypes.T for name in ("student_global", "student_local")}
         with torch.no_grad():
             teacher, earlier = mine["teacher"] @ prototypes.T, queue.rows @ prototypes.T
-        boxes = mine["gc"], mine["all"]
-        parts = dense_loss(
-            teacher, *scores.values(), *boxes, PATCH, mine.get("mask"), earlier, queue.weights()
+        loss = dense_loss(
+            teacher,
+            (scores["student_global"], scores["student_local"]),
+            SharedRegions(mine["gc"] / PATCH, mine["all"] / PATCH),
+            mask=mine.get("mask"),
+            queued=Queued(earlier, queue.weights()),
         )
-        (gradient,) = torch.autograd.grad(parts.loss, prototypes)
+        (gradient,) = torch.autograd.grad(loss, prototypes)
         mask = None if "mask" not in mine else mine["mask"].flatten(2)
         queue.push(mine["teacher"].flatten(2, 3), mask, 10 * IMAGES, seed=3, step=step)
         for name, value in {
-            "loss": total(parts.loss.detach().clone()) / world_size(),
+            "loss": total(loss.detach().clone()) / world_size(),
             "gradient": total(gradient.clone()) / world_size(),
-            "pairs": total(parts.pair_losses.clone()) / world_size(),
-            "cells": parts.cells,
-            "usage": parts.usage,
             "rows": queue.rows,
             "fill": queue.fill,
         }.items():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from functools import partial
 
-from leopart.cli.display import tracker, training_watcher
+from leopart.cli.display import tracker, training_progress
 from leopart.cli.options import parse
 from leopart.cli.segment import finish
 from leopart.config import DemoConfig, FitConfig, SegmentConfig
@@ -27,6 +27,6 @@ def main(argv: Sequence[str]) -> int:
         title="Leopart demo",
         credits=[Credit(s.name, s.author, s.licence, s.source) for s in samples],
         track=tracker(config.quiet),
-        watching=partial(training_watcher, config.quiet),
+        open_progress=partial(training_progress, config.quiet),
     )
     return finish(config, summary)

@@ -1,4 +1,4 @@
-"""What commands show while they work and when they are done."""
+"""Output of commands while they work and when they are done."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from leopart.progress import Track, silent
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from leopart.training.reporting import Report, Watcher
+    from leopart.training.monitoring.progress import ProgressCallback, StepReport
 
 T = TypeVar("T")
 _FAILURES = 20
@@ -45,12 +45,12 @@ def _bars(items: Iterable[T], total: int, title: str) -> Iterator[T]:
 
 
 @contextmanager
-def training_watcher(quiet: bool) -> Iterator[Watcher]:
-    """Who is told about a training: a progress bar on a terminal, a line now and then elsewhere."""
+def training_progress(quiet: bool) -> Iterator[ProgressCallback]:
+    """Progress of a training: a bar on a terminal, a line now and then elsewhere."""
     if quiet:
-        from leopart.training.reporting import nobody
+        from leopart.training.monitoring.progress import no_progress
 
-        yield nobody
+        yield no_progress
     elif not sys.stderr.isatty():
         yield _Lines()
     else:
@@ -68,7 +68,7 @@ class _Bar:
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self.progress, self.task = progress, task
 
-    def report(self, report: Report) -> None:
+    def report(self, report: StepReport) -> None:
         self.progress.update(
             self.task, completed=report.step, total=report.total, description=_described(report)
         )
@@ -83,19 +83,19 @@ class _Lines:
     _EVERY = 30.0
 
     def __init__(self) -> None:
-        self.told = -self._EVERY
+        self.shown = -self._EVERY
 
-    def report(self, report: Report) -> None:
+    def report(self, report: StepReport) -> None:
         now = time.monotonic()
-        if now - self.told >= self._EVERY or report.step == report.total:
-            self.told = now
+        if now - self.shown >= self._EVERY or report.step == report.total:
+            self.shown = now
             say(f"step {report.step}/{report.total}  {_described(report)}")
 
     def note(self, text: str) -> None:
         say(text)
 
 
-def _described(report: Report) -> str:
+def _described(report: StepReport) -> str:
     """Rates and figures of a training in one line."""
     figures = report.figures
     words = [f"{duration(report.seconds_left)} left"]  # first: a narrow terminal cuts the rest off
@@ -104,7 +104,7 @@ def _described(report: Report) -> str:
     known = {
         "perplexity": "{:.0f} prototypes in use",
         "foreground": "{:.0%} foreground",
-        "dense_told_apart": "{:.0%} of the cells told apart",
+        "dense_contrastive_accuracy": "{:.0%} contrastive accuracy of cells",
         "queue_fill": "queue {:.0%}",
     }
     words += [wording.format(figures[name]) for name, wording in known.items() if name in figures]

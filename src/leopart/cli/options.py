@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, Field, fields
 from itertools import zip_longest
@@ -22,6 +22,7 @@ from leopart.config import (
     TrainConfig,
 )
 from leopart.errors import LeopartError
+from leopart.settings import option_types, updated
 
 Config = TypeVar(
     "Config",
@@ -42,6 +43,7 @@ def parse(
     *,
     ignored: Sequence[str] = (),
     defaults: Mapping[str, Any] | None = None,
+    renamed: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> Config:
     """The configuration that `argv` asks for; options it leaves out come from the file behind `--config`.
 
@@ -51,6 +53,7 @@ def parse(
         argv: the words after it.
         ignored: options of the file that the command sets itself.
         defaults: values in place of the dataclass's own; file and command line win over them.
+        renamed: brings the options of a file that an earlier version wrote to today's names.
 
     Raises:
         LeopartError: the file cannot be used, or a value makes no sense.
@@ -61,12 +64,12 @@ def parse(
         words = " ".join(_asked_for(config, required))
         message = f"nothing to do: `leopart {command} {words}`; --help lists the options"
         raise LeopartError(message)
-    given = _read_yaml(config, _config_path(argv), ignored)
+    given = _read_yaml(config, _config_path(argv), ignored, renamed)
     parsed: Config = tyro.cli(
         config,
         prog=f"leopart {command}",
         args=_spelt_out(argv),
-        default=config(**(required | dict(defaults or {}) | given)),
+        default=updated(config(**required), **(required | dict(defaults or {}) | given)),
         config=(tyro.conf.PositionalMetavarFromFieldName,),
     )
     parsed.check()
@@ -153,13 +156,18 @@ def _config_path(argv: Sequence[str]) -> Path | None:
     return None
 
 
-def _read_yaml(config: type[Config], path: Path | None, ignored: Sequence[str]) -> dict[str, Any]:
+def _read_yaml(
+    config: type[Config],
+    path: Path | None,
+    ignored: Sequence[str],
+    renamed: Callable[[dict[str, Any]], dict[str, Any]],
+) -> dict[str, Any]:
     if path is None:
         return {}
     from pydantic import TypeAdapter, ValidationError
 
-    content = _yaml_content(path)
-    types = get_type_hints(config)  # without bounds: `check` refuses numbers alike, wherever they come from
+    content = renamed(_yaml_content(path))
+    types = option_types(config, bounds=False)  # `check` refuses numbers alike, wherever they come from
     values = {}
     for name, value in content.items():
         if name in ignored:

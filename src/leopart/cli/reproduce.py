@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from leopart.cli.display import printable, say, tracker, training_watcher
+from leopart.cli.display import printable, say, tracker, training_progress
 from leopart.cli.options import parse
 from leopart.config import ReproduceConfig
 from leopart.errors import LeopartError
@@ -28,8 +28,8 @@ def main(argv: Sequence[str]) -> int:
     from leopart.reproduction.stages import Machine
 
     tables = chosen_tables(config)
-    with training_watcher(config.quiet) as watcher:
-        machine = Machine(config.out, config.device, tracker(config.quiet), watcher)
+    with training_progress(config.quiet) as progress:
+        machine = Machine(config.out, config.device, tracker(config.quiet), progress)
         if not config.dry_run:
             return _run(config, tables, _setting(config, config.out), machine)
         with TemporaryDirectory(prefix="leopart-") as lists:  # a dry run leaves nothing behind

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from leopart.cli.display import counted, duration, say, say_failures, tracker, training_watcher
+from leopart.cli.display import counted, duration, say, say_failures, tracker, training_progress
 from leopart.cli.options import parse
 from leopart.config import FitConfig, SegmentConfig
 
@@ -19,8 +19,8 @@ def main(argv: Sequence[str]) -> int:
     config = parse(SegmentConfig, "segment", argv)
     from leopart.segment.photos_to_masks import segment_photos
 
-    watching = partial(training_watcher, config.quiet)
-    summary = segment_photos(config, track=tracker(config.quiet), watching=watching)
+    open_progress = partial(training_progress, config.quiet)
+    summary = segment_photos(config, track=tracker(config.quiet), open_progress=open_progress)
     return finish(config, summary)
 
 

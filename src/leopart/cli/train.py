@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import shlex
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from leopart.cli.display import counted, say, training_watcher
-from leopart.cli.options import given_in_file, parse
+from leopart.cli.display import counted, say, training_progress
+from leopart.cli.options import parse
 from leopart.config import TrainConfig
 from leopart.errors import LeopartError
-from leopart.presets import PRESETS, for_densecl, preset
-from leopart.recipe import recipe_of
+from leopart.presets import PRESETS, preset
+from leopart.recipe import EARLIER, renamed
+from leopart.settings import flat, option_word
+from leopart.training.methods.registry import METHODS
 
 if TYPE_CHECKING:
     from leopart.training.run import Trained
@@ -26,13 +26,13 @@ def main(argv: Sequence[str]) -> int:
         return 0
     config = parse_train(argv)
     from leopart.processes import is_first_process
-    from leopart.training.pipeline import train
+    from leopart.training.train import train
 
     try:
-        with training_watcher(config.quiet) as watcher:
-            result = train(config, watcher=watcher)
+        with training_progress(config.quiet) as progress:
+            result = train(config, progress=progress)
     except KeyboardInterrupt:
-        say(f"leopart: interrupted; go on with: {_again(argv)}")
+        say(f"leopart: interrupted; continue with: {_again(argv)}")
         return 130
     # A launcher takes another status of one process for a crash, and ends the others.
     return finish(config, result, argv) if is_first_process() else 0
@@ -48,35 +48,52 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
     if not argv:
         message = (
             "nothing to do: `leopart train PRESET --data folder:PHOTOS --out RUN`; `leopart train --presets` "
-            "lists the presets, --help tells about the options"
+            "lists the presets, --help the options"
         )
         raise LeopartError(message)
+    argv = _todays(argv)
     # A preset that does not come first is known only when everything has been read.
-    name = parse(TrainConfig, "train", argv).preset if argv[0].startswith("-") else argv[0]
-    recipe = preset(name)
-    if "densecl" in (_given(argv, "--objective"), given_in_file(argv, "objective")):
-        recipe = for_densecl(recipe)
-    return parse(TrainConfig, "train", argv, defaults=recipe_of(recipe))
+    first = parse(TrainConfig, "train", argv, renamed=renamed) if argv[0].startswith("-") else None
+    recipe = preset(argv[0] if first is None else first.preset)
+    config = parse(TrainConfig, "train", argv, defaults=flat(recipe), renamed=renamed)
+    _refuse_other_methods(config, argv)
+    return config
 
 
-def _given(argv: Sequence[str], option: str) -> str | None:
-    """The word behind an option."""
-    for word, following in pairwise([*argv, ""]):
-        if word == option or word.startswith(f"{option}="):
-            return following if word == option else word.partition("=")[2]
-    return None
+def _todays(argv: Sequence[str]) -> list[str]:
+    """The words, with options of version 0.1 under today's names."""
+    earlier: dict[str, str] = {}
+    words: list[str] = []
+    rest = iter(argv)
+    for word in rest:
+        option, _, value = word.partition("=")
+        name = option.removeprefix("--").replace("-", "_")
+        if option.startswith("--") and name in EARLIER:
+            earlier[name] = value or next(rest, "")
+        else:
+            words.append(word)
+    return words + [f"{option_word(name)}={value}" for name, value in renamed(earlier).items()]
+
+
+def _refuse_other_methods(config: TrainConfig, argv: Sequence[str]) -> None:
+    """An option of a method that is not used would change nothing."""
+    given = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in argv if word[:2] == "--"}
+    for method in METHODS:
+        if method != config.method and (unused := given & flat(getattr(config, method)).keys()):
+            option = option_word(min(unused))
+            raise LeopartError(f"{option} belongs to --method {method}, not {config.method}: leave it out")
 
 
 def finish(config: TrainConfig, result: Trained, argv: Sequence[str]) -> int:
-    """Tell what came out and what did not; the exit status."""
-    if config.quiet:  # else they were named when they were found
+    """Print the result and the photos that failed; returns the exit status."""
+    if config.quiet:  # otherwise they were named when they were found
         for failure in result.failures:
             say(f"leopart: {failure.reason}")
     done = f"step {result.step} of {result.total}"
     if result.failures:
         say(f"{done}; {counted(len(result.failures), 'photo')} left out", quiet=config.quiet)
     if result.step < result.total:
-        say(f"stopped at {done}; go on with: {_again(argv)}", quiet=config.quiet)
+        say(f"stopped at {done}; continue with: {_again(argv)}", quiet=config.quiet)
     if result.interrupted:
         return 130
     say(f"backbone: --backbone {config.out}", quiet=config.quiet)
@@ -84,7 +101,7 @@ def finish(config: TrainConfig, result: Trained, argv: Sequence[str]) -> int:
 
 
 def _again(argv: Sequence[str]) -> str:
-    """The command that goes on, without the words that said how far to go this time."""
+    """The command that continues the run, without the options that limited it this time."""
     words: list[str] = []
     skip = False
     for word in argv:
@@ -95,11 +112,11 @@ def _again(argv: Sequence[str]) -> str:
 
 
 def list_presets() -> None:
-    """Print every preset with what it is for, its cost and what to expect."""
+    """Print every preset: its purpose, its cost and the scores to expect."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table("preset", "what it is", show_lines=True)
-    for name, function in PRESETS.items():
-        table.add_row(name, inspect.cleandoc(function.__doc__ or ""))
+    for name, found in PRESETS.items():
+        table.add_row(name, found.about)
     Console().print(table)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Interval
 
-from leopart.config.checks import check_fields
+from leopart.settings import check_fields
 
 #: The co-occurrence graph is dense: more parts would take gigabytes.
 Count = Annotated[int, Interval(ge=1, le=2000)]

@@ -13,11 +13,11 @@ from leopart.config.checks import (
     Auto,
     Device,
     OptionalPath,
-    check_fields,
     require_folder,
     require_images,
 )
 from leopart.config.method import Count, FitSettings, MethodOptions
+from leopart.settings import check_fields
 
 _CONTEXTS: dict[str, bool | Literal["auto"]] = {"auto": "auto", "yes": True, "no": False}
 

@@ -9,16 +9,16 @@ from typing import Annotated, Literal
 import tyro
 
 from leopart.config.checks import Auto, Device, OptionalPath, require_folder
-from leopart.errors import LeopartError
 from leopart.recipe import Recipe
+from leopart.settings import AtLeast0, AtLeast1
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Recipe):
-    """Fine-tune a backbone on photos without labels, with the dense clustering loss of Leopart.
+    """Fine-tune a backbone on photos without labels, by Leopart's dense clustering or another method.
 
-    The preset gives every option below its default; `leopart train --presets` lists them. RUN then holds the
-    backbone, which other commands take as `--backbone RUN`.
+    The preset sets the default of every option below; `leopart train --presets` lists the presets. RUN then
+    holds the backbone, which other commands take as `--backbone RUN`.
     """
 
     preset: tyro.conf.Positional[str]
@@ -26,59 +26,49 @@ class TrainConfig(Recipe):
     data: Annotated[str, tyro.conf.arg(metavar="NAME:PATH")]
     """Photos: folder:PATH, voc:PATH, coco:PATH, imagenet100:PATH or imagenet:PATH."""
     out: Path
-    """Folder of the run; made if need be."""
+    """Folder of the run; made if it does not exist."""
     resume: bool = False
-    """Go on from RUN/checkpoints/last.ckpt; with other settings it is refused."""
-    stop_at: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Continue from RUN/checkpoints/last.ckpt; other settings than before are refused."""
+    stop_at: Annotated[AtLeast1 | None, tyro.conf.arg(metavar="N")] = None
     """Save and stop after this step, as an interruption would."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
-    devices: int = 1
-    """GPUs, or processes on the CPU, on each machine. torchrun and SLURM say it themselves."""
-    nodes: int = 1
+    devices: AtLeast1 = 1
+    """GPUs, or processes on the CPU, on each machine. Not needed under torchrun and SLURM."""
+    nodes: AtLeast1 = 1
     """Machines."""
-    workers: int | Auto = "auto"
-    """Processes that make views ahead, for each device."""
+    workers: AtLeast0 | Auto = "auto"
+    """Processes that prepare views ahead of time, for each device."""
     augment_on: Literal["cpu", "gpu"] = "cpu"
     """Where crops and colours are made; gpu decodes and augments a whole batch on the device."""
     compile: bool = False
     """Compile the blocks: faster steps after minutes of preparation."""
-    save_every: int = 1
-    """Epochs between writings of the newest state; short ones are put together to 50 steps or more."""
-    keep_every: int = 5
-    """Epochs between checkpoints that are kept, together 500 steps or more; 0 keeps none."""
+    save_every: AtLeast1 = 1
+    """Epochs between saves of the newest state, at least 50 steps."""
+    keep_every: AtLeast0 = 5
+    """Epochs between checkpoints that are kept for good, at least 500 steps; 0 keeps none."""
     validate: Annotated[str | None, tyro.conf.arg(metavar="NAME:PATH")] = None
-    """Labelled photos to score on as training goes (k-means mIoU). Nothing is learned or chosen from it."""
+    """Labelled photos to score on during training (k-means mIoU). Nothing is learned or chosen from them."""
     validate_masks: str = "masks"
     """Mask folder of the labelled photos."""
     validate_ignore: tuple[str, ...] = ()
     """Classes of the labelled photos to leave out."""
-    validate_every: int = 1
-    """Epochs between validations and contact sheets, together 50 steps or more."""
-    validate_photos: int = 240
-    """Photos of a validation, at most, drawn once."""
+    validate_every: AtLeast1 = 1
+    """Epochs between validations and contact sheets, at least 50 steps."""
+    validate_photos: AtLeast1 = 240
+    """Maximum number of photos of a validation, drawn once."""
     validate_k: tuple[int, ...] = (500, 300, 21)
     """Numbers of clusters of a validation; one equal to the number of classes is matched one to one."""
-    sheet_photos: int = 8
-    """Photos on the contact sheet of clusters; 0 for none."""
+    sheet_photos: AtLeast0 = 8
+    """Photos on the contact sheet of clusters; 0 for no sheet."""
     wandb: Annotated[str | None, tyro.conf.arg(metavar="PROJECT")] = None
     """Log to Weights & Biases too, if its package is installed."""
     config: OptionalPath = None
     """Read options from this YAML file, such as the config.yaml of an earlier run. The command line wins."""
     quiet: bool = False
-    """No progress; errors are still told."""
+    """No progress; errors are still printed."""
 
     def check(self) -> None:
         """See `RunConfig.check`."""
         super().check()
         require_folder(self.out)
-        least = {"devices": 1, "nodes": 1, "save_every": 1, "keep_every": 0, "validate_every": 1}
-        least |= {"validate_photos": 1, "sheet_photos": 0}
-        for name, smallest in least.items():
-            if getattr(self, name) < smallest:
-                option = name.replace("_", "-")
-                raise LeopartError(f"--{option} must be at least {smallest}, got {getattr(self, name)}")
-        if self.stop_at is not None and self.stop_at < 1:
-            raise LeopartError(f"--stop-at must be at least 1, got {self.stop_at}")
-        if self.workers != "auto" and self.workers < 0:
-            raise LeopartError(f"--workers must be auto or at least 0, got {self.workers}")

@@ -18,6 +18,11 @@ Series = Mapping[int, float]
 """Values by optimiser step, steps ascending."""
 
 _SCORE = "val/miou"
+#: Names in files of version 0.1, and today's.
+_RENAMED = {
+    "global_told_apart": "global_contrastive_accuracy",
+    "dense_told_apart": "dense_contrastive_accuracy",
+}
 _COLOURS = ("#1f6f8b", "#c8553d", "#588157", "#8e6c8a", "#e09f3e")
 
 
@@ -41,7 +46,7 @@ def read_metrics(path: Path) -> dict[str, Series]:
     for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), start=1):
         step, values = _parsed(line, f"line {number} of {path}")
         for name, value in values.items():
-            found.setdefault(name, {})[step] = value
+            found.setdefault(_RENAMED.get(name, name), {})[step] = value
     return {name: dict(sorted(series.items())) for name, series in found.items()}
 
 

@@ -22,8 +22,8 @@ from leopart.drawing.palette import colours
 from leopart.errors import LeopartError
 from leopart.presets import preset
 from leopart.progress import Track, silent
-from leopart.training.data import Stream, Unreadable, ViewDataset
 from leopart.training.run import view_maker
+from leopart.training.stream import Stream, Unreadable, ViewDataset
 
 Pixels = NDArray[np.uint8]
 UNCHANGED = AugmentSettings(jitter_probability=0, grey_probability=0, blur_probability=0)

@@ -6,7 +6,7 @@ It shows that everything runs, and in which direction numbers move. The numbers 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from leopart.errors import LeopartError
 from leopart.files import write_text
 from leopart.models.weights.opening import open_weights
 from leopart.models.weights.registry import BACKBONES, DEFAULT_BACKBONE, BackboneSpec
-from leopart.presets import fitting, for_densecl, in100k, preset, quick
+from leopart.presets import fitting, preset
 from leopart.recipe import Recipe
 from leopart.reproduction.rows import Cell, EvaluationProtocol, Network
 from leopart.reproduction.setting import Job, MissingRequirement, weights_are_here
+from leopart.settings import flat, updated
 
 #: Stand-ins of networks, apart from the stand-in of DINO.
 _RANDOM = {
@@ -149,22 +150,20 @@ class Miniature:
 
     def _recipe(self, name: str, start: str) -> Recipe:
         """The preset `quick`, changed as the named preset differs from the paper's base."""
-        wanted, base, small = preset(name), in100k(), quick()
-        own = {f.name for f in fields(Recipe) if getattr(wanted, f.name) != getattr(base, f.name)} - _SIZE
-        recipe = replace(
-            small,
-            **{name: getattr(wanted, name) for name in own},
-            backbone=start,
-            steps=self.steps,
-            batch_size=self.batch_size,
-            prototypes=max(2, wanted.prototypes // _PROTOTYPES),
-            local_crops=wanted.local_crops // _CROPS,
-            queue=small.queue if wanted.queue else 0,
-        )
-        if wanted.objective == "densecl":
-            recipe = for_densecl(recipe)
+        wanted, base, small = flat(preset(name)), flat(Recipe()), preset("quick")
         spec = _spec(start)
-        return fitting(replace(recipe, train_blocks=min(_BLOCKS, spec.depth)), spec.patch_size)
+        own = {option: value for option, value in wanted.items() if value != base[option]}
+        size = {
+            "backbone": start,
+            "steps": self.steps,
+            "batch_size": self.batch_size,
+            "train_blocks": min(_BLOCKS, spec.depth),
+            "prototypes": max(2, wanted["prototypes"] // _PROTOTYPES),
+            "local_crops": wanted["local_crops"] // _CROPS,
+            "queue": small.leopart.queue if wanted["queue"] else 0,
+        }
+        recipe = updated(small, **{option: own[option] for option in own.keys() - _SIZE} | size)
+        return fitting(recipe, spec.patch_size)
 
     def _halves(self, labelled: LabelledPhotos) -> tuple[str, str]:
         """Lists of the photos to learn from and to score: the folder's own, or drawn at random."""

@@ -38,12 +38,12 @@ from leopart.evaluation.tasks.linear_and_fcn import recipe_of as head_recipe_of
 from leopart.evaluation.tasks.unsupervised import published_engine
 from leopart.files import write_text
 from leopart.progress import Track
-from leopart.recipe import Recipe, recipe_of
+from leopart.recipe import learning_options
 from leopart.reproduction.setting import Job, weights_hash
 from leopart.run_record import settings_of, versions
 from leopart.training.checkpoints import FOLDER, LAST
-from leopart.training.pipeline import train
-from leopart.training.reporting import Watcher
+from leopart.training.monitoring.progress import ProgressCallback
+from leopart.training.train import train
 
 _FINISHED = "finished.json"
 FEATURES = ".features"
@@ -60,13 +60,13 @@ class Machine:
         out: folder for all files.
         device: as on the command line.
         track: progress of evaluations.
-        watcher: progress callback of trainings.
+        progress: called during trainings.
     """
 
     out: Path
     device: str
     track: Track
-    watcher: Watcher
+    progress: ProgressCallback
 
 
 class Interrupted(KeyboardInterrupt):
@@ -87,7 +87,7 @@ def network_of(job: Job, machine: Machine) -> str:
         return str(run)
     begun = time.perf_counter()
     config = TrainConfig(
-        **recipe_of(job.recipe),
+        **vars(job.recipe),
         preset=job.preset,
         data=job.data,
         out=run,
@@ -95,7 +95,7 @@ def network_of(job: Job, machine: Machine) -> str:
         device=machine.device,
         sheet_photos=0,
     )
-    done = train(config, watcher=machine.watcher)
+    done = train(config, progress=machine.progress)
     if done.step < done.total:
         raise Interrupted
     seconds = round(time.perf_counter() - begun, 1)
@@ -141,7 +141,7 @@ def _run_folder(job: Job, out: Path) -> Path:
     photos = _listed(training_photos(job.data))
     start = weights_hash(job.backbone)
     parts = {
-        "recipe": recipe_of(job.recipe or Recipe()),
+        "recipe": None if job.recipe is None else learning_options(job.recipe),
         "photos": photos,
         "start": start,
         "leopart": _leopart(),

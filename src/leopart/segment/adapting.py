@@ -1,6 +1,6 @@
 """Adapt the backbone to the photos before their features are taken: whether, how long, and what to say.
 
-Training is imported where it is done and nowhere else: its libraries take seconds to load.
+Training is imported only where it is done: its libraries take seconds to load.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,13 +16,14 @@ import torch
 from leopart.data.photos import Photo
 from leopart.errors import LeopartError
 from leopart.models.backbone import Backbone
+from leopart.recipe import learning_options
 
 if TYPE_CHECKING:
     from leopart.training.adaptation import Adapted
-    from leopart.training.reporting import Watcher
+    from leopart.training.monitoring.progress import ProgressCallback
 
-Watching = Callable[[], AbstractContextManager["Watcher"]]
-"""Gives somebody who is told about a training, for as long as it takes."""
+OpenProgress = Callable[[], AbstractContextManager["ProgressCallback"]]
+"""Opens the progress callback of a training, for as long as it takes."""
 
 STATE = ".adaptation"
 """Folder of an adaptation that is under way."""
@@ -54,11 +54,11 @@ def minutes_of(wanted: bool | float | Literal["auto"], photos: int, backbone: Ba
 
 
 @contextmanager
-def unwatched() -> Iterator[Watcher]:
-    """Nobody is told."""
-    from leopart.training.reporting import nobody
+def without_progress() -> Iterator[ProgressCallback]:
+    """Show nothing."""
+    from leopart.training.monitoring.progress import no_progress
 
-    yield nobody
+    yield no_progress
 
 
 def adapt_backbone(
@@ -69,34 +69,26 @@ def adapt_backbone(
     minutes: float,
     seed: int,
     replace_other: bool = True,
-    watching: Watching = unwatched,
+    open_progress: OpenProgress = without_progress,
 ) -> Adapted:
     """Fine-tune a copy of the backbone on the photos; see `leopart.training.adaptation.adapt`.
 
     Raises:
         LeopartError: also if `minutes` make no sense.
-        KeyboardInterrupt: a signal ended it; the same call goes on.
+        KeyboardInterrupt: a signal ended it; the same call continues.
     """
     if not 0 < minutes < math.inf:
         raise LeopartError(f"minutes to adapt must be above 0, got {minutes:g}")
     _require_transformer(backbone)
-    with watching() as watcher:
+    with open_progress() as progress:
         many = "1 photo" if len(photos) == 1 else f"{len(photos)} photos"
         what = f"adapting {backbone.name} to {many}, without labels: about {minutes:g} min, or less"
-        watcher.note(f"{what}; --no-adapt skips this")
-        from leopart.training.adaptation import adapt
+        progress.note(f"{what}; --no-adapt skips this")
+        from leopart.training.adaptation import AdaptationPlan, adapt
 
+        plan = AdaptationPlan(minutes, _device_of(backbone), seed, replace_other=replace_other)
         try:
-            adapted = adapt(
-                backbone,
-                photos,
-                folder,
-                minutes=minutes,
-                device=_device_of(backbone),
-                seed=seed,
-                replace_other=replace_other,
-                watcher=watcher,
-            )
+            adapted = adapt(backbone, photos, folder, plan, progress=progress)
         except LeopartError as error:
             raise _explained(error, backbone) from error
     if adapted.interrupted:
@@ -112,7 +104,7 @@ def adaptation_results(adapted: Adapted) -> dict[str, Any]:
         "steps": adapted.steps,
         "seconds": round(adapted.seconds, 3),
         "stopped_early": adapted.stopped_early,
-        "settings": asdict(adapted.recipe),
+        "settings": learning_options(adapted.recipe),
     }
 
 

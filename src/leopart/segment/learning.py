@@ -20,7 +20,7 @@ from leopart.paths import shown
 from leopart.progress import Track, silent
 from leopart.run_record import Stopwatch
 from leopart.segment import saved
-from leopart.segment.adapting import Watching, adapt_backbone, unwatched
+from leopart.segment.adapting import OpenProgress, adapt_backbone, without_progress
 from leopart.segment.fitting import Fit, fit_parts
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def learn(
     *,
     minutes: float | None = None,
     track: Track = silent,
-    watching: Watching = unwatched,
+    open_progress: OpenProgress = without_progress,
     watch: Stopwatch | None = None,
 ) -> Learned:
     """Adapt the backbone to the photos if asked for, extract their features, and fit parts and objects.
@@ -132,7 +132,7 @@ def learn(
         workspace: folders for intermediate results.
         minutes: how long to adapt; None = not at all.
         track: progress.
-        watching: progress of the adaptation.
+        open_progress: see `OpenProgress`.
         watch: measures the stages.
 
     Raises:
@@ -146,7 +146,9 @@ def learn(
     if minutes is not None:
         start = extractor.backbone
         with watch.stage("adaptation"):
-            adapted = _adapt(start, photos, workspace, minutes=minutes, seed=settings.seed, watching=watching)
+            adapted = _adapt(
+                start, photos, workspace, minutes=minutes, seed=settings.seed, open_progress=open_progress
+            )
         extractor = extractor.over(adapted.backbone, extractor.attention_of or start)
     attends = extractor.attention_of
     with watch.stage("features"):
@@ -183,7 +185,7 @@ def _adapt(
     *,
     minutes: float,
     seed: int,
-    watching: Watching,
+    open_progress: OpenProgress,
 ) -> Adapted:
     folder, features = workspace.adaptation, workspace.features
     if workspace.kept and (features / MANIFEST).is_file() and not folder.is_dir():
@@ -196,7 +198,7 @@ def _adapt(
         minutes=minutes,
         seed=seed,
         replace_other=not workspace.kept,
-        watching=watching,
+        open_progress=open_progress,
     )
 
 

@@ -23,7 +23,7 @@ from leopart.parallel import ordered_map, workers
 from leopart.progress import Track, silent
 from leopart.run_record import Stopwatch, settings_of
 from leopart.segment import run_folder, saved
-from leopart.segment.adapting import STATE, Watching, adaptation_results, minutes_of, unwatched
+from leopart.segment.adapting import STATE, OpenProgress, adaptation_results, minutes_of, without_progress
 from leopart.segment.learning import Learned, Workspace, learn, open_extractor, require_some
 from leopart.segment.outputs import MaskWriter, Wanted, Written
 from leopart.segment.part_model import PartModel
@@ -40,7 +40,7 @@ def segment_photos(
     title: str = "Parts and objects",
     credits: Sequence[Credit] = (),  # noqa: A002 - what it is
     track: Track = silent,
-    watching: Watching = unwatched,
+    open_progress: OpenProgress = without_progress,
 ) -> Summary:
     """Learn parts and objects from photos and write everything that `leopart segment` leaves behind.
 
@@ -70,7 +70,7 @@ def segment_photos(
         _workspace(config),
         minutes=minutes,
         track=track,
-        watching=watching,
+        open_progress=open_progress,
         watch=watch,
     )
     run_folder.remove_earlier(config.out, extractor.backbone.source, config.attention_backbone)

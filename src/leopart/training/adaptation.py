@@ -1,7 +1,7 @@
-"""Adapt a backbone to a folder of photos in a few minutes: settings, length and end are found without labels.
+"""Adapt a backbone to a folder of photos in a few minutes, without labels.
 
-The photos' number and the machine choose the recipe; the time allowed and the measured speed choose the
-number of steps; and the run ends early once student and teacher agree no better than before.
+The recipe follows from the number of photos and the machine, the number of steps from the time allowed and
+the measured speed; the run ends early when student and teacher stop to agree better.
 """
 
 from __future__ import annotations
@@ -9,18 +9,15 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from leopart.data.photos import Photo
 from leopart.errors import LeopartError
@@ -28,18 +25,39 @@ from leopart.files import write_text
 from leopart.models.backbone import Backbone, load_backbone
 from leopart.models.tuned import detached, save_tuned
 from leopart.presets import adaptation
-from leopart.recipe import Recipe
+from leopart.recipe import Recipe, learning_options, renamed
+from leopart.settings import updated
+from leopart.training.budget import Budget
 from leopart.training.checkpoints import FOLDER, LAST
-from leopart.training.contact_sheet import ContactSheet
-from leopart.training.data import PhotoFailure
 from leopart.training.hardware import Hardware
-from leopart.training.module import LeopartModule
-from leopart.training.reporting import METRICS, Loggers, MetricsFile, Report, Watcher, nobody
-from leopart.training.run import Keeping, fit
-from leopart.training.validation import sheet_of
+from leopart.training.monitoring.contact_sheet import ContactSheet
+from leopart.training.monitoring.loggers import METRICS, Loggers, MetricsFile
+from leopart.training.monitoring.progress import ProgressCallback, StepReport, no_progress
+from leopart.training.monitoring.validation import sheet_of, tokens_by
+from leopart.training.run import Keeping, Monitoring, fit
+from leopart.training.stream import PhotoFailure
 
 _RECORD = "adaptation.json"
 _SHEET_PHOTOS = 8
+
+
+@dataclass(frozen=True)
+class AdaptationPlan:
+    """What is asked of an adaptation, besides network and photos.
+
+    Attributes:
+        minutes: time for training, above 0.
+        device: where to train.
+        seed: of every random choice. At another speed the number of steps may differ, and so the weights.
+        recipe: None = `leopart.presets.adaptation` for this machine and number of photos.
+        replace_other: replace what another call left in the folder, instead of refusing it.
+    """
+
+    minutes: float
+    device: torch.device
+    seed: int = 0
+    recipe: Recipe | None = None
+    replace_other: bool = True
 
 
 @dataclass(frozen=True)
@@ -53,11 +71,12 @@ class Adapted:
         minutes: it was allowed.
         steps: optimiser steps done.
         seconds: they took.
-        stopped_early: whether it ended because health had stopped improving.
-        before: contact sheet of clusters before, RGB uint8 [H, W, 3]; None where no photo could be read.
-        after: the same afterwards; None after an interruption too.
+        stopped_early: whether it ended because the diagnostics had stopped improving.
+        before: contact sheet of clusters before training, RGB uint8 [H, W, 3]; None where no photo could be
+            read.
+        after: the same after training; None after an interruption too.
         failures: photos that could not be read.
-        interrupted: whether a signal ended it; its state is kept, and the same call goes on.
+        interrupted: whether a signal ended it; its state is kept, and the same call continues.
     """
 
     backbone: Backbone
@@ -76,52 +95,45 @@ def adapt(
     backbone: str | Path | Backbone,
     photos: Sequence[Photo],
     folder: Path,
+    plan: AdaptationPlan,
     *,
-    minutes: float,
-    device: torch.device,
-    seed: int = 0,
-    recipe: Recipe | None = None,
-    replace_other: bool = True,
-    watcher: Watcher = nobody,
+    progress: ProgressCallback = no_progress,
 ) -> Adapted:
     """Fine-tune a backbone on photos for so many minutes, or less where less is enough.
 
     Args:
         backbone: what `load_backbone` takes, or a loaded one, which stays as it is.
         photos: at least one.
-        folder: for the state, from which the same call goes on after an interruption, and for the result.
-        minutes: time for training, above 0.
-        device: where to train.
-        seed: of every random choice. At another speed the number of steps may differ, and so the weights.
-        recipe: None = `leopart.presets.adaptation` for this machine and number of photos.
-        replace_other: put this adaptation in the place of what another call left in `folder`, instead of
-            refusing it.
-        watcher: who is told, once the number of steps is known. Photos that fail are in the result.
+        folder: for the state, from which the same call continues after an interruption, and for the result.
+        plan: see there.
+        progress: called once the number of steps is known. Photos that fail are in the result.
 
     Raises:
         LeopartError: the backbone is a ResNet, no photo can be read, memory is short, or `folder` cannot be
             written or holds something else.
     """
-    loaded = backbone if isinstance(backbone, Backbone) else load_backbone(backbone, device=device)
-    recipe = replace(recipe or _recipe(loaded, len(photos), device), backbone=loaded.source, seed=seed)
-    asked = {"recipe": asdict(recipe), "minutes": minutes, "backbone": loaded.fingerprint}
-    state = _State.open(folder, asked | {"photos": [_identity(photo) for photo in photos]}, replace_other)
+    loaded = backbone if isinstance(backbone, Backbone) else load_backbone(backbone, device=plan.device)
+    recipe = plan.recipe or _recipe(loaded, len(photos), plan.device)
+    recipe = replace(recipe, backbone=loaded.source, seed=plan.seed)
+    asked = {"recipe": learning_options(recipe), "minutes": plan.minutes, "backbone": loaded.fingerprint}
+    state = _State.open(
+        folder, asked | {"photos": [_identity(photo) for photo in photos]}, plan.replace_other
+    )
     sheet = sheet_of(photos, folder, loaded, _SHEET_PHOTOS)
     before = _drawn(sheet, 0, loaded)
     if state.done:
         adapted = load_backbone(folder)
     else:
-        budget = Budget(60 * minutes, state.seconds)
-        adapted, state = _train(loaded, photos, recipe, device, folder, state, budget, watcher)
+        adapted, state = _train(loaded, photos, recipe, plan, state, progress)
     return Adapted(
         adapted,
         recipe,
-        minutes,
+        plan.minutes,
         state.steps,
         state.seconds,
         state.stopped_early,
         before,
-        _drawn(sheet, state.steps, adapted.to(device)) if state.done else None,
+        _drawn(sheet, state.steps, adapted.to(plan.device)) if state.done else None,
         [PhotoFailure(*failure) for failure in state.failures],
         not state.done,
     )
@@ -163,9 +175,9 @@ class _State:
         if path.is_file():
             try:
                 found = json.loads(path.read_text("utf-8"))
-                if found.pop("asked") == asked:
+                if _as_today(found.pop("asked")) == asked:
                     return cls(path, asked, **found)
-            except (ValueError, LookupError, TypeError, AttributeError):  # damaged: begin anew
+            except (ValueError, LookupError, TypeError, AttributeError, LeopartError):  # damaged: begin again
                 pass
             if not replace_other:
                 message = f"{folder} holds an adaptation to other photos or with other settings"
@@ -180,32 +192,32 @@ class _State:
         write_text(self.path, json.dumps(content, indent=2) + "\n")
 
 
+def _as_today(asked: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for, as today's version writes it down."""
+    recipe = learning_options(updated(Recipe(), **renamed(asked["recipe"])))
+    return json.loads(json.dumps(asked | {"recipe": recipe}))  # type: ignore[no-any-return]
+
+
 def _train(
     backbone: Backbone,
     photos: Sequence[Photo],
     recipe: Recipe,
-    device: torch.device,
-    folder: Path,
+    plan: AdaptationPlan,
     state: _State,
-    budget: Budget,
-    watcher: Watcher,
+    progress: ProgressCallback,
 ) -> tuple[Backbone, _State]:
-    name = f"{backbone.name.removesuffix('+adapted')}+adapted"
+    folder, budget = state.path.parent, Budget(60 * plan.minutes, state.seconds)
     resume = (folder / FOLDER / LAST).is_file()
+    loggers = Loggers(MetricsFile(folder / METRICS, state.steps if resume else 0))
     with _cudnn_as_it_is():
         trained = fit(
             copy.deepcopy(backbone),
             photos,
             recipe,
-            Hardware(device=device),
+            Hardware(device=plan.device),
             keeping=Keeping(folder, save_every=10**9, resume=resume),
-            callbacks=[budget],
-            loggers=Loggers(MetricsFile(folder / METRICS, state.steps if resume else 0)),
-            watcher=_OncePlanned(watcher, budget),
+            monitoring=Monitoring([budget], loggers, _OncePlanned(progress, budget)),
         )
-    made = f"{trained.step} steps, seed {recipe.seed}"
-    how = f"Adapted by Leopart without labels to {len(photos)} photos ({made})."
-    adapted = detached(trained.backbone, name, how)
     state = replace(
         state,
         steps=trained.step,
@@ -214,13 +226,22 @@ def _train(
         failures=[(failure.name, failure.reason) for failure in trained.failures],
         done=not trained.interrupted,
     )
-    if state.done:
-        save_tuned(adapted, folder)
-        adapted = load_backbone(folder)  # whose fingerprint is that of the file, here and wherever it goes
+    name = f"{backbone.name.removesuffix('+adapted')}+adapted"
+    made = f"{trained.step} steps, seed {recipe.seed}"
+    how = f"Adapted by Leopart without labels to {len(photos)} photos ({made})."
+    return _finished(detached(trained.backbone, name, how), folder, state), state
+
+
+def _finished(adapted: Backbone, folder: Path, state: _State) -> Backbone:
+    """Write the state; and the backbone, if training is done."""
+    if not state.done:
+        state.write()
+        return adapted
+    save_tuned(adapted, folder)
+    adapted = load_backbone(folder)  # whose fingerprint is that of the file, here and wherever it goes
     state.write()
-    if state.done:
-        shutil.rmtree(folder / FOLDER)  # several times as large as the backbone, and of no more use
-    return adapted, state
+    shutil.rmtree(folder / FOLDER)  # several times as large as the backbone, and of no more use
+    return adapted
 
 
 @contextmanager
@@ -234,122 +255,18 @@ def _cudnn_as_it_is() -> Iterator[None]:
 
 
 class _OncePlanned:
-    """Passes reports on once they tell the time that is left; photos that fail are not told here."""
+    """Passes reports on once they know the time that is left; photos that fail are in the result."""
 
-    def __init__(self, watcher: Watcher, budget: Budget) -> None:
-        self.watcher, self.budget = watcher, budget
+    def __init__(self, progress: ProgressCallback, budget: Budget) -> None:
+        self.progress, self.budget = progress, budget
 
-    def report(self, report: Report) -> None:
+    def report(self, report: StepReport) -> None:
         if self.budget.planned or report.step == report.total:
-            self.watcher.report(report)
+            self.progress.report(report)
 
     def note(self, text: str) -> None:
-        """Say nothing."""
-
-
-class Budget(pl.Callback):
-    """Fits a run into a time: measures its speed, sets the number of steps, and may end it early.
-
-    Early: student and teacher are compared every few steps (the share of tokens whose best prototype is the
-    same). If the last third of the comparisons is no better than the third before, the learning rates fall to
-    their end within a tenth of the steps done, and the run ends.
-
-    Args:
-        limit: seconds for all.
-        spent: seconds used before, by a run that was interrupted.
-
-    Attributes:
-        seconds: used so far, `spent` included.
-        stopped_early: whether the run was ended early.
-    """
-
-    #: Steps whose speed is measured, after one that warms up.
-    MEASURED = 6
-    #: Fewer steps than this are done whatever the time.
-    FEWEST = 20
-    #: Comparisons that a third must have before the end is thought of.
-    PATIENCE = 8
-
-    def __init__(self, limit: float, spent: float = 0.0) -> None:
-        self.limit, self.spent = limit, spent
-        self.planned = self.stopped_early = False
-        self.agreements: list[float] = []
-        self._begun = self._warm = time.perf_counter()
-        self._done = 0
-
-    @property
-    def seconds(self) -> float:
-        """Used so far."""
-        return self.spent + time.perf_counter() - self._begun
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a run that goes on has to know."""
-        return {
-            "planned": self.planned,
-            "stopped_early": self.stopped_early,
-            "agreements": list(self.agreements),
-        }
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """See `state_dict`."""
-        self.planned, self.stopped_early = state_dict["planned"], state_dict["stopped_early"]
-        self.agreements = list(state_dict["agreements"])
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The clock runs; a run that goes on keeps its number of steps."""
-        self._begun = time.perf_counter()
-        if self.planned:
-            self._plan(trainer, pl_module, _module(pl_module).total_steps)
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Measure, plan, and see whether it still gets better."""
-        del outputs, batch
-        if (batch_idx + 1) % trainer.accumulate_grad_batches:
-            return
-        module, now = _module(pl_module), time.perf_counter()
-        self._done += 1
-        if self._done == 1:
-            self._warm = now
-        elif not self.planned and trainer.global_step > self.MEASURED:
-            step = (now - self._warm) / (self._done - 1)
-            left = max(0.0, self.limit - self.seconds)
-            self._plan(trainer, module, max(self.FEWEST, trainer.global_step + int(left / step)))
-        if module.last is not None and "agreement" in module.last.health and not self.stopped_early:
-            self.agreements.append(float(module.last.health["agreement"]))
-            if self._is_settled():
-                self.stopped_early = True
-                self._plan(trainer, module, trainer.global_step + max(1, trainer.global_step // 10))
-
-    def _is_settled(self) -> bool:
-        third = len(self.agreements) // 3
-        if third < self.PATIENCE:
-            return False
-        before, now = self.agreements[-2 * third : -third], self.agreements[-third:]
-        return sum(now) <= sum(before)
-
-    def _plan(self, trainer: pl.Trainer, pl_module: pl.LightningModule, steps: int) -> None:
-        """The run and its schedules end after `steps`, or where they would have anyway."""
-        module = _module(pl_module)
-        self.planned = True
-        module.total_steps = min(steps, module.total_steps)
-        trainer.fit_loop.epoch_loop.max_steps = module.total_steps
-
-
-def _module(pl_module: pl.LightningModule) -> LeopartModule:
-    assert isinstance(pl_module, LeopartModule)  # noqa: S101 - narrows the type
-    return pl_module
+        """Do nothing."""
 
 
 def _drawn(sheet: ContactSheet | None, step: int, backbone: Backbone) -> NDArray[np.uint8] | None:
-    if sheet is None:
-        return None
-
-    device = next(backbone.parameters()).device
-
-    @torch.no_grad()
-    def tokens_of(images: Tensor) -> Tensor:
-        return torch.cat([backbone(image[None].to(device)).tokens for image in images])
-
-    return sheet.add(step, tokens_of)
+    return None if sheet is None else sheet.add(step, tokens_by(backbone))

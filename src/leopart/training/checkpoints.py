@@ -1,12 +1,12 @@
-"""Checkpoints of a run, written so that nothing that happens meanwhile can lose the one before.
+"""Checkpoints of a run, written so that an interruption never loses the previous one.
 
 RUN/checkpoints/last.ckpt            the newest; a run resumes from it, to the bit on the same machine
                step-0000500.ckpt     kept for good, every N epochs
                failed.ckpt           state at which the loss became NaN or infinite
 
-A checkpoint is written aside and renamed: killed while writing, a run keeps the one before. It holds student,
-teacher, prototypes, queue, optimiser, step and place in the stream of photos. Random numbers need no place in
-it: they follow from seed and step.
+A checkpoint is written aside and renamed: a run that is killed while writing keeps the previous one. It holds
+student, teacher, prototypes, queue, optimiser, step and place in the stream of photos. Random numbers are not
+part of it: they follow from seed and step.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
 
     Args:
         path: the file.
-        mmap: leave the tensors on disk until they are looked at.
+        mmap: leave the tensors on disk until they are used.
 
     Raises:
         LeopartError: the file was cut short or is no checkpoint of ours.
@@ -112,7 +112,7 @@ class Checkpoints(pl.Callback):
         keep = self.keep_every is not None and step % self.keep_every == 0
         if not (keep or step % self.every == 0 or trainer.should_stop or step >= trainer.max_steps):
             return
-        # A finite loss can have an infinite gradient, and on an accelerator not every loss is looked at.
+        # A finite loss can have an infinite gradient, and on an accelerator not every loss is checked.
         if not all(bool(torch.isfinite(parameter).all()) for parameter in pl_module.parameters()):
             end_as_failed(trainer, self.folder, "weights are not finite")
         if keep:
@@ -132,8 +132,8 @@ class Checkpoints(pl.Callback):
 class NonFinite(pl.Callback):
     """Ends a run whose loss is NaN or infinite, before that reaches the weights.
 
-    On the CPU every step is looked at. On an accelerator looking waits for the device, so the steps that are
-    reported are looked at.
+    On the CPU every step is checked. On an accelerator a check waits for the device, so only the steps that
+    are reported are checked.
 
     Args:
         run: folder of the run.
@@ -145,12 +145,12 @@ class NonFinite(pl.Callback):
     def on_before_backward(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: torch.Tensor
     ) -> None:
-        """Look, and save what there is.
+        """Check, and save the state if the loss is not finite.
 
         Raises:
             LeopartError: the loss is not finite.
         """
-        if loss.device.type != "cpu" and not self._watched(pl_module):
+        if loss.device.type != "cpu" and not self._is_reported(pl_module):
             return
         finite = bool(torch.isfinite(loss))
         if trainer.world_size > 1:
@@ -159,13 +159,13 @@ class NonFinite(pl.Callback):
             end_as_failed(trainer, self.folder, "the loss is not finite")
 
     @staticmethod
-    def _watched(pl_module: pl.LightningModule) -> bool:
+    def _is_reported(pl_module: pl.LightningModule) -> bool:
         last = getattr(pl_module, "last", None)
-        return last is not None and bool(last.health)
+        return last is not None and bool(last.diagnostics)
 
 
 def end_as_failed(trainer: pl.Trainer, folder: Path, what: str) -> NoReturn:
-    """Save the state beside the last good one, for whoever wants to know, and end the run.
+    """Save the state beside the last good one, for inspection, and end the run.
 
     Raises:
         LeopartError: always.

@@ -23,7 +23,7 @@ from leopart.features.extract import fast_precision
 from leopart.processes import in_srun
 from leopart.recipe import Recipe
 from leopart.training.checkpoints import WholeFileIO
-from leopart.training.networks import TwoNetworks
+from leopart.training.methods.networks import TwoNetworks
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 _SHORT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
@@ -111,7 +111,7 @@ def compile_blocks(networks: TwoNetworks) -> None:
 
 @contextmanager
 def explained(batch: int, accumulate: int, world: int) -> Iterator[None]:
-    """Lightning's advice kept quiet; running out of memory told as what to change.
+    """Hide Lightning's advice, and explain what to change when memory runs out.
 
     Args:
         batch: photos of a step, over all processes.

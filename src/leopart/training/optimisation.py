@@ -1,13 +1,27 @@
-"""Which parameters decay and learn how fast, and how the teacher follows the student."""
+"""The optimiser: groups of parameters, rates that change from step to step, and how the teacher follows."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from leopart.recipe import Recipe
 
 _HEAD = ("projection_head", "prototypes")
+
+
+def build_optimizer(student: nn.Module) -> torch.optim.Optimizer:
+    """AdamW with the groups of `parameter_groups`, without frozen parameters."""
+    named = {name: p for name, p in student.named_parameters() if p.requires_grad}
+    groups = [
+        {"params": [named[name] for name in names], "name": group, "lr": 0.0, "weight_decay": 0.0}
+        for group, names in parameter_groups(named.items()).items()
+        if names
+    ]
+    return torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8)
 
 
 def parameter_groups(named_parameters: Iterable[tuple[str, Tensor]]) -> dict[str, list[str]]:
@@ -33,6 +47,44 @@ def parameter_groups(named_parameters: Iterable[tuple[str, Tensor]]) -> dict[str
         decay = "undecayed" if name.endswith(".bias") or parameter.ndim <= 1 else "decayed"
         groups[f"{part}_{decay}"].append(name)
     return groups
+
+
+def set_schedules(optimizer: torch.optim.Optimizer, recipe: Recipe, step: int, total: int) -> None:
+    """Learning rate and weight decay of step `step`, from 0, of `total`.
+
+    Source: Leopart, CVPR 2022, supplement; spec/leopart-facts.md 4. The warm-up is ours and off by default.
+    """
+    warm = min(1.0, (step + 1) / recipe.warmup) if recipe.warmup else 1.0
+    decay = cosine(recipe.weight_decay, recipe.weight_decay_end, step, total)
+    for group in optimizer.param_groups:
+        start = recipe.lr_head if group["name"].startswith("head") else recipe.lr
+        group["lr"] = warm * cosine(start, recipe.lr_end, step, total)
+        group["weight_decay"] = 0.0 if group["name"].endswith("undecayed") else decay
+
+
+def cosine(start: float, end: float, step: int, total: int) -> float:
+    """Half a cosine from `start` at step 0 towards `end`, which step `total` reaches.
+
+    start + (end - start) * (1 - cos(pi * step / total)) / 2
+
+    A run's steps are 0 to total - 1, so its last step comes near `end` only. Later steps stay at `end`.
+
+    Args:
+        start: value at step 0.
+        end: value at step `total`.
+        step: from 0.
+        total: steps of the run, at least 1.
+
+    Raises:
+        ValueError: `step` is negative or `total` is below 1.
+
+    Source: Leopart, CVPR 2022; spec/leopart-facts.md 4.
+    """
+    if step < 0 or total < 1:
+        raise ValueError(f"a schedule needs a step from 0 and a total from 1, got {step} of {total}")
+    if step >= total:
+        return float(end)
+    return start + 0.5 * (end - start) * (1 - math.cos(math.pi * step / total))
 
 
 @torch.no_grad()

@@ -2,8 +2,8 @@
 
 RUN/  config.yaml        settings; `--resume` refuses others
       run.json           photos, backbone and versions
-      metrics.jsonl      a line each few steps    tensorboard/   the same, and pictures
-      sheets/            clusters of a few photos as training goes
+      metrics.jsonl      a line every few steps    tensorboard/   the same, and pictures
+      sheets/            clusters of a few photos during training
       checkpoints/       see `leopart.training.checkpoints`
       backbone.safetensors, backbone.json        the student, for `--backbone RUN`
 """
@@ -11,7 +11,7 @@ RUN/  config.yaml        settings; `--resume` refuses others
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -26,16 +26,17 @@ from leopart.models.backbone import Backbone
 from leopart.parallel import workers
 from leopart.recipe import Recipe
 from leopart.training.checkpoints import FOLDER, LAST, Checkpoints, NonFinite
-from leopart.training.data import PhotoFailure, Stream, StreamData
-from leopart.training.densecl import DenseContrast
 from leopart.training.hardware import Hardware, compile_blocks, explained, make_trainer
-from leopart.training.head_start import sample_tokens
+from leopart.training.loading import StreamData
+from leopart.training.methods.learner import Learner, Tokens, learner_of
+from leopart.training.methods.networks import check_blocks
+from leopart.training.methods.tokens import sample_tokens
 from leopart.training.module import LeopartModule
-from leopart.training.networks import check_blocks
-from leopart.training.objective import Objective
-from leopart.training.reporting import Loggers, Reporting, Watcher, nobody
-from leopart.training.step import Learner
+from leopart.training.monitoring.loggers import Loggers
+from leopart.training.monitoring.progress import ProgressCallback, no_progress
+from leopart.training.monitoring.reporting import Reporting
 from leopart.training.stopping import Stop
+from leopart.training.stream import PhotoFailure, Stream
 
 _MOST_WORKERS = 8
 
@@ -48,7 +49,7 @@ class Keeping:
         run: its folder.
         save_every: steps between writings of `last.ckpt`.
         keep_every: steps between checkpoints that are kept; None keeps none.
-        resume: go on from `last.ckpt`.
+        resume: continue from `last.ckpt`.
         stop_at: save and stop after this step.
         wandb: project at Weights & Biases.
     """
@@ -62,13 +63,28 @@ class Keeping:
 
 
 @dataclass(frozen=True)
+class Monitoring:
+    """What follows a run while it trains.
+
+    Attributes:
+        callbacks: more of Lightning's, such as validation; they come before the checkpoints.
+        loggers: where figures go.
+        progress: see `ProgressCallback`.
+    """
+
+    callbacks: Sequence[pl.Callback] = ()
+    loggers: Loggers = field(default_factory=Loggers)
+    progress: ProgressCallback = no_progress
+
+
+@dataclass(frozen=True)
 class Trained:
     """What came out of a training.
 
     Attributes:
         backbone: the student, in evaluation mode.
         step: optimiser steps done.
-        total: optimiser steps in all.
+        total: optimiser steps in total.
         failures: photos that could not be read, of all processes, by name.
         interrupted: whether a signal ended it before the last step.
     """
@@ -86,7 +102,7 @@ class Length:
 
     Attributes:
         batch: photos of a step, over all processes.
-        steps: optimiser steps in all.
+        steps: optimiser steps in total.
         epoch: optimiser steps of a pass over the photos.
     """
 
@@ -126,10 +142,8 @@ def fit(
     hardware: Hardware,
     *,
     keeping: Keeping | None = None,
-    callbacks: Sequence[pl.Callback] = (),
+    monitoring: Monitoring = Monitoring(),
     export: Callable[[Backbone], None] | None = None,
-    loggers: Loggers | None = None,
-    watcher: Watcher = nobody,
 ) -> Trained:
     """Fine-tune a backbone on photos.
 
@@ -139,11 +153,9 @@ def fit(
         recipe: see `Recipe`.
         hardware: see `Hardware`.
         keeping: what is kept on disk; None keeps nothing.
-        callbacks: more of them, such as validation; they come before the checkpoints.
+        monitoring: see `Monitoring`.
         export: called on the first process with the student's backbone whenever a checkpoint is written, and
             at the end of a run that had ended before.
-        loggers: where figures go.
-        watcher: who is told.
 
     Raises:
         LeopartError: the recipe does not fit the backbone or the photos, the loss is not finite, memory is
@@ -154,48 +166,36 @@ def fit(
     check_fit(recipe, backbone)
     length = length_of(recipe, len(photos), hardware.world)
     resume = str(keeping.run / FOLDER / LAST) if keeping is not None and keeping.resume else None
-    tokens = _start(backbone, photos, recipe, hardware) if resume is None else None
-    learner = objective_of(recipe, backbone, tokens)
+    learner = learner_of(recipe, backbone, None if resume else _tokens(backbone, photos, recipe, hardware))
     if hardware.compile:
         compile_blocks(learner.networks)
     module = LeopartModule(learner, length.steps)
-    reporting = Reporting(watcher, loggers or Loggers(), length.batch, length.epoch)
+    reporting = Reporting(monitoring.progress, monitoring.loggers, length.batch, length.epoch)
     stop = Stop(at=keeping.stop_at if keeping else None)
     saving = [] if keeping is None else _saving(keeping, learner, export)
-    trainer = make_trainer(recipe, hardware, length.steps, [stop, reporting, *callbacks, *saving])
-    data = _data(photos, recipe, hardware, length)
+    callbacks = [stop, reporting, *monitoring.callbacks, *saving]
+    trainer = make_trainer(recipe, hardware, length.steps, callbacks)
     with explained(length.batch, recipe.accumulate, hardware.world):
-        trainer.fit(module, data, ckpt_path=resume)
+        trainer.fit(module, _data(photos, recipe, hardware, length), ckpt_path=resume)
     student = learner.networks.backbone.eval().requires_grad_(False)
     failures = [reporting.failures[name] for name in sorted(reporting.failures)]
     interrupted = stop.signal is not None and trainer.global_step < module.total_steps
     return Trained(student, trainer.global_step, module.total_steps, failures, interrupted)
 
 
-def objective_of(recipe: Recipe, backbone: Backbone, tokens: Tensor | None = None) -> Objective:
-    """What the recipe wants learned.
+def _tokens(backbone: Backbone, photos: Sequence[Photo], recipe: Recipe, hardware: Hardware) -> Tokens:
+    """Tokens of some photos, for a learner that starts from them."""
 
-    Args:
-        recipe: see `Recipe`.
-        backbone: becomes the student, in place.
-        tokens: what Leopart's head starts from, see `start_from_clusters`.
-    """
-    if recipe.objective == "densecl":
-        return DenseContrast(backbone, recipe)
-    return Learner(backbone, recipe, tokens)
+    def tokens() -> Tensor:
+        if hardware.world == 1:
+            backbone.to(hardware.device)
+        return sample_tokens(backbone, photos, recipe.global_size, recipe.seed)
 
-
-def _start(backbone: Backbone, photos: Sequence[Photo], recipe: Recipe, hardware: Hardware) -> Tensor | None:
-    """Tokens that the head starts from, if the recipe wants it so."""
-    if recipe.head_init == "random":
-        return None
-    if hardware.world == 1:
-        backbone.to(hardware.device)
-    return sample_tokens(backbone, photos, recipe.global_size, recipe.seed)
+    return tokens
 
 
 def _saving(
-    keeping: Keeping, learner: Objective, export: Callable[[Backbone], None] | None
+    keeping: Keeping, learner: Learner, export: Callable[[Backbone], None] | None
 ) -> list[pl.Callback]:
     to_export = None if export is None else (lambda: export(learner.networks.backbone))
     return [
@@ -213,7 +213,7 @@ def check_fit(recipe: Recipe, backbone: Backbone) -> None:
     """
     check_blocks(backbone, None if recipe.train_blocks == "all" else recipe.train_blocks)
     patch = backbone.patch_size
-    for name in ("global_size", "local_size"):
+    for name in ("global_size", "local_size") if recipe.settings.crops[1] else ("global_size",):
         size = getattr(recipe, name)
         if size % patch:
             near = max(1, round(size / patch)) * patch
@@ -226,10 +226,11 @@ def check_fit(recipe: Recipe, backbone: Backbone) -> None:
 
 def view_maker(recipe: Recipe) -> ViewMaker:
     """The views that a recipe asks for."""
+    global_crops, local_crops = recipe.settings.crops
     return ViewMaker(
         CropSettings(
-            global_crops=recipe.global_crops,
-            local_crops=recipe.local_crops,
+            global_crops=global_crops,
+            local_crops=local_crops,
             global_size=recipe.global_size,
             local_size=recipe.local_size,
             global_scale=recipe.global_scale,

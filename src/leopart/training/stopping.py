@@ -23,7 +23,7 @@ class Stop(pl.Callback):
 
     Args:
         at: step to stop at, as an interruption would; None: no such step.
-        every: steps between looks at what the other processes were told.
+        every: steps between exchanges with the other processes, which may have got a signal.
 
     Attributes:
         signal: the signal that came, or None.
@@ -34,7 +34,7 @@ class Stop(pl.Callback):
         self.signal: signal.Signals | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen; Python hears signals in the main thread alone. Lightning gives the signals back."""
+        """Listen; Python receives signals in the main thread only. Lightning restores the handlers."""
         del pl_module
         self._decide(trainer, asked=False)
         if threading.current_thread() is not threading.main_thread():

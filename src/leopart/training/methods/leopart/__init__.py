@@ -1,0 +1,1 @@
+"""Leopart: dense clustering of the parts that crops of a photo share."""

@@ -1,0 +1,31 @@
+"""What the settings of every training method have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodSettings:
+    """Options of one method. Their names are unique among all methods: command lines and files are flat.
+
+    Settings import neither networks nor losses, so that a command line can be read without torch.
+
+    Attributes:
+        LEARNER: class that trains with these settings, as `module:Class`, see `pkgutil.resolve_name`.
+    """
+
+    LEARNER: ClassVar[str]
+
+    @property
+    def crops(self) -> tuple[int, int]:
+        """Number of large and of small crops of each photo."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Refuse options that do not go together; bounds of single options stand at their fields.
+
+        Raises:
+            LeopartError: names the options, and says what to give.
+        """
