@@ -166,7 +166,7 @@ MISTAKES = {
     "no cluster": (["--k", "0"], "--k takes numbers of clusters, at least 1, got 0"),
     "more clusters than tokens": (["--k", "400"], "--k 400 is more than the 320 tokens"),
     "no seed": (["--seeds", "0"], "--seeds must be at least 1, got 0"),
-    "no pixel": (["--eval-size", "0"], "--eval-size must be at least 1, got 0"),
+    "no pixel": (["--eval-size", "0"], "--eval-size must be full or at least 1, got 0"),
     "other masks": (["--masks", "fine"], "choose one of: masks, masks_two"),
     "another split": (["--split", "test"], "choose one of: train, val"),
     "a class that is not there": (["--ignore", "bal"], "did you mean ball?"),

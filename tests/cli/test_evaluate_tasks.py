@@ -241,7 +241,7 @@ MISTAKES = {
     "no share": (("in-context", "--fractions"), "--fractions takes at least one fraction of the photos"),
     "a temperature that is no number": (
         ("in-context", "--temperature", "nan"),
-        "--temperature must be at least 1e-06, got nan",
+        "--temperature must be above 0, got nan",
     ),
     "a file for the maps": (("linear", "--save-maps", __file__), "cannot write maps into"),
     "no neighbour": (("in-context", "--neighbours", "0"), "--neighbours must be at least 1, got 0"),

@@ -269,7 +269,7 @@ MISTAKES = {
     "no attention kept": (("foreground", "--keep", "0"), "--keep must be above 0 and at most 1, got 0"),
     "a threshold above 1": (("foreground", "--threshold", "40"), "--threshold must be from 0 to 1, got 40"),
     "an edge below 0": (("unsupervised", "--edge", "-1"), "--edge must be from 0 to 1, got -1"),
-    "no time": (("unsupervised", "--markov-time", "0"), "--markov-time must be at least"),
+    "no time": (("unsupervised", "--markov-time", "0"), "--markov-time must be above 0, got 0"),
     "no cluster": (("unsupervised", "--clusters", "0"), "--clusters must be at least 1, got 0"),
     "a threshold that nothing reaches": (
         ("unsupervised", "--threshold", "1", "--keep", "0.01"),

@@ -158,7 +158,10 @@ MISTAKES = {
     "no photos": (["crops"], "no photos are given: name their folder"),
     "no photos of a segmenter": (["parts", "{out}"], "name their folder after the segmenter, or --data"),
     "photos twice": (["parts", "{out}", "{photos}", "--data", "folder:{data}"], "photos are given twice"),
-    "labels without a set": (["cbfe", "{out}", "{photos}", "--labels"], "give it with --data folder:PATH"),
+    "labels without a set": (
+        ["cbfe", "{out}", "{photos}", "--labels"],
+        "--labels needs a labelled set: give --data folder:PATH",
+    ),
     "no segmenter": (["cbfe", "{photos}", "{photos}"], "holds no segmenter"),
     "another network": (
         ["cbfe", "{out}", "{photos}", "--backbone", "{other}"],

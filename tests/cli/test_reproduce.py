@@ -203,7 +203,7 @@ def test_a_dry_run_tells_what_is_there_and_what_is_not(run, data_root: Path, tmp
         "needs densecl_resnet50"
     }  # with a browser only
     assert not any(line.startswith("data ") for line in told)
-    assert "missing: weights dino_vits16" in told
+    assert "weights dino_vits16 is missing" in told
     assert not (tmp_path / "out").exists()
 
     shutil.rmtree(data_root / "coco")
@@ -211,7 +211,7 @@ def test_a_dry_run_tells_what_is_there_and_what_is_not(run, data_root: Path, tmp
     assert "missing  train dino_vits16 by coco on coco    needs coco" in told
     assert "missing  overclustering of dino_vits16-coco on coco-stuff    needs coco-stuff" in told
     for name in ("coco", "coco-stuff", "coco-thing"):
-        assert f"missing: data {name}" in told
+        assert f"data {name} is missing" in told
     assert "  lay as PATH/images/train2017/" in told
     assert "to do    overclustering of random_vits16 on voc    1 photo (the paper's set has 1,449)" in told
 

@@ -124,7 +124,7 @@ def _print_plan(tables: Sequence[Table], setting: Setting, machine: Machine, *, 
     for cost in dict.fromkeys(row.cost for one in tables for row in one.rows) if full_size else ():
         sys.stdout.write(f"a row: {cost}\n")
     for requirement in missing_of(tables, setting):
-        sys.stdout.write(f"\nmissing: {requirement.kind} {requirement.name}\n")
+        sys.stdout.write(f"\n{requirement.kind} {requirement.name} is missing\n")
         for line in remedy(requirement):
             sys.stdout.write(f"  {printable(line)}\n")
     return 0

@@ -28,12 +28,6 @@ def require_file(out: Path, name: str) -> None:
         raise LeopartError(f"--out {out} is a folder: give a file, such as {out / name}")
 
 
-def require_least(option: str, value: float, least: float) -> None:
-    """Refuse a number below the least that makes sense."""
-    if not value >= least:  # so for NaN as well
-        raise LeopartError(f"--{option.replace('_', '-')} must be at least {least}, got {value}")
-
-
 def require_images(images: tuple[Path, ...]) -> None:
     """Refuse a command without photos."""
     if not images:

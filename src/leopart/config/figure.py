@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import tyro
+from annotated_types import Ge, Le
 
-from leopart.config.checks import Auto, Device, OptionalPath, require_folder, require_images, require_least
+from leopart.config.checks import Auto, Device, OptionalPath, check_fields, require_folder, require_images
 from leopart.errors import LeopartError
 
 Words = tuple[str, ...]
 OptionalData = Annotated[str | None, tyro.conf.arg(metavar="NAME:PATH")]
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
-#: Smallest values of numeric options, for every figure that has them.
-_LEAST = {"width": 1, "dpi": 36, "number": 1, "seed": 0, "columns": 1, "k": 1, "size": 1, "milliseconds": 20}
+Count = Annotated[int, Ge(1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,7 @@ class FigureConfig:
             raise LeopartError(
                 f"there is no figure {self.name!r} here; write one of {', '.join(FIGURES)} first"
             )
-        for name, least in _LEAST.items():
-            if (value := getattr(self, name, None)) is not None:
-                require_least(name, value, least)
+        check_fields(self)
         require_folder(self.out)
 
 
@@ -56,7 +54,7 @@ class TrainingFigureConfig(FigureConfig):
     ABOUT: ClassVar[str] = "contact sheets and curves of a training run"
     run: tyro.conf.Positional[Path]
     """Folder that `leopart train` wrote."""
-    milliseconds: int = 600
+    milliseconds: Annotated[int, Ge(20)] = 600
     """How long the animation shows each sheet; the last sheet stays three times as long."""
 
 
@@ -64,13 +62,13 @@ class TrainingFigureConfig(FigureConfig):
 class PageConfig(FigureConfig):
     """Options of the figures that show photos on a page."""
 
-    number: int = 24
+    number: Count = 24
     """Number of photos to show, drawn at random; all photos if there are fewer."""
-    seed: int = 0
+    seed: Annotated[int, Ge(0)] = 0
     """Seed of the draw: the same seed draws the same photos for every figure."""
-    width: float = 7.0
+    width: Annotated[float, Ge(1)] = 7.0
     """Width of the page in inches; 7 is the text width of a two-column paper."""
-    dpi: int = 300
+    dpi: Annotated[int, Ge(36)] = 300
     """Pixels per inch."""
 
 
@@ -86,7 +84,7 @@ class CropsFigureConfig(PageConfig):
     ABOUT: ClassVar[str] = "views of photos as training cuts them, and the boxes they share"
     images: tyro.conf.Positional[tuple[Path, ...]]
     """Folders (searched at any depth) and photos."""
-    number: int = 2
+    number: Count = 2
     """Number of photos to show, drawn at random; all photos if there are fewer."""
     preset: str = "in100k"
     """Training preset, which decides the number and size of the crops; `leopart train --presets` lists them.
@@ -104,7 +102,7 @@ class MosaicConfig(PageConfig):
 
     photos: Words = ()
     """Names of the photos to show, instead of a random draw."""
-    columns: int = 6
+    columns: Count = 6
     """Approximate number of photos in a row; all rows have the same width, whatever the photos' shapes."""
 
 
@@ -112,18 +110,12 @@ class MosaicConfig(PageConfig):
 class OverlayConfig(MosaicConfig):
     """Options of the figures that draw masks over photos."""
 
-    opacity: float = 0.6
+    opacity: Annotated[float, Ge(0), Le(1)] = 0.6
     """Weight of the colours, from 0 (photo only) to 1 (flat colours)."""
     originals: bool = False
     """Also show each photo without masks, above."""
     labels: bool = False
     """Also show the labels of --data, below."""
-
-    def check(self) -> None:
-        """See `RunConfig.check`."""
-        super().check()
-        if not 0 <= self.opacity <= 1:
-            raise LeopartError(f"--opacity must be from 0 to 1, got {self.opacity:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,13 +196,13 @@ class OverclusteringFigureConfig(OverlayConfig):
     backbone: str = "imgfocus_vits14"
     """Network that gives the tokens: a name from `leopart weights list`, a file, or the folder of a training
     run."""
-    k: int = 500
+    k: Count = 500
     """Number of clusters; each gets its class by majority vote of its pixels."""
-    size: int = 448
+    size: Count = 448
     """Side in pixels of the network's input; photos are squeezed into a square."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
-    batch_size: int | Auto = "auto"
+    batch_size: Count | Auto = "auto"
     """Photos in one forward pass."""
     cache: OptionalPath = None
     """Keep the features of the photos in this folder, for other figures and evaluations with the same
@@ -231,7 +223,7 @@ class LabelsFigureConfig(MosaicConfig):
     """Which masks of a folder: NAME takes masks_NAME/ and classes_NAME.txt."""
     split: OptionalName = None
     """Photos of the set: a list of it, such as val, or a text file of names."""
-    number: int = 12
+    number: Count = 12
     """Number of photos to show, drawn at random; all photos if there are fewer."""
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from annotated_types import Ge
 
-from leopart.config.checks import Device, OptionalPath, require_folder, require_known, require_least
+from leopart.config.checks import Device, OptionalPath, check_fields, require_folder, require_known
 from leopart.errors import LeopartError
 
 REPRODUCED = (
@@ -58,15 +59,15 @@ class ReproduceConfig:
     """With --mini: which masks of the folder; NAME takes masks_NAME/. They need a class called background."""
     backbone: str = "imgfocus_vits14"
     """With --mini: backbone that stands in for DINO."""
-    steps: int = 60
+    steps: Annotated[int, Ge(1)] = 60
     """With --mini: training steps."""
-    batch_size: int = 8
+    batch_size: Annotated[int, Ge(1)] = 8
     """With --mini: photos in a training step."""
-    photos: int = 300
+    photos: Annotated[int, Ge(1)] = 300
     """With --mini: largest number of photos to score."""
-    size: int = 224
+    size: Annotated[int, Ge(1)] = 224
     """With --mini: side in pixels of the network's input in evaluations."""
-    seeds: int = 2
+    seeds: Annotated[int, Ge(1)] = 2
     """With --mini: number of seeds of an evaluation."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
@@ -79,8 +80,7 @@ class ReproduceConfig:
         """See `RunConfig.check`."""
         require_known("table", self.name, REPRODUCED)
         require_folder(self.out)
-        for name in ("steps", "batch_size", "photos", "size", "seeds"):
-            require_least(name, getattr(self, name), 1)
+        check_fields(self)
         if self.mini and (len(self.data) != 1 or self.data_root is not None):
             raise LeopartError("--mini takes one labelled folder: --data folder:PATH, and no --data-root")
         if self.mini and self.released_weights:

@@ -77,17 +77,17 @@ def test_an_unknown_name_is_answered_with_the_nearest(name: str, kind, complaint
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"epochs": 0}, "epochs is at least 1"),
-        ({"batch_size": 0}, "batch_size is at least 1"),
-        ({"train_size": 0}, "train_size is at least 1"),
-        ({"eval_grid": 0}, "eval_grid is at least 1"),
-        ({"drop_at": -1}, "drop_at is at least 0"),
-        ({"select": -1}, "select is at least 0"),
-        ({"weight_decay": float("nan")}, "weight_decay is at least 0"),
-        ({"lr": 0.0}, "lr above 0"),
-        ({"lr": float("nan")}, "lr above 0"),
-        ({"lr": float("inf")}, "lr above 0"),
-        ({"momentum": 1.0}, "momentum from 0 to below 1"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"train_size": 0}, "train_size must be at least 1"),
+        ({"eval_grid": 0}, "eval_grid must be reference or at least 1"),
+        ({"drop_at": -1}, "drop_at must be at least 0"),
+        ({"select": -1}, "select must be at least 0"),
+        ({"weight_decay": float("nan")}, "weight_decay must be at least 0"),
+        ({"lr": 0.0}, "lr must be above 0"),
+        ({"lr": float("nan")}, "lr must be above 0"),
+        ({"lr": float("inf")}, "lr must be above 0"),
+        ({"momentum": 1.0}, "momentum must be at least 0 and below 1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes, complaint: str):

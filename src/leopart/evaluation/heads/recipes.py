@@ -8,16 +8,17 @@ data sets; we have not run them.
 from __future__ import annotations
 
 import difflib
-import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from annotated_types import Ge, Gt, Lt
+
+from leopart.config.checks import check_fields
 from leopart.errors import LeopartError
 
 Kind = Literal["linear", "fcn"]
-
-_AT_LEAST_ONE = ("epochs", "batch_size", "train_size", "width")
-_FROM_ZERO = ("drop_at", "select", "weight_decay", "drop_factor", "seed")
+Count = Annotated[int, Ge(1)]
+FromZero = Annotated[int, Ge(0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,49 +33,39 @@ class HeadRecipe:
 
     kind: Kind = "linear"
     """`linear`: one classifier for all tokens. `fcn`: three 3 x 3 convolutions before it."""
-    lr: float
+    lr: Annotated[float, Gt(0)]
     """Learning rate, above 0."""
-    epochs: int
+    epochs: Count
     """Passes over the photos."""
-    drop_at: int
+    drop_at: FromZero
     """Epochs after which the rate is multiplied by `drop_factor`; `epochs` or more means never."""
-    batch_size: int
+    batch_size: Count
     """Photos of a step, over all processes."""
     augment: bool = True
     """Learn from random crops and flips, each of which needs a forward pass of the network; otherwise from
     features that are computed once."""
-    select: int = 0
+    select: FromZero = 0
     """Number of validation photos whose score chooses the epoch to keep; 0 keeps the last epoch."""
-    momentum: float = 0.9
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
     """Of the gradient, in [0, 1)."""
-    weight_decay: float = 1e-4
+    weight_decay: Annotated[float, Ge(0)] = 1e-4
     """Of weights and biases."""
-    drop_factor: float = 0.1
+    drop_factor: Annotated[float, Ge(0)] = 0.1
     """See `drop_at`."""
-    train_size: int = 100
+    train_size: Count = 100
     """Side of the square at which logits and labels meet; an FCN's convolutions run there."""
-    width: int = 512
+    width: Count = 512
     """Channels inside an FCN."""
-    eval_grid: int | Literal["reference"] = 100
+    eval_grid: Count | Literal["reference"] = 100
     """Side of the grid on which the convolutions of an FCN run in scoring. `reference` = that of the labels,
     as in the authors' code; the kernels then run on a finer grid than in training."""
-    seed: int = 400
+    seed: FromZero = 400
     """Of initial weights, order of photos, crops, flips and dropout."""
     about: str = ""
     """Use and source of the settings."""
 
     def __post_init__(self) -> None:
-        least = {**dict.fromkeys(_AT_LEAST_ONE, 1), **dict.fromkeys(_FROM_ZERO, 0)}
-        if self.eval_grid != "reference":
-            least["eval_grid"] = 1
-        for name, low in least.items():
-            if not getattr(self, name) >= low:  # so for NaN as well
-                raise LeopartError(
-                    f"{name} is at least {low} in a head's settings, not {getattr(self, name)}"
-                )
-        if not 0 < self.lr < math.inf or not 0 <= self.momentum < 1:
-            values = f"{self.lr} and {self.momentum}"
-            raise LeopartError(f"a head needs lr above 0 and a momentum from 0 to below 1, not {values}")
+        check_fields(self, command_line=False)
 
     def rate(self, epoch: int) -> float:
         """Learning rate in this epoch, the first being 0."""
