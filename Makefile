@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 OUT ?= demo
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo test test-all lint types bench format clean
+.PHONY: help demo test test-all test-portable test-oldest test-pythons lint types bench format clean
 
 help:
 	@echo "make demo      set up and segment sample photos; prints where the report is"
 	@echo "make test      set up and run the tests (make test-all: the long ones too)"
+	@echo "make test-portable  the tests as other processors, versions and Pythons run them"
 	@echo "make lint      style, imports, secrets    make types   mypy"
 	@echo "make bench     benchmarks                 make format  reformat the code"
 
@@ -23,6 +24,36 @@ test: $(VENV)/.installed-test
 
 test-all: $(VENV)/.installed-test
 	$(PYTEST) -m "not gpu"
+
+# Sums differ between processors: in their order, in what is rounded in between, and in the number formats.
+# test-as-KIND-THREADS runs the numeric tests as a processor of that kind would, in so many threads.
+NUMERIC := $(addprefix tests/,clustering data evaluation export features models segment training)
+AS_default := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE
+AS_avx2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2
+PYTHONS ?= python3.12 python3.13
+
+test-portable: test-as-default-1 test-as-default-4 test-as-avx2-1 test-as-avx2-4 test-oldest test-pythons
+
+test-as-%: $(VENV)/.installed-test
+	$(AS_$(word 1,$(subst -, ,$*))) $(PYTEST) --threads $(word 2,$(subst -, ,$*)) --without-bf16 \
+		-m "not slow and not gpu and not network" $(NUMERIC)
+
+# The oldest versions that pyproject.toml allows, on the Python of `make`.
+test-oldest: $(VENV)-oldest/.installed
+	$(VENV)-oldest/bin/python -m pytest -m "not slow and not gpu"
+
+$(VENV)-oldest/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-oldest
+	grep -oE '"[A-Za-z0-9-]+>=[0-9.]+' pyproject.toml | tr -d '"' | sed 's/>=/==/' > $(VENV)-oldest/oldest.txt
+	$(VENV)-oldest/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+		--constraint $(VENV)-oldest/oldest.txt --editable ".[test]"
+	@touch $@
+
+test-pythons:
+	@for python in $(PYTHONS); do \
+		$$python -c "" 2>/dev/null || { echo "Skipped $$python: it is not installed."; continue; }; \
+		$(MAKE) PYTHON=$$python VENV=$(VENV)-$${python##*/} test || exit 1; \
+	done
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -42,7 +73,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-* demo build dist .pytest_cache .mypy_cache .ruff_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -24,14 +24,28 @@ from leopart.settings import updated
 REPOSITORY = Path(__file__).parents[1]
 
 
+ALL_THREADS = torch.get_num_threads()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--threads", type=int, default=1, help="threads of every test that is not slow")
+    parser.addoption("--without-bf16", action="store_true", help="as on a processor that lacks bfloat16")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compute in one thread: arrays are small, and on a busy machine threads wait for each other."""
+    torch.set_num_threads(config.getoption("threads"))
+    if config.getoption("without_bf16"):
+        torch.cpu._is_avx512_bf16_supported = lambda: False
+
+
 @pytest.fixture(autouse=True)
-def one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Small tests compute in one thread: on a busy machine, threads that wait for each other take longer."""
-    before = torch.get_num_threads()
-    if "slow" not in request.keywords:
-        torch.set_num_threads(1)
+def threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test marked slow may use every core; no test passes on a number of threads that it has set."""
+    count = request.config.getoption("threads")
+    torch.set_num_threads(ALL_THREADS if "slow" in request.keywords else count)
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(count)
 
 
 @pytest.fixture(scope="session")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image, ImageDraw
 
 from leopart.cli.main import main
@@ -58,15 +57,6 @@ def draw_photos(folder: Path, count: int) -> Path:
     for seed in range(count):
         draw_photo(seed).save(folder / f"{seed}.png")
     return folder
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Arrays this small are many times faster without threads, above all on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

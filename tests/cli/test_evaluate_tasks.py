@@ -339,7 +339,7 @@ def test_two_processes_train_the_head_of_one(evaluate, labelled: Path, small, tm
         for rank in range(2)
     ]
     try:
-        answers = [process.communicate(timeout=120) for process in processes]
+        answers = [process.communicate(timeout=600) for process in processes]
     finally:
         for process in processes:
             process.kill()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,15 +56,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "registers, dino": {"architecture": REGISTERS, "position_resampling": "dino"},
 }
 """What the networks differ in from the tiny one."""
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Arrays this small are many times faster without threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def random_backbone(spec: BackboneSpec, seed: int = 0) -> Backbone:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from leopart.models.heads import DenseHead
+from tolerances import assert_same
 
 
 def small(layers: int = 3, seed: int = 0) -> DenseHead:
@@ -62,7 +63,7 @@ def test_scores_are_cosines_for_any_leading_shape():
     torch.testing.assert_close(embeddings.norm(dim=-1), torch.ones(2, 3, 4))
     flat, rows = embeddings.detach().reshape(-1, 5).numpy(), head.prototypes.weight.detach().numpy()
     expected = [[float(np.dot(a, b) / np.linalg.norm(b)) for b in rows] for a in flat]
-    np.testing.assert_allclose(scores.detach().reshape(-1, 9), expected, atol=1e-6)
+    assert_same(scores.reshape(-1, 9), np.array(expected), terms=5)
     assert torch.equal(head.score(embeddings), scores)
 
 
@@ -87,7 +88,7 @@ def test_under_autocast_lengths_are_taken_in_float32():
 
     assert embeddings.dtype == torch.float32
     assert scores.dtype == torch.bfloat16
-    torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(50), atol=1e-6, rtol=0)
+    assert_same(embeddings.norm(dim=1), torch.ones(50), terms=5)
 
 
 def test_golden(golden, adapter):

@@ -10,6 +10,7 @@ from leopart.clustering.contexts import ObjectMixture
 from leopart.clustering.kmeans import KMeans
 from leopart.clustering.reduce import Reduction
 from leopart.segment.part_model import FINER, PartModel, finer_embeddings
+from tolerances import assert_same
 
 #: One background direction (up), two parts to the right at lengths 1 and 3.
 UP, NEAR, FAR = (0.0, 2.0), (1.0, 0.0), (3.0, 0.0)
@@ -58,7 +59,7 @@ def test_embeddings_are_interpolated_bilinearly():
     finer = finer_embeddings(torch.from_numpy(reduced).float())
 
     assert finer.shape == (3 * FINER, 5 * FINER, 4)
-    np.testing.assert_allclose(finer.numpy(), naive_bilinear(reduced, FINER), atol=1e-6)
+    assert_same(finer, naive_bilinear(reduced, FINER), terms=4)
 
 
 def test_a_token_of_each_kind_is_named():

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from PIL import Image, ImageDraw
 
@@ -20,15 +19,6 @@ from leopart.segment import learning, photos_to_masks
 from leopart.segment.photos_to_masks import predict_photos, segment_photos
 from leopart.segment.report.page import CONTACT_SHEET, Credit
 from leopart.segment.segmenter import Segmenter
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Arrays this small are many times faster without threads, above all on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

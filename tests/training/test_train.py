@@ -25,15 +25,6 @@ from leopart.training.train import _apart, train
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread_for_the_module():
-    """The runs below are made before the tests' own fixtures; with more threads, sums round otherwise."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module", autouse=True)
 def small_sheets():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train_module, "sheet_of", partial(train_module.sheet_of, size=48))

@@ -10,8 +10,9 @@ from typing import Annotated, ClassVar, Literal
 import tyro
 from annotated_types import Ge, Gt, Le
 
-from leopart.config.checks import Auto, Device, OptionalPath, check_fields, require_file
+from leopart.config.checks import Auto, Device, OptionalPath, require_file
 from leopart.errors import LeopartError
+from leopart.settings import check_fields
 
 Words = tuple[str, ...]
 OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME")]

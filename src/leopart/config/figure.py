@@ -9,8 +9,9 @@ from typing import Annotated, ClassVar
 import tyro
 from annotated_types import Ge, Le
 
-from leopart.config.checks import Auto, Device, OptionalPath, check_fields, require_folder, require_images
+from leopart.config.checks import Auto, Device, OptionalPath, require_folder, require_images
 from leopart.errors import LeopartError
+from leopart.settings import check_fields
 
 Words = tuple[str, ...]
 OptionalData = Annotated[str | None, tyro.conf.arg(metavar="NAME:PATH")]

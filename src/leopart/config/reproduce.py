@@ -9,8 +9,9 @@ from typing import Annotated
 import tyro
 from annotated_types import Ge
 
-from leopart.config.checks import Device, OptionalPath, check_fields, require_folder, require_known
+from leopart.config.checks import Device, OptionalPath, require_folder, require_known
 from leopart.errors import LeopartError
+from leopart.settings import check_fields
 
 REPRODUCED = (
     "table1",

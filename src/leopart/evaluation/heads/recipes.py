@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt
 
-from leopart.config.checks import check_fields
 from leopart.errors import LeopartError
+from leopart.settings import check_fields
 
 Kind = Literal["linear", "fcn"]
 Count = Annotated[int, Ge(1)]
