@@ -15,7 +15,7 @@ from leopart.errors import LeopartError
 from leopart.recipe import Recipe, learning_options, recipe_of, renamed
 from leopart.settings import flat, updated
 from leopart.training.methods.densecl.settings import DenseCLSettings
-from leopart.training.methods.learner import LeopartLearner
+from leopart.training.methods.learner import Learner
 from leopart.training.methods.leopart.settings import LeopartSettings
 from leopart.training.methods.registry import METHODS
 
@@ -159,7 +159,7 @@ def test_each_method_has_a_learner_and_decides_about_crops(method):
     recipe = Recipe(method=method)
     recipe.check()
     assert recipe.settings is getattr(recipe, method)
-    assert issubclass(pkgutil.resolve_name(recipe.settings.LEARNER), LeopartLearner)
+    assert issubclass(pkgutil.resolve_name(recipe.settings.LEARNER), Learner)
     assert sum(recipe.settings.crops) >= 2
 
 
