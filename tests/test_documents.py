@@ -278,7 +278,7 @@ def test_every_weights_option_is_documented_with_its_default() -> None:
 
 def test_every_data_option_is_documented_with_its_default() -> None:
     assert tables()["leopart data check"] == expected(data.Check, positional=("data",))
-    assert tables()["leopart data convert"] == expected(data.Convert, positional=("masks",))
+    assert tables()["leopart data convert"] == expected(data.ConvertMasks, positional=("masks",))
 
 
 def test_every_command_is_documented() -> None:

@@ -79,3 +79,13 @@ def test_modules_say_what_they_are_for_and_stay_short(path: Path):
     assert ast.get_docstring(ast.parse(text))
     assert len(text.splitlines()) <= 400
     assert path.stem not in ("utils", "helpers", "misc")
+
+
+def test_no_two_classes_have_one_name():
+    names = [
+        node.name
+        for path in MODULES
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert sorted(names) == sorted(set(names))

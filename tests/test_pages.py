@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,3 +91,21 @@ def test_pages_of_the_site_link_to_pages_of_the_site_only() -> None:
     for page in (ROOT / "docs").glob("*.md"):
         for path, _anchor in links(page):
             assert (page.parent / path).resolve().is_relative_to(ROOT / "docs"), f"{page.name}: {path}"
+
+
+def test_the_architecture_names_files_and_functions_that_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"\| `([\w/]+\.py)`(?:: ((?:`[\w.]+`(?:, )?)+))? \|", text)
+    assert len(rows) > 20
+    for path, names in rows:
+        tree = ast.parse((ROOT / "src" / "leopart" / path).read_text(encoding="utf-8"))
+        assert set(re.findall(r"`([\w.]+)`", names)) <= set(defined(tree)), path
+
+
+def defined(tree: ast.Module) -> Iterator[str]:
+    """Functions, classes and their methods."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        if isinstance(node, ast.ClassDef):
+            yield from (f"{node.name}.{part.name}" for part in node.body if isinstance(part, ast.FunctionDef))

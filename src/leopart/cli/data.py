@@ -21,7 +21,7 @@ _SAMPLE = 200
 
 
 @dataclass(frozen=True)
-class List:
+class ListSets:
     """List the data sets: their purpose, classes, splits and numbers of photos."""
 
 
@@ -44,7 +44,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Convert:
+class ConvertMasks:
     """Turn masks in PASCAL VOC's colours into index masks, or replace ids of index masks.
 
     Writes PNGs of the same names whose pixels are class ids, as every command takes them. No file is
@@ -60,9 +60,9 @@ class Convert:
 
 
 Command = (
-    Annotated[List, tyro.conf.subcommand("list")]
+    Annotated[ListSets, tyro.conf.subcommand("list")]
     | Annotated[Check, tyro.conf.subcommand("check")]
-    | Annotated[Convert, tyro.conf.subcommand("convert")]
+    | Annotated[ConvertMasks, tyro.conf.subcommand("convert")]
 )
 
 
@@ -85,9 +85,9 @@ def main(argv: list[str]) -> int:
         prog="leopart data",
         description="Data sets: list them, check whether a folder on disk is complete, convert masks.",
     )
-    if isinstance(command, List):
+    if isinstance(command, ListSets):
         return _list()
-    return _convert(command) if isinstance(command, Convert) else _check(command)
+    return _convert(command) if isinstance(command, ConvertMasks) else _check(command)
 
 
 def _list() -> int:
@@ -123,7 +123,7 @@ def _check(command: Check) -> int:
     return 0 if good else 1
 
 
-def _convert(command: Convert) -> int:
+def _convert(command: ConvertMasks) -> int:
     from leopart.data.conversion import convert_masks
     from leopart.paths import shown
 

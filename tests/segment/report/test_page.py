@@ -17,9 +17,9 @@ from leopart.segment.report.page import (
     Credit,
     Curve,
     ObjectRow,
-    Page,
     PartRow,
     PhotoRow,
+    ReportPage,
     SceneRow,
     render_report,
     shown,
@@ -69,7 +69,7 @@ def page_of(title="t", *, counts=None, seconds=None, warnings=(), failures=(), *
     summary = Summary(
         "segment", counts or {"photos": 0, "failed": 0}, failures, warnings, {}, {}, seconds or {}
     )
-    return Page(title, summary, **shown)
+    return ReportPage(title, summary, **shown)
 
 
 def full_report(names=("a.jpg", "b/c.jpg")):

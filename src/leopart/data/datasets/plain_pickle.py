@@ -32,7 +32,7 @@ class _RefusedError(Exception):
     """The pickle asks for something that plain data does not need."""
 
 
-class _Name:
+class _GlobalName:
     """A class or function that the pickle names, and what stands for it here."""
 
     def __init__(self, module: Any, name: Any) -> None:
@@ -188,7 +188,7 @@ class _Machine:
 
     def reduce(self, _: Any) -> None:
         function, arguments = self.pop(2)
-        if not isinstance(function, _Name):
+        if not isinstance(function, _GlobalName):
             raise _RefusedError("call something that is no function")
         self.room -= sum(len(item) for item in arguments if isinstance(item, str | bytes | list))
         if self.room < 0:
@@ -251,8 +251,8 @@ _STEPS: dict[str, Callable[[_Machine, Any], Any]] = {
     "TUPLE1": lambda m, _: m.stack.append(tuple(m.pop(1))),
     "TUPLE2": lambda m, _: m.stack.append(tuple(m.pop(2))),
     "TUPLE3": lambda m, _: m.stack.append(tuple(m.pop(3))),
-    "GLOBAL": lambda m, value: m.stack.append(_Name(*value.split(" ", 1))),
-    "STACK_GLOBAL": lambda m, _: m.stack.append(_Name(*m.pop(2))),
+    "GLOBAL": lambda m, value: m.stack.append(_GlobalName(*value.split(" ", 1))),
+    "STACK_GLOBAL": lambda m, _: m.stack.append(_GlobalName(*m.pop(2))),
     "BUILD": _Machine.build,
     "REDUCE": _Machine.reduce,
 }

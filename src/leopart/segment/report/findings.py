@@ -15,7 +15,7 @@ from leopart.clustering.stability import Communities
 from leopart.run_record import versions
 from leopart.segment.fitting import Fit
 from leopart.segment.outputs import Written
-from leopart.segment.report.page import Credit, Curve, ObjectRow, Page, PartRow, SceneRow
+from leopart.segment.report.page import Credit, Curve, ObjectRow, PartRow, ReportPage, SceneRow
 from leopart.segment.summary import Summary
 from leopart.segment.survey import Patch
 
@@ -101,10 +101,10 @@ def fit_report(
     patches: Mapping[Patch, NDArray[np.uint8]],
     credits: Sequence[Credit],  # noqa: A002 - what it is
     adapted: Adapted | None = None,
-) -> Page:
+) -> ReportPage:
     """The report of a fit on the photos that were `written`."""
     objects = _object_rows(fit, _part_rows(fit, patches), written)
-    return Page(
+    return ReportPage(
         title,
         replace(summary, counts=dict(summary.counts) | {"photos": len(written)}),
         _settings(summary),

@@ -129,7 +129,7 @@ class Credit:
 
 
 @dataclass(frozen=True)
-class Page:
+class ReportPage:
     """Everything the page shows; any sequence may be empty."""
 
     title: str
@@ -167,7 +167,7 @@ def shown(count: int, cap: int = CONTACT_SHEET) -> list[int]:
     return [round(i * (count - 1) / (cap - 1)) for i in range(cap)]
 
 
-def write_report(path: Path, page: Page) -> None:
+def write_report(path: Path, page: ReportPage) -> None:
     """Write the report as one self-contained HTML file, UTF-8.
 
     Pictures are embedded; the only links that leave the page are overlay files and credits. Every text is
@@ -183,7 +183,7 @@ def write_report(path: Path, page: Page) -> None:
     write_text(path, render_report(page))
 
 
-def render_report(page: Page) -> str:
+def render_report(page: ReportPage) -> str:
     """HTML of the report, as `write_report` writes it."""
     template = (
         files("leopart.segment.report").joinpath("templates", "report.html.j2").read_text(encoding="utf-8")
@@ -218,7 +218,7 @@ def render_report(page: Page) -> str:
     return html.encode("utf-8", "replace").decode("utf-8")
 
 
-def _graph(page: Page) -> dict[str, object]:
+def _graph(page: ReportPage) -> dict[str, object]:
     """Drawing of the foreground parts: nodes, edges and outlines."""
     parts = {part.id: part for part in page.parts if part.object > 0}
     edges = [(a, b, w) for a, b, w in page.edges if a in parts and b in parts and a != b and w > 0]
@@ -243,7 +243,7 @@ def _box(x: float, y: float, r: float) -> str:
     return f"{x - r:.1f} {y - r:.1f} {2 * r:.1f} {2 * r:.1f}"
 
 
-def _part_colours(page: Page) -> dict[int, str]:
+def _part_colours(page: ReportPage) -> dict[int, str]:
     object_of_part = np.zeros(max((part.id for part in page.parts), default=0) + 1, dtype=np.int64)
     for part in page.parts:
         object_of_part[part.id] = part.object
