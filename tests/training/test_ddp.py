@@ -18,26 +18,22 @@ from leopart.cli.main import main
 STEPS = 12
 
 
-DENSECL = ("--objective", "densecl", "--local-crops", "0", "--contrast-queue", "30", "--contrast-grid", "3")
+LEOPART = {"local-crops": 2, "roi-bins": 3, "prototypes": 7, "head-out": 8, "queue": 50, "loss-mask": "fg"}
+DENSECL = {"method": "densecl", "contrast-queue": 30, "contrast-grid": 3}
 
 
-def words(data: Path, out: Path, weights: Path) -> list[str]:
+def words(data: Path, out: Path, weights: Path, method: dict[str, object] = LEOPART) -> list[str]:
     options = {
+        **method,
         "global-size": 32,
         "local-size": 16,
-        "local-crops": 2,
-        "roi-bins": 3,
         "drop-path": 0,
-        "prototypes": 7,
         "head-hidden": 16,
-        "head-out": 8,
-        "queue": 50,
         "batch-size": 4,
         "steps": STEPS,
         "lr": 1e-3,
         "lr-head": 1e-2,
         "momentum": 0.9,
-        "loss-mask": "fg",
         "seed": 5,
         "workers": 0,
         "sheet-photos": 1,
@@ -138,9 +134,9 @@ def test_two_processes_that_torchrun_starts_are_one_process(photos, single, tmp_
 
 @pytest.mark.slow
 def test_two_processes_of_densecl_are_one_process(photos, tmp_path, tiny_weights, state_of):
-    assert alone([*words(photos, tmp_path / "single", tiny_weights), *DENSECL]) == 1
+    assert alone(words(photos, tmp_path / "single", tiny_weights, DENSECL)) == 1
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    ran = run([*launcher, "-m", "leopart", *words(photos, tmp_path / "two", tiny_weights), *DENSECL])
+    ran = run([*launcher, "-m", "leopart", *words(photos, tmp_path / "two", tiny_weights, DENSECL)])
     assert "backbone: --backbone" in ran.stderr
     figures = ("loss", "global_loss", "dense_loss", "dense_contrastive_accuracy", "queue_fill", "lr")
     assert_alike(tmp_path / "two", tmp_path / "single", state_of, figures)
