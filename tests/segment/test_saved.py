@@ -144,7 +144,7 @@ def test_writing_again_replaces_both_files(folder: Path, model: PartModel):
 def test_a_folder_without_a_card_holds_no_segmenter(folder: Path, tmp_path: Path):
     (folder / "segmenter.json").unlink()
     for place in (folder, tmp_path / "nowhere"):
-        with pytest.raises(LeopartError, match=r"holds no segmenter \(segmenter.json cannot be read\)"):
+        with pytest.raises(LeopartError, match=r"holds no segmenter \(segmenter.json is missing\)"):
             saved.read(place)
 
 
@@ -166,14 +166,16 @@ def test_arrays_with_a_single_changed_byte_are_refused(folder: Path, where: int)
         saved.read(folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff\xfe"])
 def test_a_damaged_card_is_told(folder: Path, content: bytes):
     (folder / "segmenter.json").write_bytes(content)
-    with pytest.raises(LeopartError, match=r"segmenter\.json is damaged"):
+    with pytest.raises(
+        LeopartError, match=r"segmenter\.json (is not|holds|cannot).*copy the folder again or refit"
+    ):
         saved.read(folder)
 
 
-@pytest.mark.parametrize("content", [b"[]", b"3", b"{}", b'{"format": 1}', b'{"format": 4}'])
+@pytest.mark.parametrize("content", [b"{}", b'{"format": 1}', b'{"format": 4}'])
 def test_a_card_of_another_format_is_told(folder: Path, content: bytes):
     (folder / "segmenter.json").write_bytes(content)
     with pytest.raises(LeopartError, match="is of a format this version does not read"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, Field, fields
@@ -33,6 +34,10 @@ Config = TypeVar(
     | ReproduceConfig
     | TrainConfig,
 )
+
+_MEND = "give --config a file of `option: value` lines, like a run's config.yaml"
+#: Bytes of a file of options; a hundred thousand names of photos fit.
+_LARGEST = 2**24
 
 
 def parse(
@@ -172,19 +177,15 @@ def _read_yaml(config: type[Config], path: Path | None, ignored: Sequence[str]) 
             values[name] = TypeAdapter(types[name]).validate_python(value)
         except ValidationError as error:
             reason = error.errors()[0]["msg"].replace("tuple", "list")
-            raise LeopartError(f"--config {path}: {name}: {value!r} does not fit: {reason}") from error
+            shown = textwrap.shorten(repr(value), 200, placeholder=" ...")
+            raise LeopartError(f"--config {path}: {name}: {shown} does not fit: {reason}") from error
     return values
 
 
 def _yaml_content(path: Path) -> dict[str, Any]:
-    import yaml
+    from leopart.documents import read_yaml
 
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LeopartError(f"cannot read --config {path}: {error.strerror}; check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise LeopartError(f"--config {path} is not YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path, object, _MEND, limit=_LARGEST)
     if not isinstance(content, dict):
         raise LeopartError(f"--config {path} must hold `option: value` lines, like a run's config.yaml")
     return content

@@ -28,7 +28,7 @@ class Difference:
         first: of A, mean over its seeds.
         second: of B, the same.
         margin: half the width of the 95 % interval of the difference that the seeds leave (Welch's t); None
-            where one of the two has a single seed.
+            where one of the two has a single seed, or a seed with nothing to score.
     """
 
     name: str
@@ -116,10 +116,12 @@ def _margin(first: Floats, second: Floats) -> float | None:
         return None
     variances = [np.var(values, ddof=1) / len(values) for values in (first, second)]
     total = float(sum(variances))
+    if np.isnan(total):  # a seed had nothing to score
+        return None
     if total == 0:
         return 0.0
-    freedom = total**2 / sum(
-        v**2 / (len(values) - 1) for v, values in zip(variances, (first, second), strict=True)
+    freedom = 1 / sum(
+        (v / total) ** 2 / (len(values) - 1) for v, values in zip(variances, (first, second), strict=True)
     )
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(total))
 

@@ -17,19 +17,25 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from leopart.documents import checked, read_json
 from leopart.errors import LeopartError
 from leopart.files import write_text
 
 MANIFEST = "manifest.json"
 """File without which a folder is no store."""
 _FORMAT = 1
+
+
+Length = Annotated[int, Field(ge=0, le=2**20)]
+"""Of an axis of an array; larger ones are damage, and their products may not fit an integer."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,8 @@ class Entry:
     name: str
     size: int
     modified: int
-    height: int
-    width: int
+    height: Length
+    width: Length
 
 
 @dataclass(frozen=True)
@@ -66,8 +72,8 @@ class Recipe:
 
     backbone: str
     fingerprint: str
-    dim: int
-    heads: int
+    dim: Length
+    heads: Length
     preprocessing: dict[str, Any]
     precision: str
 
@@ -149,8 +155,10 @@ class FeatureStore:
         found = _read_manifest(path)
         if found.get("format") != _FORMAT:
             raise LeopartError(f"{path} is of a format this version does not read: make the features again")
-        recipe = Recipe(**{field.name: found[field.name] for field in fields(Recipe)})
-        return cls(folder, recipe, [Entry(**entry) for entry in found["photos"]])
+        try:
+            return cls(folder, checked(found, Recipe), checked(found.get("photos"), list[Entry]))
+        except ValueError as error:
+            raise LeopartError(f"{path} is damaged: {error}; {_remedy(path)}") from error
 
     def close(self) -> None:
         """Let go of the files, so that they can be deleted on every system."""
@@ -236,14 +244,11 @@ def _reserve(file: BinaryIO, size: int) -> None:
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(path.read_bytes())
-        if not isinstance(found, dict):
-            raise ValueError("no object")
-    except (OSError, ValueError) as error:
-        message = f"{path} is no readable feature store: delete {path.parent} and run again"
-        raise LeopartError(message) from error
-    return found
+    return read_json(path, dict[str, Any], _remedy(path))
+
+
+def _remedy(manifest: Path) -> str:
+    return f"delete {manifest.parent} and run again"
 
 
 def _check_same(path: Path, wanted: dict[str, Any]) -> None:

@@ -9,24 +9,27 @@ backbone.safetensors  weights of a backbone that was adapted to the photos; back
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
+from pydantic import InstanceOf
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from leopart.clustering.contexts import ObjectMixture
 from leopart.clustering.kmeans import KMeans
 from leopart.clustering.reduce import Reduction
+from leopart.documents import checked, read_json
 from leopart.errors import LeopartError
 from leopart.features.extract import Preprocessing
 from leopart.files import sha256, whole_file, write_text
 from leopart.models.backbone import Backbone
 from leopart.models.tuned import save_tuned
 from leopart.models.weights.spec import TUNED
+from leopart.segment.array_checks import checked_arrays
 from leopart.segment.fitting import FitSettings
 from leopart.segment.part_model import PartModel
 
@@ -35,6 +38,7 @@ _JSON, _ARRAYS = "segmenter.json", "arrays.safetensors"
 _MIXTURE = "parts_of_object"
 _MARGIN = "clusters.margin"
 _SCENES = "scene_of_object"
+_PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,13 @@ class Card:
         labels: labels that the two learned from, see `BackboneSpec.labels`.
     """
 
-    backbone: str
+    backbone: InstanceOf[str]  # a path may hold bytes that are not UTF-8
     fingerprint: str
     preprocessing: Preprocessing
     precision: str
     batch_size: int
     settings: FitSettings
-    attention_backbone: str | None = None
+    attention_backbone: InstanceOf[str] | None = None
     labels: str = "none"
 
 
@@ -119,20 +123,14 @@ def read(folder: Path) -> tuple[Card, PartModel]:
         message = f"{arrays} is not the file that {_JSON} describes: copy the folder again or refit"
         raise LeopartError(message)
     try:
-        card = Card(
-            backbone=content["backbone"],
-            fingerprint=content["fingerprint"],
-            preprocessing=Preprocessing(**content["preprocessing"]),
-            precision=content["precision"],
-            batch_size=content["batch_size"],
-            settings=FitSettings(**content["settings"]),
-            attention_backbone=content["attention_backbone"],
-            labels=content["labels used"],
-        )
+        content["labels"] = content["labels used"]
+        card = checked({field.name: content[field.name] for field in fields(Card)}, Card)
+        if card.precision not in _PRECISIONS or card.batch_size < 1 or card.preprocessing.size < 1:
+            raise ValueError("its precision, batch_size or size is none")
         with safe_open(arrays, "pt") as file:
             if (file.metadata() or {}).get("card") != _seal(card):
                 raise ValueError("its settings are not those of the arrays")
-        return card, _model(safetensors.torch.load_file(arrays))
+        return card, checked_arrays(_model(safetensors.torch.load_file(arrays)))
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
         message = f"{folder / _JSON} was altered ({error}): copy the folder again or refit"
         raise LeopartError(message) from error
@@ -164,14 +162,11 @@ def check_backbone(folder: Path, card: Card, backbone: Backbone) -> None:
 
 def _read_json(folder: Path) -> dict[str, Any]:
     path = folder / _JSON
-    try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
-    except OSError as error:
-        message = f"{folder} holds no segmenter ({_JSON} cannot be read): give the folder `segment` wrote"
-        raise LeopartError(message) from error
-    except ValueError as error:
-        raise LeopartError(f"{path} is damaged: copy the folder again or refit") from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+    if not path.is_file():
+        message = f"{folder} holds no segmenter ({_JSON} is missing): give the folder `segment` wrote"
+        raise LeopartError(message)
+    content = read_json(path, dict[str, Any], "copy the folder again or refit")
+    if content.get("format") != _FORMAT:
         message = f"{path} is of a format this version does not read: refit, or use the version that wrote it"
         raise LeopartError(message)
     return content

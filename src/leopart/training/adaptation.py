@@ -14,15 +14,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from leopart.data.photos import Photo
+from leopart.documents import read_json
 from leopart.errors import LeopartError
 from leopart.files import write_text
 from leopart.models.backbone import Backbone, load_backbone
@@ -143,6 +146,17 @@ def _identity(photo: Photo) -> list[str | int]:
     return [photo.name]
 
 
+class _Record(TypedDict):
+    """`adaptation.json`."""
+
+    asked: dict[str, Any]
+    steps: Annotated[int, Field(ge=0)]
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    stopped_early: bool
+    failures: list[tuple[str, str]]
+    done: bool
+
+
 @dataclass
 class _State:
     """How far an adaptation has come; `adaptation.json` in its folder."""
@@ -161,12 +175,10 @@ class _State:
         path = folder / _RECORD
         asked = json.loads(json.dumps(asked))
         if path.is_file():
-            try:
-                found = json.loads(path.read_text("utf-8"))
-                if found.pop("asked") == asked:
-                    return cls(path, asked, **found)
-            except (ValueError, LookupError, TypeError, AttributeError):  # damaged: begin anew
-                pass
+            with suppress(LeopartError):  # damaged: begin anew
+                found = read_json(path, _Record, f"delete {folder}")
+                if found["asked"] == asked:
+                    return cls(path, **found)
             if not replace_other:
                 message = f"{folder} holds an adaptation to other photos or with other settings"
                 raise LeopartError(f"{message}: choose another folder or delete it")

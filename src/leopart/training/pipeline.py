@@ -15,6 +15,7 @@ import yaml
 from leopart.config import TrainConfig
 from leopart.data.datasets.unlabelled import EXPECTED, training_photos
 from leopart.data.photos import Photo
+from leopart.documents import read_json, read_yaml
 from leopart.errors import LeopartError
 from leopart.files import write_text
 from leopart.models.backbone import Backbone, load_backbone
@@ -177,17 +178,9 @@ def _prepare_folder(
 
 def _refuse_other_settings(config: TrainConfig, record: dict[str, Any]) -> None:
     """A run goes on with its own recipe, photos and backbone, or not at all."""
-    try:
-        before = yaml.safe_load((config.out / _CONFIG).read_text("utf-8"))
-        known = json.loads((config.out / _RECORD).read_text("utf-8"))
-        if not isinstance(before, dict) or not isinstance(known, dict):
-            raise ValueError("it holds no settings")
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        said = " ".join(str(error).split())
-        message = (
-            f"{config.out} cannot be resumed: {_CONFIG} or {_RECORD} is damaged ({said}); begin another run"
-        )
-        raise LeopartError(message) from error
+    remedy = f"{config.out} cannot be resumed, begin another run"
+    before = read_yaml(config.out / _CONFIG, dict[str, Any], remedy)
+    known = read_json(config.out / _RECORD, dict[str, Any], remedy)
     now = settings_of(config)
     # A run that was begun before there was an option did what its default does.
     before = settings_of(replace(config, **recipe_of(Recipe()))) | before

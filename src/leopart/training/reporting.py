@@ -85,7 +85,7 @@ class MetricsFile:
 
     def __init__(self, path: Path, start: int) -> None:
         self.path = path
-        kept = [line for line in _lines(path) if start and json.loads(line)["step"] <= start]
+        kept = [line for line in _lines(path) if start and _step_of(line, path) <= start]
         write_text(path, "".join(f"{line}\n" for line in kept))
 
     def write(self, step: int, figures: dict[str, float]) -> None:
@@ -100,6 +100,14 @@ def _lines(path: Path) -> list[str]:
         return []
     text = path.read_text("utf-8")
     return text[: text.rfind("\n") + 1].splitlines()
+
+
+def _step_of(line: str, path: Path) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
+        message = f"{path} has a line that is no JSON object with a step: {line[:60]!r}; remove the line"
+        raise LeopartError(message) from error
 
 
 def _short(value: float) -> float:
