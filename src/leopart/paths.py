@@ -13,6 +13,11 @@ def shown(path: Path | str) -> str:
     return os.fsencode(path).decode("utf-8", "replace")
 
 
+def clipped(text: str, most: int = 120) -> str:
+    """The beginning of a text that a file of a user's gave, for a message."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def inside(folder: Path, name: str, source: Path | str) -> Path:
     """The place below `folder` that a file names. Every path that is read from a file goes through here.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, Field, fields
@@ -23,6 +22,8 @@ from leopart.config import (
     TrainConfig,
 )
 from leopart.errors import LeopartError
+from leopart.files import cannot_use
+from leopart.paths import clipped
 
 Config = TypeVar(
     "Config",
@@ -74,7 +75,10 @@ def parse(
         default=config(**(required | dict(defaults or {}) | given)),
         config=(tyro.conf.PositionalMetavarFromFieldName,),
     )
-    parsed.check()
+    try:
+        parsed.check()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise cannot_use(error) from error
     return parsed
 
 
@@ -177,7 +181,7 @@ def _read_yaml(config: type[Config], path: Path | None, ignored: Sequence[str]) 
             values[name] = TypeAdapter(types[name]).validate_python(value)
         except ValidationError as error:
             reason = error.errors()[0]["msg"].replace("tuple", "list")
-            shown = textwrap.shorten(repr(value), 200, placeholder=" ...")
+            shown = clipped(repr(value), 200)
             raise LeopartError(f"--config {path}: {name}: {shown} does not fit: {reason}") from error
     return values
 

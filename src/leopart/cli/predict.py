@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from leopart.cli.display import counted, say, tracker
 from leopart.cli.options import parse
+from leopart.cli.segment import done_before
 from leopart.config import PredictConfig
 
 
@@ -15,6 +16,8 @@ def main(argv: Sequence[str]) -> int:
     from leopart.segment.photos_to_masks import predict_photos
 
     summary = predict_photos(config, track=tracker(config.quiet))
+    if summary.repeated:
+        done_before(config)
     for failure in summary.failures:
         say(f"leopart: {failure.reason}")
     for warning in summary.warnings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import shlex
+import signal
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from leopart.cli.display import counted, say, training_watcher
 from leopart.cli.options import given_in_file, parse
 from leopart.config import TrainConfig
-from leopart.errors import LeopartError
+from leopart.errors import LeopartError, Terminated
 from leopart.presets import PRESETS, for_densecl, preset
 from leopart.recipe import recipe_of
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command; exit status 1 when some photos failed, 130 when it was interrupted."""
+    """Run the command; exit status 1 when some photos failed, 130 when it was interrupted, 143 by SIGTERM."""
     if argv and argv[0] == "--presets":
         list_presets()
         return 0
@@ -31,9 +32,10 @@ def main(argv: Sequence[str]) -> int:
     try:
         with training_watcher(config.quiet) as watcher:
             result = train(config, watcher=watcher)
-    except KeyboardInterrupt:
-        say(f"leopart: interrupted; go on with: {_again(argv)}")
-        return 130
+    except KeyboardInterrupt as error:
+        ended = "ended by SIGTERM" if isinstance(error, Terminated) else "interrupted"
+        say(f"leopart: {ended}; go on with: {_again(argv)}")
+        return 143 if isinstance(error, Terminated) else 130
     # A launcher takes another status of one process for a crash, and ends the others.
     return finish(config, result, argv) if is_first_process() else 0
 
@@ -78,7 +80,7 @@ def finish(config: TrainConfig, result: Trained, argv: Sequence[str]) -> int:
     if result.step < result.total:
         say(f"stopped at {done}; go on with: {_again(argv)}", quiet=config.quiet)
     if result.interrupted:
-        return 130
+        return 143 if result.signal == signal.SIGTERM else 130
     say(f"backbone: --backbone {config.out}", quiet=config.quiet)
     return 1 if result.failures else 0
 

@@ -24,6 +24,8 @@ class RunConfig:
     """Folder for everything that is written. Made if need be; a run that was interrupted goes on."""
     overlays: bool = True
     """Write pictures of the masks over the photos, for looking at."""
+    overwrite: bool = False
+    """Do everything again, even if OUT holds the finished output of this very command."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
     batch_size: int | Auto = "auto"

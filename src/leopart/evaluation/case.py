@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -18,7 +19,9 @@ from leopart.errors import LeopartError
 from leopart.evaluation.labels import LabelMap, checked_labels
 from leopart.evaluation.maps import MapWriter
 from leopart.features.extract import Extractor, Preprocessing
-from leopart.features.store import FeatureStore
+from leopart.features.store import FeatureStore, is_store_or_begun
+from leopart.files import remove_unfinished
+from leopart.locks import locked_file
 from leopart.models.backbone import load_backbone
 from leopart.processes import rank, world_size
 from leopart.progress import Track
@@ -47,6 +50,8 @@ class Case(Generic[Config]):
         self.maps = MapWriter(config.save_maps, labelled)
         self.stores: list[FeatureStore] = []
         self.folder = _feature_folder(config)
+        self._locked: set[Path] = set()
+        self._locks = ExitStack()
 
     @cached_property
     def extractor(self) -> Extractor:
@@ -81,6 +86,7 @@ class Case(Generic[Config]):
         folder = self.folder
         if self.config.cache is not None:
             folder = self.config.cache / _key(self.extractor.recipe, [photo.name for photo in photos])
+            self._lock(folder)
         elif title != "features":
             folder = self.folder.with_name(f"{self.folder.name}.{title.replace(' ', '-')}")
         with self.watch.stage(title):
@@ -95,10 +101,23 @@ class Case(Generic[Config]):
         self.stores.append(store)
         return store
 
+    def _lock(self, folder: Path) -> None:
+        """Nobody else writes to an entry of the cache until this evaluation is done.
+
+        The lock lies beside it: a store that does not fit is moved out of the way.
+        """
+        if rank() == 0 and folder not in self._locked:
+            lock = folder.with_name(f".{folder.name}.lock")
+            remedy = "wait for it to end, or choose another --cache"
+            if self._locks.enter_context(locked_file(lock, folder, remedy)):
+                remove_unfinished(folder)
+            self._locked.add(folder)
+
     def close(self) -> None:
         """Let go of the features' files."""
         for store in self.stores:
             store.close()
+        self._locks.close()
 
     def tidy(self) -> None:
         """Delete the features, unless they are to be kept."""
@@ -114,7 +133,7 @@ def _feature_folder(config: EvaluateConfig) -> Path:
         LeopartError: something else is there: at the end it would be deleted.
     """
     folder = config.out.with_name(f".{config.out.stem}.features")
-    if config.cache is None and os.path.lexists(folder) and not (folder / "manifest.json").is_file():
+    if config.cache is None and os.path.lexists(folder) and not is_store_or_begun(folder):
         raise LeopartError(
             f"{folder} is there, and holds no features of an earlier run: choose another --out"
         )

@@ -13,6 +13,7 @@ from scipy import stats
 from leopart.errors import LeopartError
 from leopart.evaluation.matching import Floats
 from leopart.evaluation.report import read_report
+from leopart.paths import clipped
 
 #: Of the intervals: a difference that only the seeds made lies outside in one of twenty comparisons.
 CONFIDENCE = 0.95
@@ -94,7 +95,7 @@ def compare(first: Path, second: Path) -> Comparison:
         )
     shared = [name for name in a["scores"] if name in b["scores"]]
     if not shared:
-        both = f"{', '.join(a['scores'])} and {', '.join(b['scores'])}"
+        both = " and ".join(clipped(", ".join(one["scores"]), 300) for one in (a, b))
         raise LeopartError(f"the two files have no row in common ({both}); evaluate with the same options")
     return Comparison(
         task=str(a["task"]),

@@ -10,12 +10,12 @@ import numpy.typing as npt
 from leopart.data.images import photo_size
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import IGNORE
-from leopart.data.photos import output_stems, shown
+from leopart.data.photos import output_stems
 from leopart.drawing.masks import save_mask
 from leopart.drawing.palette import colours
-from leopart.errors import LeopartError
 from leopart.evaluation.confusion import Labels
 from leopart.evaluation.labels import nearest
+from leopart.files import writing
 
 _VOID = (224, 224, 192)  # as PASCAL VOC paints it
 
@@ -33,7 +33,8 @@ class MapWriter:
 
     def __init__(self, folder: Path | None, labelled: LabelledPhotos) -> None:
         if folder is not None:
-            _make(folder)
+            with writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.photos = folder, [photo for photo, _ in labelled.pairs]
         self.stems = output_stems(self.photos)
         self.ids = np.full(256, IGNORE, np.uint16)  # class id of each row; no row is none
@@ -77,11 +78,3 @@ class MapWriter:
             size = photo_size(self.photos[index].path)
             mask = nearest((np.asarray(foreground) != 0).astype(np.uint8), size)
             save_mask(self.folder / name / f"{self.stems[index]}.png", mask, self.palette)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message = f"cannot write maps into {shown(folder)}: {error.strerror}; choose another folder"
-        raise LeopartError(message) from error

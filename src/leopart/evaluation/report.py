@@ -129,6 +129,7 @@ def read_report(path: Path) -> dict[str, Any]:
     return dict(read_json(path, _Report, "give a file of `leopart evaluate`"))
 
 
+_Name = Annotated[str, Field(max_length=200)]
 #: Fractions lie in [0, 1]; None is a score of nothing.
 _Fraction = Annotated[float, Field(ge=-1, le=1)] | None
 _Summary = TypedDict("_Summary", {"per seed": Annotated[list[_Fraction], Field(min_length=1)]})
@@ -154,8 +155,8 @@ def _fitting_row(row: dict[str, Any]) -> dict[str, Any]:
 class _Report(TypedDict):
     """What others rely on; there is more in a file."""
 
-    task: str
-    scores: dict[str, Annotated[dict[str, Any], AfterValidator(_fitting_row)]]
+    task: _Name
+    scores: dict[_Name, Annotated[dict[str, Any], AfterValidator(_fitting_row)]]
     backbone: NotRequired[dict[str, Any]]
     settings: NotRequired[dict[str, Any]]
 

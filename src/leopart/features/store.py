@@ -27,11 +27,12 @@ from pydantic import Field
 
 from leopart.documents import checked, read_json
 from leopart.errors import LeopartError
-from leopart.files import write_text
+from leopart.files import cannot_write, write_text
 
 MANIFEST = "manifest.json"
 """File without which a folder is no store."""
 _FORMAT = 1
+_ARRAYS = ("tokens.bin", "attention.bin", "done.bin")
 
 
 Length = Annotated[int, Field(ge=0, le=2**20)]
@@ -136,7 +137,12 @@ class FeatureStore:
         aside = folder.with_name(f"{folder.name}.earlier")
         shutil.rmtree(aside, ignore_errors=True)
         folder.rename(aside)
-        store = cls.open(folder, recipe, entries)
+        try:
+            store = cls.open(folder, recipe, entries)
+        except LeopartError:  # no room for both: what was there is of more use than nothing
+            shutil.rmtree(folder, ignore_errors=True)
+            aside.rename(folder)
+            raise
         with suppress(LeopartError):  # a damaged store has nothing to take over
             earlier = cls.load(aside)
             store._take_over(earlier)
@@ -208,14 +214,21 @@ class FeatureStore:
             raise LeopartError(message) from error
 
 
+def is_store_or_begun(folder: Path) -> bool:
+    """Whether a folder holds a store, what one that ran out of room or was killed has left, or nothing.
+
+    Until the manifest is written, which comes last, there are only files of these names.
+    """
+    if not folder.is_dir():
+        return False
+    found = {path.name for path in folder.iterdir() if not path.name.endswith(".part")}
+    return MANIFEST in found or found <= set(_ARRAYS)
+
+
 def _allocate(folder: Path, recipe: Recipe, entries: Sequence[Entry]) -> None:
     """Reserve the files' whole size: writing to a memory map on a full disk would kill the process."""
     total = sum(entry.height * entry.width for entry in entries)
-    sizes = {
-        "tokens.bin": total * recipe.dim * 2,
-        "attention.bin": total * recipe.heads * 4,
-        "done.bin": len(entries),
-    }
+    sizes = dict(zip(_ARRAYS, (total * recipe.dim * 2, total * recipe.heads * 4, len(entries)), strict=True))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, size in sizes.items():
@@ -226,11 +239,7 @@ def _allocate(folder: Path, recipe: Recipe, entries: Sequence[Entry]) -> None:
             with suppress(OSError):
                 (folder / name).unlink(missing_ok=True)
         need = sum(sizes.values()) / 2**20
-        message = (
-            f"cannot keep features in {folder} ({need:,.0f} MiB needed): {error.strerror or error}; "
-            "free some space or choose another folder"
-        )
-        raise LeopartError(message) from error
+        raise cannot_write(folder, error, f"features, {need:,.0f} MiB") from error
 
 
 def _reserve(file: BinaryIO, size: int) -> None:

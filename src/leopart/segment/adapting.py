@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from leopart.data.photos import Photo
-from leopart.errors import LeopartError
+from leopart.errors import LeopartError, interruption
 from leopart.models.backbone import Backbone
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def adapt_backbone(
         except LeopartError as error:
             raise _explained(error, backbone) from error
     if adapted.interrupted:
-        raise KeyboardInterrupt
+        raise interruption(adapted.signal)
     return adapted
 
 

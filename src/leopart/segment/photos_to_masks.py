@@ -6,6 +6,7 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +20,8 @@ from leopart.data.photos import Photo, find_photos, output_stems
 from leopart.errors import LeopartError, PhotoError
 from leopart.features.extract import Failure, TokensAndAttention
 from leopart.features.store import MANIFEST, FeatureStore
-from leopart.files import write_text
+from leopart.files import put_back, sha256, write_text
+from leopart.locks import locked
 from leopart.models.tuned import start_of
 from leopart.models.weights.cards import card_path
 from leopart.models.weights.spec import TUNED, BackboneSpec
@@ -27,6 +29,7 @@ from leopart.parallel import ordered_map, workers
 from leopart.progress import Track, silent
 from leopart.run_record import Stopwatch, settings_of
 from leopart.segment.adapting import STATE, Watching, adaptation_results, minutes_of, unwatched
+from leopart.segment.finished import finished, identity
 from leopart.segment.outputs import MaskWriter, Wanted, Written
 from leopart.segment.report.findings import fit_report, fit_results, fit_warnings
 from leopart.segment.report.page import Credit, shown, write_report
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 #: Below the output folder, until the run is done.
 _FEATURES = ".features"
 _CONTEXTS: dict[str, bool | Literal["auto"]] = {"auto": "auto", "yes": True, "no": False}
+_OTHER_FEATURES = "wait for it to end, or choose another --features"
 #: What a run writes below its output folder, and never reads as photos.
 _OUTPUTS = ("parts", "objects", "overlays", "segmenter", _FEATURES, STATE)
 
@@ -65,6 +69,18 @@ def segment_photos(
         KeyboardInterrupt: a signal ended the adaptation; the same call goes on.
     """
     config.check()
+    features = nullcontext() if config.features is None else locked(config.features, _OTHER_FEATURES)
+    with locked(config.out), features, _settings_of_masks(config.out):
+        return _segmented(config, title, credits, track, watching)
+
+
+def _segmented(
+    config: SegmentConfig,
+    title: str,
+    credits: Sequence[Credit],  # noqa: A002 - what it is
+    track: Track,
+    watching: Watching,
+) -> Summary:
     watch = Stopwatch()
     photos = _photos(config)
     segmenter = _segmenter(config)
@@ -72,6 +88,9 @@ def segment_photos(
         started_from = segmenter.extractor.backbone
     minutes = minutes_of(config.adapt, len(photos), started_from)
     config = replace(config, adapt=minutes or False)
+    inputs = identity(photos, started_from.fingerprint)
+    if (done := finished(config, photos, inputs)) is not None:
+        return replace(done, repeated=True)
     _write_settings(config)
     adapted = None
     if minutes is not None:
@@ -98,6 +117,7 @@ def segment_photos(
         settings=settings_of(config),
         seconds=watch.seconds,
         labels=segmenter.labels_,
+        inputs=inputs,
     )
     with watch.stage("report"):
         report = fit_report(title, summary, fit, written, patches, credits, adapted)
@@ -130,12 +150,20 @@ def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
         LeopartError: no photo can be used, `out` cannot be written, or the segmenter is not whole.
     """
     config.check()
+    with locked(config.out), _settings_of_masks(config.out):
+        return _predicted(config, track)
+
+
+def _predicted(config: PredictConfig, track: Track) -> Summary:
     watch = Stopwatch()
     inside = config.segmenter / "segmenter"
     folder = inside if inside.is_dir() else config.segmenter
     if config.out.resolve() == folder.resolve().parent:
         raise LeopartError(f"--out {config.out} is the run that made the segmenter: choose another folder")
     photos = _photos(config)
+    inputs = identity(photos, _hash_of_segmenter(folder))
+    if (done := finished(config, photos, inputs)) is not None:
+        return replace(done, repeated=True)
     _write_settings(config)
     with watch.stage("loading the segmenter"):
         batch_size = None if config.batch_size == "auto" else config.batch_size
@@ -154,9 +182,16 @@ def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
         settings=settings_of(config),
         seconds=watch.seconds,
         labels=segmenter.labels_,
+        inputs=inputs,
     )
     summary.write(config.out / "summary.json")
     return summary
+
+
+def _hash_of_segmenter(folder: Path) -> str:
+    """Changes with the segmenter, whose arrays' hash is in this file; empty where loading it will fail."""
+    path = folder / "segmenter.json"
+    return sha256(path) if path.is_file() else ""
 
 
 def _photos(config: SegmentConfig | PredictConfig) -> list[Photo]:
@@ -173,6 +208,16 @@ def _photos(config: SegmentConfig | PredictConfig) -> list[Photo]:
     if not photos:
         raise LeopartError(f"all images are earlier output in {config.out}: give the folder of the photos")
     return photos
+
+
+def _settings_of_masks(out: Path) -> AbstractContextManager[None]:
+    """Keep `config.yaml` as it was if the run fails before it has written masks."""
+    was_done = (out / "summary.json").is_file()
+
+    def has_masks() -> bool:
+        return (out / "parts").is_dir() and not (was_done and (out / "summary.json").is_file())
+
+    return put_back(out / "config.yaml", unless=has_masks)
 
 
 def _write_settings(config: SegmentConfig | PredictConfig) -> None:

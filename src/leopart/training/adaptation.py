@@ -61,6 +61,7 @@ class Adapted:
         after: the same afterwards; None after an interruption too.
         failures: photos that could not be read.
         interrupted: whether a signal ended it; its state is kept, and the same call goes on.
+        signal: its number; 0 where there was none.
     """
 
     backbone: Backbone
@@ -73,6 +74,7 @@ class Adapted:
     after: NDArray[np.uint8] | None = None
     failures: Sequence[PhotoFailure] = ()
     interrupted: bool = False
+    signal: int = 0
 
 
 def adapt(
@@ -127,6 +129,7 @@ def adapt(
         _drawn(sheet, state.steps, adapted.to(device)) if state.done else None,
         [PhotoFailure(*failure) for failure in state.failures],
         not state.done,
+        state.signal,
     )
 
 
@@ -168,6 +171,7 @@ class _State:
     stopped_early: bool = False
     failures: Sequence[tuple[str, str]] = ()
     done: bool = False
+    signal: int = 0  # what ended this call; of no interest to the next one
 
     @classmethod
     def open(cls, folder: Path, asked: dict[str, Any], replace_other: bool) -> _State:
@@ -188,7 +192,7 @@ class _State:
         return state
 
     def write(self) -> None:
-        content = {key: value for key, value in asdict(self).items() if key != "path"}
+        content = {key: value for key, value in asdict(self).items() if key not in ("path", "signal")}
         write_text(self.path, json.dumps(content, indent=2) + "\n")
 
 
@@ -225,6 +229,7 @@ def _train(
         stopped_early=budget.stopped_early,
         failures=[(failure.name, failure.reason) for failure in trained.failures],
         done=not trained.interrupted,
+        signal=trained.signal,
     )
     if state.done:
         save_tuned(adapted, folder)

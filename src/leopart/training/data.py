@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -18,11 +18,14 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from leopart.data.photos import Photo
 from leopart.data.views import ViewBatch, ViewMaker, Views, collate_views
 from leopart.errors import LeopartError, PhotoError
+
+#: Seconds between two looks at whether a batch has come, and after which none is expected any more.
+_LOOK, _PATIENCE = 2, 1800.0
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,7 @@ class StreamLoader(DataLoader[Any]):
     Attributes:
         taken: batches of the run that have been taken, those before its beginning included.
         waited: seconds that whoever takes them has waited.
+        while_waiting: called every few seconds in which no batch has come; may raise.
     """
 
     def __init__(
@@ -201,8 +205,10 @@ class StreamLoader(DataLoader[Any]):
             collate_fn=PositionBatch if on_device else collate,
             prefetch_factor=2 if workers else None,
             worker_init_fn=outlive_signals if workers else None,
+            timeout=_LOOK if workers else 0,
         )
         self.positions = positions
+        self.while_waiting: Callable[[], None] = lambda: None
         self.taken, self.waited = 0, 0.0
 
     def __iter__(self) -> Iterator[TrainBatch | PositionBatch]:  # type: ignore[override]
@@ -213,13 +219,36 @@ class StreamLoader(DataLoader[Any]):
         """
         self.taken = self.positions.start
         asked = time.perf_counter()
-        for batch in super().__iter__():
+        for batch in self._patient(super().__iter__()):
             if isinstance(batch, Unreadable):
                 raise LeopartError(batch.message)
             self.taken += 1
             self.waited += time.perf_counter() - asked
             yield batch
             asked = time.perf_counter()
+
+    def _patient(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """The batches; one that does not come ends the run, as nobody can say when it would."""
+        quiet_since = time.monotonic()
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if "timed out" not in str(error):  # a loading process has died
+                    raise
+                self.while_waiting()
+                if time.monotonic() - quiet_since > _PATIENCE:
+                    message = (
+                        f"no photos have come from the loading processes for {_PATIENCE / 60:.0f} minutes"
+                    )
+                    raise LeopartError(
+                        f"{message}: see whether their disk answers, or give --workers 0"
+                    ) from error
+            else:
+                yield batch
+                quiet_since = time.monotonic()
 
     def state_dict(self) -> dict[str, int]:
         """How many batches of the run have been taken."""
@@ -231,14 +260,31 @@ class StreamLoader(DataLoader[Any]):
 
 
 def collate(items: list[Sample | Unreadable]) -> TrainBatch | Unreadable:
-    """One batch of the items' views."""
+    """One batch of the items' views; of a loading process, in memory that it shares with the others.
+
+    The queue between the processes would ask for that memory in a thread of its own, where an error is only
+    printed, and the training would wait for ever.
+    """
     samples: list[Sample] = []
     for item in items:
         if isinstance(item, Unreadable):
             return item
         samples.append(item)
     views = collate_views([(index, views) for index, views, _ in samples])
+    if get_worker_info() is not None:
+        try:
+            for tensor in vars(views).values():
+                tensor.share_memory_()
+        except RuntimeError as error:  # "unable to allocate shared memory", "unable to write to file"
+            return Unreadable(_no_room(views, error))
     return TrainBatch(views, tuple(failure for _, _, failures in samples for failure in failures))
+
+
+def _no_room(views: ViewBatch, error: RuntimeError) -> str:
+    size = sum(part.numel() * part.element_size() for part in vars(views).values()) / 2**20
+    said = str(error).splitlines()[0][:120]
+    ways = "give --workers 0, a smaller --batch-size, or a container more of it (docker run --shm-size 1g)"
+    return f"shared memory (/dev/shm) has no room for a batch of {size:.1f} MiB ({said}): {ways}"
 
 
 def outlive_signals(worker: int) -> None:

