@@ -22,7 +22,7 @@ test: $(VENV)/.installed-test
 	$(PYTEST) -m "not slow and not gpu"
 
 test-all: $(VENV)/.installed-test
-	$(PYTEST) -m "not gpu"
+	LEOPART_FUZZ_SECONDS=60 $(PYTEST) -m "not gpu"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -49,7 +49,8 @@ $(BIN)/python:
 		|| { echo "Leopart needs Python 3.11 or later; run: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing Leopart and what it needs into $(VENV); the first time takes minutes, PyTorch is large."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable ".[$*]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+		--constraint constraints.txt --editable ".[$*]"
 	@touch $@

@@ -132,9 +132,9 @@ def test_hash_is_that_of_the_bytes(tmp_path: Path):
 @pytest.mark.parametrize(
     ("number", "advice"),
     [
-        (errno.ENOSPC, "free some space, or choose"),
-        (errno.EACCES, "check the permissions of the folder, or choose"),
-        (errno.EROFS, "the disk can only be read, or choose"),
+        (errno.ENOSPC, "free some space or choose"),
+        (errno.EACCES, "check the permissions of the folder or choose"),
+        (errno.EROFS, "make the disk writable or choose"),
         (errno.EFBIG, "ulimit -f"),
         (errno.EIO, "Input/output error; choose another output folder"),
     ],

@@ -22,9 +22,9 @@ _REMEDIES = {
     errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
     errno.EACCES: "check the permissions of the folder",
     errno.EPERM: "check the permissions of the folder",
-    errno.EROFS: "the disk can only be read",
+    errno.EROFS: "make the disk writable",
     errno.ENAMETOOLONG: "give a shorter name",
-    errno.ELOOP: "a link leads to itself",
+    errno.ELOOP: "remove the link that leads to itself",
 }
 
 
@@ -54,19 +54,16 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             aside.unlink(missing_ok=True)
 
 
-def cannot_write(path: Path, error: OSError, what: str = "") -> LeopartError:
-    """That a file or folder could not be written, why, and what can be done in this case.
+def cannot_write(path: Path, error: OSError) -> LeopartError:
+    """That a file or folder could not be written, why, and what can be done in this case."""
+    return LeopartError(f"cannot write {shown(path)}: {reason_and_remedy(error)}")
 
-    Args:
-        path: the file or folder.
-        error: what the system says.
-        what: was to be written, where the name does not say it.
-    """
-    reason = error.strerror or str(error)
+
+def reason_and_remedy(error: OSError) -> str:
+    """What the system says, and what can be done about it: the end of a message about writing."""
     remedy = _REMEDIES.get(error.errno or 0)
-    advice = f"{remedy}, or choose another output folder" if remedy else "choose another output folder"
-    thing = f"{what} to {shown(path)}" if what else shown(path)
-    return LeopartError(f"cannot write {thing}: {reason}; {advice}")
+    advice = f"{remedy} or choose another output folder" if remedy else "choose another output folder"
+    return f"{error.strerror or error}; {advice}"
 
 
 def cannot_use(error: OSError) -> LeopartError:

@@ -67,10 +67,9 @@ class Holder:
 
 @contextmanager
 def locked(folder: Path, remedy: str = "wait for it to end, or choose another --out") -> Iterator[None]:
-    """Hold the lock of a folder, which is made if need be, while the block runs.
+    """Hold the lock of a folder while the block runs.
 
-    What a run that was killed has left half-written there is deleted. A folder that was made for the block,
-    and in which it has left nothing, is removed again.
+    What a run that was killed has left half-written there is deleted.
 
     Args:
         folder: one run at a time writes into it.
@@ -80,21 +79,17 @@ def locked(folder: Path, remedy: str = "wait for it to end, or choose another --
         LeopartError: another run is at work there, the folder cannot be written, or, at the end, somebody
             has removed it in the meantime.
     """
-    made = not folder.exists()
-    try:
-        with locked_file(folder / LOCK, folder, remedy) as taken_over:
-            if taken_over:
-                remove_unfinished(folder)
-            yield
-    finally:
-        if made:
-            with suppress(OSError):  # it is not empty
-                folder.rmdir()
+    with locked_file(folder / LOCK, folder, remedy) as taken_over:
+        if taken_over:
+            remove_unfinished(folder)
+        yield
 
 
 @contextmanager
 def locked_file(lock: Path, what: Path, remedy: str) -> Iterator[bool]:
     """Hold a lock while the block runs.
+
+    Its folder is made if need be, and removed again if the block has left nothing in it.
 
     Args:
         lock: the file that stands for it.
@@ -107,7 +102,7 @@ def locked_file(lock: Path, what: Path, remedy: str) -> Iterator[bool]:
     Raises:
         LeopartError: see `locked`.
     """
-    held = _Lock(lock, what, remedy)
+    held, made = _Lock(lock, what, remedy), not lock.parent.exists()
     taken_over = held.take()
     beat = threading.Thread(target=held.keep, name=f"lock of {what}", daemon=True)
     beat.start()
@@ -118,6 +113,9 @@ def locked_file(lock: Path, what: Path, remedy: str) -> Iterator[bool]:
         held.over.set()
         beat.join()
         held.release()
+        if made:
+            with suppress(OSError):  # it is not empty
+                lock.parent.rmdir()
 
 
 class _Lock:

@@ -55,6 +55,7 @@ def test_what_is_written_is_read_back(tmp_path: Path):
         (None, "cannot read .*: No such file or directory; give a file of `leopart evaluate`"),
         ("{", "is not JSON: .*; give a file of `leopart evaluate`"),
         (json.dumps([1]), r"valid dictionary, not \[1\]; give a file of `leopart evaluate`"),
+        (json.dumps({"task": 3, "scores": {}}), "task: Input should be a valid string"),
         (json.dumps({"task": "x"}), "scores: Field required"),
         (json.dumps({"task": "x", "scores": 3}), "scores: Input should be a valid dictionary, not 3"),
         (json.dumps({"task": "x", "scores": {"8": {"miou": {"mean": 1}}}}), "scores.8: .*miou: per seed"),

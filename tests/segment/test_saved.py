@@ -144,7 +144,7 @@ def test_writing_again_replaces_both_files(folder: Path, model: PartModel):
 def test_a_folder_without_a_card_holds_no_segmenter(folder: Path, tmp_path: Path):
     (folder / "segmenter.json").unlink()
     for place in (folder, tmp_path / "nowhere"):
-        with pytest.raises(LeopartError, match=r"holds no segmenter \(segmenter.json is missing\)"):
+        with pytest.raises(LeopartError, match=r"holds no segmenter \(segmenter.json cannot be read\)"):
             saved.read(place)
 
 

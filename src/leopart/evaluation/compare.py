@@ -98,7 +98,7 @@ def compare(first: Path, second: Path) -> Comparison:
         both = " and ".join(clipped(", ".join(one["scores"]), 300) for one in (a, b))
         raise LeopartError(f"the two files have no row in common ({both}); evaluate with the same options")
     return Comparison(
-        task=str(a["task"]),
+        task=str(a.get("task")),
         names=(_backbone(a), _backbone(b)),
         rows=tuple(_row(name, a["scores"][name], b["scores"][name]) for name in shared),
         settings=dict(_different(a, b)),

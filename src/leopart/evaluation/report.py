@@ -155,7 +155,7 @@ def _fitting_row(row: dict[str, Any]) -> dict[str, Any]:
 class _Report(TypedDict):
     """What others rely on; there is more in a file."""
 
-    task: _Name
+    task: NotRequired[_Name]
     scores: dict[_Name, Annotated[dict[str, Any], AfterValidator(_fitting_row)]]
     backbone: NotRequired[dict[str, Any]]
     settings: NotRequired[dict[str, Any]]

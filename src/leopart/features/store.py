@@ -27,7 +27,7 @@ from pydantic import Field
 
 from leopart.documents import checked, read_json
 from leopart.errors import LeopartError
-from leopart.files import cannot_write, write_text
+from leopart.files import reason_and_remedy, write_text
 
 MANIFEST = "manifest.json"
 """File without which a folder is no store."""
@@ -239,7 +239,8 @@ def _allocate(folder: Path, recipe: Recipe, entries: Sequence[Entry]) -> None:
             with suppress(OSError):
                 (folder / name).unlink(missing_ok=True)
         need = sum(sizes.values()) / 2**20
-        raise cannot_write(folder, error, f"features, {need:,.0f} MiB") from error
+        what = f"cannot keep features in {folder} ({need:,.0f} MiB needed)"
+        raise LeopartError(f"{what}: {reason_and_remedy(error)}") from error
 
 
 def _reserve(file: BinaryIO, size: int) -> None:

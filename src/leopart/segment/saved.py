@@ -163,7 +163,7 @@ def check_backbone(folder: Path, card: Card, backbone: Backbone) -> None:
 def _read_json(folder: Path) -> dict[str, Any]:
     path = folder / _JSON
     if not path.is_file():
-        message = f"{folder} holds no segmenter ({_JSON} is missing): give the folder `segment` wrote"
+        message = f"{folder} holds no segmenter ({_JSON} cannot be read): give the folder `segment` wrote"
         raise LeopartError(message)
     content = read_json(path, dict[str, Any], "copy the folder again or refit")
     if content.get("format") != _FORMAT:

@@ -240,12 +240,9 @@ class StreamLoader(DataLoader[Any]):
                     raise
                 self.while_waiting()
                 if time.monotonic() - quiet_since > _PATIENCE:
-                    message = (
-                        f"no photos have come from the loading processes for {_PATIENCE / 60:.0f} minutes"
-                    )
-                    raise LeopartError(
-                        f"{message}: see whether their disk answers, or give --workers 0"
-                    ) from error
+                    what = f"the loading processes have given no photos for {_PATIENCE / 60:.0f} minutes"
+                    advice = "see whether their disk answers, or give --workers 0"
+                    raise LeopartError(f"{what}: {advice}") from error
             else:
                 yield batch
                 quiet_since = time.monotonic()
