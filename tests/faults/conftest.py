@@ -120,7 +120,7 @@ def commands(
         Command("train", train, again=("--resume",)),
         Command("overclustering", evaluate, scores, lock=lock),
         Command("linear", linear, scores, lock=lock),
-        Command("figure", ("figure", "crops", images), lock="out/.crops.lock"),
+        Command("figure", ("figure", "crops", images)),
         Command("export", ("export", weights, "--format", "safetensors")),
         Command("export segmenter", ("export", folder / "segmented", "--format", "onnx")),
     ]

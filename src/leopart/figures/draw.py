@@ -10,7 +10,7 @@ from typing import Any
 from leopart.config import FigureConfig, TrainingFigureConfig
 from leopart.drawing.page import Page, require_matplotlib
 from leopart.drawing.run_figures import training_figures
-from leopart.locks import locked_file
+from leopart.locks import locked
 from leopart.progress import Track, silent
 
 Draw = Callable[[Any, Track], Page]
@@ -37,8 +37,7 @@ def draw_figure(config: FigureConfig, *, track: Track = silent) -> list[Path]:
         LeopartError: photos, masks or options do not fit, matplotlib is missing, or a file cannot be written.
     """
     config.check()
-    lock = config.out / f".{config.name}.lock"
-    with locked_file(lock, config.out, "wait for it to end, or choose another --out"):
+    with locked(config.out):
         return _drawn(config, track)
 
 
