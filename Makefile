@@ -23,7 +23,7 @@ test: $(VENV)/.installed-test
 	$(PYTEST) -m "not slow and not gpu"
 
 test-all: $(VENV)/.installed-test
-	$(PYTEST) -m "not gpu"
+	LEOPART_FUZZ_SECONDS=60 $(PYTEST) -m "not gpu"
 
 # Sums differ between processors: in their order, in what is rounded in between, and in the number formats.
 # test-as-KIND-THREADS runs the numeric tests as a processor of that kind would, in so many threads.
@@ -80,7 +80,8 @@ $(BIN)/python:
 		|| { echo "Leopart needs Python 3.11 or later; run: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing Leopart and what it needs into $(VENV); the first time takes minutes, PyTorch is large."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable ".[$*]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+		--constraint constraints.txt --editable ".[$*]"
 	@touch $@

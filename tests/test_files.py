@@ -2,13 +2,26 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
+import resource
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from leopart.errors import LeopartError
-from leopart.files import sha256, whole_file, write_text
+from leopart.files import (
+    append_text,
+    put_back,
+    remove_unfinished,
+    remove_unfinished_versions,
+    sha256,
+    whole_file,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -114,3 +127,111 @@ def test_hash_is_that_of_the_bytes(tmp_path: Path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"abc" * 100_000)
     assert sha256(path) == hashlib.sha256(b"abc" * 100_000).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "free some space or choose"),
+        (errno.EACCES, "check the permissions of the folder or choose"),
+        (errno.EROFS, "make the disk writable or choose"),
+        (errno.EFBIG, "ulimit -f"),
+        (errno.EIO, "Input/output error; choose another output folder"),
+    ],
+)
+def test_the_advice_fits_what_the_system_says(tmp_path: Path, number: int, advice: str):
+    def write() -> None:
+        with whole_file(tmp_path / "a"):
+            raise OSError(number, os.strerror(number))
+
+    with pytest.raises(LeopartError, match=advice) as error:
+        write()
+    assert ("free some space" in str(error.value)) is (number == errno.ENOSPC)
+
+
+def test_a_disk_that_fills_up_while_torch_saves_is_told(tmp_path: Path):
+    """`torch.save` raises RuntimeError as it closes an archive that it could not write."""
+
+    class Full(io.BytesIO):
+        def write(self, data: Any, /) -> int:
+            if self.tell() > 1000:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(data)
+
+    def write() -> None:
+        with whole_file(tmp_path / "a"):
+            torch.save({"a": torch.zeros(10_000)}, Full())
+
+    with pytest.raises(LeopartError, match="No space left on device; free some space"):
+        write()
+    assert names(tmp_path) == []
+
+
+def test_an_error_of_another_kind_is_left_alone(tmp_path: Path):
+    def write() -> None:
+        with whole_file(tmp_path / "a"):
+            raise RuntimeError("mine")
+
+    with pytest.raises(RuntimeError, match="mine"):
+        write()
+
+
+def test_a_line_is_appended_whole_or_not_at_all(tmp_path: Path):
+    path = tmp_path / "log"
+    append_text(path, "one\n")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6, hard))
+    try:
+        with pytest.raises(LeopartError, match="File too large; raise the limit"):
+            append_text(path, "two\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, old)
+    assert path.read_text() == "one\n"
+    append_text(path, "two\n")
+    assert path.read_text() == "one\ntwo\n"
+
+
+def fail_after(path: Path, text: str, error: BaseException, done: bool = False) -> None:
+    with put_back(path, unless=lambda: done):
+        write_text(path, text)
+        raise error
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+def test_a_block_that_fails_leaves_the_file_as_it_was(tmp_path: Path, before: str | None):
+    path = tmp_path / "a"
+    if before is not None:
+        path.write_text(before)
+    with pytest.raises(LeopartError, match="no photos"):
+        fail_after(path, "new", LeopartError("no photos"))
+    assert names(tmp_path) == ([] if before is None else ["a"])
+    assert before is None or path.read_text() == before
+
+
+@pytest.mark.parametrize(("error", "done"), [(KeyboardInterrupt(), False), (LeopartError("full"), True)])
+def test_an_interruption_or_work_that_was_begun_keeps_the_file(
+    tmp_path: Path, error: BaseException, done: bool
+):
+    with pytest.raises(type(error)):
+        fail_after(tmp_path / "a", "new", error, done)
+    assert (tmp_path / "a").read_text() == "new"
+
+
+def test_only_what_was_being_written_is_removed(tmp_path: Path):
+    def write() -> None:
+        with whole_file(tmp_path / "scores.json"):
+            for path in list(tmp_path.iterdir()):  # as `kill` would leave it
+                (tmp_path / f"{path.name[:-6]}0{path.name[-5:]}").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    (tmp_path / ".0123456789abcdef.part").touch()
+    (tmp_path / "mine.part").touch()
+    assert len(names(tmp_path)) == 3
+    remove_unfinished_versions(tmp_path / "scores.json")
+    assert names(tmp_path) == [".0123456789abcdef.part", "mine.part"]
+    remove_unfinished(tmp_path)
+    assert names(tmp_path) == ["mine.part"]

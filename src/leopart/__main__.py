@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
+from types import FrameType
+from typing import TextIO
 
 from leopart.cli.main import main
+from leopart.errors import Terminated
 
 
 def command() -> None:
@@ -17,6 +21,8 @@ def command() -> None:
     (https://github.com/pytorch/pytorch/issues/190489). A launcher would take that for a failure.
     """
     status = 1
+    sys.stdout, sys.stderr = _open(sys.stdout), _open(sys.stderr)
+    signal.signal(signal.SIGTERM, _terminate)
 
     def leave() -> None:
         if os.environ.get("WORLD_SIZE", "1") != "1" or "SLURM_STEP_ID" in os.environ:
@@ -31,6 +37,22 @@ def command() -> None:
         status = asked.code if isinstance(asked.code, int) else int(asked.code is not None)
         raise
     sys.exit(status)
+
+
+def _open(stream: TextIO | None) -> TextIO:
+    """Standard output or error that takes every letter; nowhere, where the caller has closed it."""
+    if stream is None:
+        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - until the process ends
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")
+    return stream
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """Once as Ctrl-C, to tidy up; a second SIGTERM ends the process at once."""
+    del frame
+    signal.signal(number, signal.SIG_DFL)
+    raise Terminated
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ whatever is wrong with the file is one sentence with the file, the place in it, 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import yaml
 
 from leopart.errors import LeopartError
+from leopart.paths import clipped, shown
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -30,8 +30,6 @@ _DEEPEST = 64
 _TOO_DEEP = f"lists and mappings are nested deeper than {_DEEPEST} levels"
 #: NUL ends a path; lone surrogates cannot be printed, but for those that stand for bytes of a file name.
 _NO_TEXT = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
-#: Characters of a key, a value or a reason that a message repeats.
-_REPEATED = 120
 
 
 @overload
@@ -91,7 +89,7 @@ def read_yaml(path: Path, kind: type[T] | TypeAdapter[T], remedy: str, *, limit:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         reason = error.problem or error.context
-        raise _refusal(path, f"is not YAML: {where}{_clipped(str(reason), 3 * _REPEATED)}", remedy) from error
+        raise _refusal(path, f"is not YAML: {where}{clipped(str(reason), 360)}", remedy) from error
     except yaml.reader.ReaderError as error:
         where = f"character {error.position + 1} is not allowed"
         raise _refusal(path, f"is not YAML: {where}", remedy) from error
@@ -116,8 +114,8 @@ def checked(content: Any, kind: type[T] | TypeAdapter[T]) -> T:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         reason = first["msg"].replace("tuple", "list")
-        where = _clipped(".".join(str(part) for part in first["loc"]))
-        found = "" if first["type"] == "missing" else f", not {_clipped(repr(first['input']))}"
+        where = clipped(".".join(str(part) for part in first["loc"]))
+        found = "" if first["type"] == "missing" else f", not {clipped(repr(first['input']))}"
         raise ValueError(f"{where}: {reason}{found}" if where else f"{reason}{found}") from error
 
 
@@ -135,7 +133,7 @@ def _text(path: Path, remedy: str, limit: int) -> str:
             raw = file.read(limit + 1)
     except (OSError, ValueError) as error:  # ValueError: NUL in the name
         reason = getattr(error, "strerror", None) or str(error)
-        raise LeopartError(f"cannot read {_shown(path)}: {reason}; {remedy}") from error
+        raise LeopartError(f"cannot read {shown(path)}: {reason}; {remedy}") from error
     if len(raw) > limit:
         raise _refusal(path, f"is larger than {limit / 2**20:,.0f} MiB", remedy)
     try:
@@ -159,7 +157,7 @@ def _refuse_odd(content: Any, limit: int) -> None:
             if isinstance(value, str):
                 size += len(value)
                 if _NO_TEXT.search(value):
-                    raise ValueError(f"the text {_clipped(ascii(value))} holds what is no character")
+                    raise ValueError(f"the text {clipped(ascii(value))} holds what is no character")
             elif isinstance(value, dict | list):
                 size += len(value)
                 deeper.extend(value)
@@ -182,7 +180,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _twice(keys: Iterable[str]) -> str:
-    return next(_clipped(repr(key)) for key, count in Counter(keys).items() if count > 1)
+    return next(clipped(repr(key)) for key, count in Counter(keys).items() if count > 1)
 
 
 _TAG = "tag:yaml.org,2002:"
@@ -219,7 +217,7 @@ class _PlainLoader(yaml.SafeLoader):
         try:
             return super().construct_object(node, deep)
         except (ValueError, LookupError) as error:  # `!!int x`, a number of thousands of digits
-            problem = f"{_clipped(repr(node.value))} is no {node.tag.removeprefix(_TAG)}"
+            problem = f"{clipped(repr(node.value))} is no {node.tag.removeprefix(_TAG)}"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
@@ -227,10 +225,10 @@ class _PlainLoader(yaml.SafeLoader):
         for key_node, value_node in node.value:
             key, mark = self.construct_object(key_node, deep=True), key_node.start_mark
             if not isinstance(key, str):
-                problem = f"the key {_clipped(repr(key))} is no text (put it in quotes if it is meant as one)"
+                problem = f"the key {clipped(repr(key))} is no text (put it in quotes if it is meant as one)"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
             if key in content:
-                problem = f"the key {_clipped(repr(key))} comes twice"
+                problem = f"the key {clipped(repr(key))} comes twice"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
             content[key] = self.construct_object(value_node, deep)
         return content
@@ -250,12 +248,4 @@ _PlainLoader.add_implicit_resolver(
 
 
 def _refusal(path: Path, wrong: str, remedy: str) -> LeopartError:
-    return LeopartError(f"{_shown(path)} {wrong}; {remedy}")
-
-
-def _clipped(text: str, most: int = _REPEATED) -> str:
-    return text if len(text) <= most else f"{text[:most]}..."
-
-
-def _shown(path: Path) -> str:
-    return os.fsencode(path).decode("utf-8", "replace")
+    return LeopartError(f"{shown(path)} {wrong}; {remedy}")

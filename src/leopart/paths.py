@@ -41,6 +41,11 @@ def expanded(text: str) -> Path:
         raise LeopartError(f"there is no home folder for {shown(text)}; give the whole path") from error
 
 
+def clipped(text: str, most: int = 120) -> str:
+    """The beginning of a text that a file of a user's gave, for a message."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def inside(folder: Path, name: str, source: Path | str) -> Path:
     """The place below `folder` that a file names. Every path that is read from a file goes through here.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "infomap")
 #: Options that say how to ask, not what to do.
-_NOT_SETTINGS = ("config", "quiet")
+_NOT_SETTINGS = ("config", "quiet", "overwrite")
 
 
 class Stopwatch:

@@ -236,7 +236,7 @@ def test_an_output_folder_that_cannot_be_made_is_refused(run, photos, quick, tmp
 
     assert ran.status == 2
     (line,) = ran.lines
-    assert line.startswith(f"leopart: cannot write {tmp_path / 'out' / 'config.yaml'}: Permission denied; ")
+    assert line.startswith(f"leopart: cannot write {tmp_path / 'out'}: Permission denied; ")
     assert "choose another output folder" in line
 
 

@@ -239,7 +239,7 @@ def test_values_from_a_file_are_checked_like_words(yaml_file):
     [
         ("sise: 64\n", r"there is no option 'sise'; did you mean size\?"),
         ("qqqqqq: 64\n", r"there is no option 'qqqqqq'; known: .*size"),
-        ("3: 64\n", r"there is no option 3; "),
+        ("3: 64\n", r"line 1, column 1: the key 3 is no text"),
         ("images: [a]\n", None),
         ("size: large\n", r"size: 'large' does not fit: .*valid integer"),
         ("parts: [1]\n", r"parts: \[1\] does not fit: "),
@@ -249,7 +249,9 @@ def test_values_from_a_file_are_checked_like_words(yaml_file):
         ("", r"must hold `option: value` lines"),
         ("size: [64\n", r"is not YAML: "),
         ("a: !!python/object/apply:os.system ['true']\n", r"is not YAML: "),
-        (b"size: \xff\xfe\n", r"is not YAML: "),
+        (b"size: \xff\xfe\n", r"not UTF-8 from byte 7 on"),
+        ("size: 1\nsize: 2\n", r"line 2, column 1: the key 'size' comes twice"),
+        ("seed: 2024-01-31\n", r"seed: '2024-01-31' does not fit"),
     ],
 )
 def test_a_bad_file_is_refused_in_one_sentence_that_names_it(yaml_file, text, says):
@@ -261,14 +263,15 @@ def test_a_bad_file_is_refused_in_one_sentence_that_names_it(yaml_file, text, sa
     with pytest.raises(LeopartError, match=says) as caught:
         parse(SegmentConfig, "segment", words)
 
-    assert str(caught.value).startswith(f"--config {path}")
+    assert str(path) in str(caught.value)
+    assert "--config" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("name", "reason"), [("absent.yaml", "No such file"), (".", "Is a directory")])
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name, reason):
     path = tmp_path / name
-    with pytest.raises(LeopartError, match=f"cannot read --config {path}: {reason}"):
+    with pytest.raises(LeopartError, match=f"cannot read {path}: {reason}.*; give --config a file"):
         parse(SegmentConfig, "segment", ["photos", "--out", "o", "--config", str(path)])
 
 

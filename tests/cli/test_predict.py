@@ -197,8 +197,11 @@ def change_array(file: Path) -> None:
     ("alter", "says"),
     [
         (change_array, "arrays.safetensors is not the file that segmenter.json describes"),
-        (lambda file: file.write_text("{"), "segmenter.json is damaged: copy the folder again or refit"),
-        (lambda file: file.write_text("[]"), "segmenter.json is of a format this version does not read"),
+        (lambda file: file.write_text("{"), "segmenter.json is not JSON: line 1, column 2"),
+        (
+            lambda file: file.write_text("[]"),
+            "cannot be used: Input should be a valid dictionary",
+        ),
         (
             lambda file: change_json(file, format=99),
             "segmenter.json is of a format this version does not read",

@@ -293,7 +293,7 @@ def test_a_signal_to_the_whole_group_saves_and_the_same_command_goes_on(run, wor
     process = begun(words, tmp_path / "run")
     os.killpg(process.pid, number)
     _, err = process.communicate(timeout=100)
-    assert process.returncode == 130, err
+    assert process.returncode == 128 + number, err
     assert "; continue with: leopart train dev " in err
     assert "Traceback" not in err
     state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)

@@ -53,6 +53,18 @@ def test_one_seed_tells_nothing_about_the_spread():
     assert found.change == pytest.approx(0.15)
 
 
+def test_a_seed_with_nothing_to_score_leaves_the_difference_open():
+    found = difference("miou", np.array([0.2, np.nan]), np.array([0.3, 0.4]))
+    assert (found.margin, found.explained) == (None, None)
+
+
+def test_seeds_that_hardly_differ_have_a_margin():
+    """The squares of variances this small are 0."""
+    found = difference("miou", np.array([0.0, 1e-100]), np.array([0.3, 0.3]))
+    assert found.margin == pytest.approx(0)
+    assert not found.explained
+
+
 def test_equal_seeds_leave_no_room_for_a_difference():
     same = difference("miou", np.array([0.2, 0.2]), np.array([0.2, 0.2]))
     other = difference("miou", np.array([0.2, 0.2]), np.array([0.3, 0.3]))

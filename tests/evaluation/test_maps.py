@@ -61,5 +61,5 @@ def test_nothing_is_written_where_nothing_is_asked_for(labelled: LabelledPhotos,
 def test_a_folder_that_cannot_be_is_told_before_anything_is_written(labelled: LabelledPhotos, tmp_path: Path):
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(LeopartError, match=r"cannot write maps into .*file.*; choose another folder"):
+        with pytest.raises(LeopartError, match=r"cannot write .*file.*; choose another output folder"):
             MapWriter(folder, labelled)

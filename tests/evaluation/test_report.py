@@ -52,10 +52,16 @@ def test_what_is_written_is_read_back(tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (None, "cannot read .*: No such file or directory; check the path"),
+        (None, "cannot read .*: No such file or directory; give a file of `leopart evaluate`"),
         ("{", "is not JSON: .*; give a file of `leopart evaluate`"),
-        (json.dumps([1]), "holds no scores; give a file of `leopart evaluate`"),
-        (json.dumps({"scores": 3}), "holds no scores"),
+        (json.dumps([1]), r"valid dictionary, not \[1\]; give a file of `leopart evaluate`"),
+        (json.dumps({"task": 3, "scores": {}}), "task: Input should be a valid string"),
+        (json.dumps({"task": "x"}), "scores: Field required"),
+        (json.dumps({"task": "x", "scores": 3}), "scores: Input should be a valid dictionary, not 3"),
+        (json.dumps({"task": "x", "scores": {"8": {"miou": {"mean": 1}}}}), "scores.8: .*miou: per seed"),
+        (json.dumps({"task": "x", "scores": {"8": {"f1": {"per seed": []}}}}), "f1: per seed: .* at least 1"),
+        (json.dumps({"task": "x", "scores": {"8": {"f1": {"per seed": [7]}}}}), "f1: per seed.0.*less than"),
+        (json.dumps({"task": "x", "scores": {"8": {"per class": [1]}}}), "scores.8: .*per class: 0"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: str | None, sentence: str):

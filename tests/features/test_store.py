@@ -145,14 +145,35 @@ def test_a_missing_or_truncated_file_is_told_and_not_filled_up(tmp_path: Path, n
 def test_a_damaged_manifest_is_told(tmp_path: Path, content: bytes):
     filled(tmp_path)
     (tmp_path / "manifest.json").write_bytes(content)
-    with pytest.raises(LeopartError, match="is no readable feature store"):
+    sentence = rf"manifest\.json (is not|holds|cannot be used).*; delete {tmp_path} and run again"
+    with pytest.raises(LeopartError, match=sentence):
         FeatureStore.open(tmp_path, RECIPE, ENTRIES)
-    with pytest.raises(LeopartError, match="is no readable feature store"):
+    with pytest.raises(LeopartError, match=sentence):
+        FeatureStore.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"dim": "many"}, "dim: .*integer"),
+        ({"dim": 2**70}, "dim: .*less than"),
+        ({"heads": None}, "heads: .*integer"),
+        ({"photos": 3}, "valid list"),
+        ({"photos": [{"name": "a"}]}, "0.size: Field required"),
+        ({"photos": [{"name": "a", "size": 1, "modified": 1, "height": -1, "width": 1}]}, "0.height"),
+        ({"photos": [{"name": "a", "size": 1, "modified": 1, "height": 9, "width": 9}]}, "bytes instead of"),
+    ],
+)
+def test_a_manifest_with_odd_values_is_told(tmp_path: Path, changes: dict[str, object], says: str):
+    filled(tmp_path)
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(LeopartError, match=says):
         FeatureStore.load(tmp_path)
 
 
 def test_a_folder_without_a_store_cannot_be_loaded(tmp_path: Path):
-    with pytest.raises(LeopartError, match="is no readable feature store"):
+    with pytest.raises(LeopartError, match=r"cannot read .*manifest\.json: No such file"):
         FeatureStore.load(tmp_path)
 
 

@@ -169,14 +169,16 @@ def test_arrays_with_a_single_changed_byte_are_refused(folder: Path, where: int)
         saved.read(folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff\xfe"])
 def test_a_damaged_card_is_told(folder: Path, content: bytes):
     (folder / "segmenter.json").write_bytes(content)
-    with pytest.raises(LeopartError, match=r"segmenter\.json is damaged"):
+    with pytest.raises(
+        LeopartError, match=r"segmenter\.json (is not|holds|cannot).*copy the folder again or refit"
+    ):
         saved.read(folder)
 
 
-@pytest.mark.parametrize("content", [b"[]", b"3", b"{}", b'{"format": 1}', b'{"format": 4}'])
+@pytest.mark.parametrize("content", [b"{}", b'{"format": 1}', b'{"format": 4}'])
 def test_a_card_of_another_format_is_told(folder: Path, content: bytes):
     (folder / "segmenter.json").write_bytes(content)
     with pytest.raises(LeopartError, match="is of a format this version does not read"):

@@ -26,7 +26,10 @@ def main(argv: Sequence[str]) -> int:
     named = str(config.model) in BACKBONES  # a folder may have the same name
     is_trained = (config.model / TUNED).is_file()
     is_segmenter = config.model.is_dir() and not named and not is_trained
-    exported = _segmenter(config, command) if is_segmenter else _backbone(config, command)
+    from leopart.locks import locked
+
+    with locked(config.out):
+        exported = _segmenter(config, command) if is_segmenter else _backbone(config, command)
     for check in exported.checks:
         say(check, quiet=config.quiet)
     for file in exported.files:

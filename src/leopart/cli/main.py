@@ -5,15 +5,19 @@ Nothing heavy is imported here: `leopart --help` must not wait for torch.
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from leopart import __version__
 from leopart.cli.display import say
-from leopart.errors import LeopartError
+from leopart.errors import LeopartError, Terminated
+from leopart.files import cannot_use
 
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
 COMMANDS = {
     "demo": "the main job on sample photos: a report to look at, in a minute",
     "segment": "folder of photos -> part masks, object masks, report and a saved segmenter",
@@ -40,7 +44,7 @@ Start with:
   leopart segment PHOTOS --out OUT
 
 `leopart COMMAND --help` tells about a command. Exit status: 0 done; 1 done, but some photos failed (each is
-named); 2 wrong usage or input; 130 interrupted (run the same command again to finish).
+named); 2 wrong usage or input; 130 interrupted, 143 ended by SIGTERM (run the same command again to finish).
 """
 
 
@@ -52,8 +56,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:  # who reads our output has gone, as `head` does when it has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_stdout()
         return 128 + 13
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        _close_stdout()
+        where = error.filename or "standard output or a temporary file"
+        return _complain(f"cannot write {where}: {error.strerror}; free some space")
+
+
+def _close_stdout() -> None:
+    """What waits to be written to standard output goes nowhere, so that it does not fail again at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(words: list[str]) -> int:
@@ -66,17 +81,31 @@ def _run(words: list[str]) -> int:
         return 0
     if words[0] not in COMMANDS:
         return _complain(f"there is no command {words[0]!r}: choose {', '.join(COMMANDS)}")
+    return _command(words[0], words[1:])
+
+
+def _command(name: str, words: list[str]) -> int:
     try:
-        status: int = import_module(f"leopart.cli.{words[0]}").main(words[1:])
+        status: int = import_module(f"leopart.cli.{name}").main(words)
     except LeopartError as error:
         return _complain(str(error))
+    except Terminated:
+        return _complain("ended by SIGTERM; run the same command again to finish", 128 + signal.SIGTERM)
     except KeyboardInterrupt:
         sys.stderr.write("\nleopart: interrupted; run the same command again to finish\n")
-        return 130
+        return 128 + signal.SIGINT
+    except OSError as error:
+        if error.filename is None:  # it is about standard output
+            raise
+        return _complain(str(cannot_use(error)))
+    except UnicodeEncodeError as error:
+        letters = ascii(error.object[error.start : error.end])
+        what = f"{letters} cannot be written in this terminal's encoding ({error.encoding})"
+        return _complain(f"{what}: set PYTHONUTF8=1, or a UTF-8 locale such as LC_ALL=C.UTF-8")
     return status
 
 
-def _complain(message: str) -> int:
+def _complain(message: str, status: int = 2) -> int:
     for line in f"leopart: {message}".split("\n"):
         say(line)
-    return 2
+    return status

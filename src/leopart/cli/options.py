@@ -22,6 +22,8 @@ from leopart.config import (
     TrainConfig,
 )
 from leopart.errors import LeopartError
+from leopart.files import cannot_use
+from leopart.paths import clipped
 from leopart.settings import option_types, updated
 
 Config = TypeVar(
@@ -34,6 +36,10 @@ Config = TypeVar(
     | ReproduceConfig
     | TrainConfig,
 )
+
+_MEND = "give --config a file of `option: value` lines, like a run's config.yaml"
+#: Bytes of a file of options; a hundred thousand names of photos fit.
+_LARGEST = 2**24
 
 
 def parse(
@@ -72,7 +78,10 @@ def parse(
         default=updated(config(**required), **(required | dict(defaults or {}) | given)),
         config=(tyro.conf.PositionalMetavarFromFieldName,),
     )
-    parsed.check()
+    try:
+        parsed.check()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise cannot_use(error) from error
     return parsed
 
 
@@ -180,19 +189,15 @@ def _read_yaml(
             values[name] = TypeAdapter(types[name]).validate_python(value)
         except ValidationError as error:
             reason = error.errors()[0]["msg"].replace("tuple", "list")
-            raise LeopartError(f"--config {path}: {name}: {value!r} does not fit: {reason}") from error
+            shown = clipped(repr(value), 200)
+            raise LeopartError(f"--config {path}: {name}: {shown} does not fit: {reason}") from error
     return values
 
 
 def _yaml_content(path: Path) -> dict[str, Any]:
-    import yaml
+    from leopart.documents import read_yaml
 
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LeopartError(f"cannot read --config {path}: {error.strerror}; check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise LeopartError(f"--config {path} is not YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path, object, _MEND, limit=_LARGEST)
     if not isinstance(content, dict):
         raise LeopartError(f"--config {path} must hold `option: value` lines, like a run's config.yaml")
     return content

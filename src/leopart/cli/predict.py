@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from leopart.cli.display import counted, say, say_failures, tracker
 from leopart.cli.options import parse
+from leopart.cli.segment import done_before
 from leopart.config import PredictConfig
 
 
@@ -15,6 +16,8 @@ def main(argv: Sequence[str]) -> int:
     from leopart.segment.photos_to_masks import predict_photos
 
     summary = predict_photos(config, track=tracker(config.quiet))
+    if summary.repeated:
+        done_before(config)
     say_failures([failure.reason for failure in summary.failures], config.out / "summary.json")
     for warning in summary.warnings:
         say(f"note: {warning}", quiet=config.quiet)

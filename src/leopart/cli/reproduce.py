@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str]) -> int:
     """Run the command; exit status 1 when numbers are missing."""
     config = parse(ReproduceConfig, "reproduce", argv)
+    from leopart.locks import locked
     from leopart.reproduction.stages import Machine
 
     tables = chosen_tables(config)
     with training_progress(config.quiet) as progress:
         machine = Machine(config.out, config.device, tracker(config.quiet), progress)
         if not config.dry_run:
-            return _run(config, tables, _setting(config, config.out), machine)
+            with locked(config.out):
+                return _run(config, tables, _setting(config, config.out), machine)
         with TemporaryDirectory(prefix="leopart-") as lists:  # a dry run leaves nothing behind
             return _print_plan(tables, _setting(config, Path(lists)), machine, full_size=not config.mini)
 
@@ -80,15 +82,17 @@ def _setting(config: ReproduceConfig, out: Path) -> Setting:
 def _run(config: ReproduceConfig, tables: Sequence[Table], setting: Setting, machine: Machine) -> int:
     import yaml
 
-    from leopart.files import write_text
+    from leopart.files import put_back, write_text
     from leopart.reproduction.page import check_ours, write_tables
     from leopart.reproduction.reproduce import reproduce
     from leopart.run_record import settings_of
 
     check_ours(config.out)  # before days of work
     settings = settings_of(config)
-    write_text(config.out / "config.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
-    filled = reproduce(tables, setting, machine, lambda text: say(text, quiet=config.quiet))
+    options = config.out / "config.yaml"
+    with put_back(options, unless=lambda: any(path.is_dir() for path in config.out.iterdir())):
+        write_text(options, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+        filled = reproduce(tables, setting, machine, lambda text: say(text, quiet=config.quiet))
     page = write_tables(config.out, filled, settings, mini=config.mini)
     missing = list(dict.fromkeys(reason for one in filled for reason in one.missing))
     if not config.quiet:

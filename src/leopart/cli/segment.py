@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from leopart.cli.display import counted, duration, say, say_failures, tracker, training_progress
 from leopart.cli.options import parse
-from leopart.config import FitConfig, SegmentConfig
+from leopart.config import FitConfig, RunConfig, SegmentConfig
 
 if TYPE_CHECKING:
     from leopart.segment.summary import Summary
@@ -24,9 +24,17 @@ def main(argv: Sequence[str]) -> int:
     return finish(config, summary)
 
 
+def done_before(config: RunConfig) -> None:
+    """Tell that the same command had finished its work before."""
+    again = "nothing was done, --overwrite does it again"
+    say(f"{config.out} is finished already: {again}", quiet=config.quiet)
+
+
 def finish(config: FitConfig, summary: Summary) -> int:
     """Tell what came out and what did not; the exit status."""
     counts = summary.counts
+    if summary.repeated:
+        done_before(config)
     say_failures([failure.reason for failure in summary.failures], config.out / "summary.json")
     for warning in summary.warnings:
         say(f"note: {warning}", quiet=config.quiet)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from leopart.cli.display import counted, say, training_progress
 from leopart.cli.options import parse
 from leopart.config import TrainConfig
-from leopart.errors import LeopartError
+from leopart.errors import LeopartError, Terminated
 from leopart.presets import PRESETS, preset
 from leopart.recipe import EARLIER, renamed
 from leopart.settings import flat, option_word
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command; exit status 1 when some photos failed, 130 when it was interrupted."""
+    """Run the command; exit status 1 when some photos failed, 130 when it was interrupted, 143 by SIGTERM."""
     if argv and argv[0] == "--presets":
         list_presets()
         return 0
@@ -31,9 +32,10 @@ def main(argv: Sequence[str]) -> int:
     try:
         with training_progress(config.quiet) as progress:
             result = train(config, progress=progress)
-    except KeyboardInterrupt:
-        say(f"leopart: interrupted; continue with: {_again(argv)}")
-        return 130
+    except KeyboardInterrupt as error:
+        ended = "ended by SIGTERM" if isinstance(error, Terminated) else "interrupted"
+        say(f"leopart: {ended}; continue with: {_again(argv)}")
+        return 143 if isinstance(error, Terminated) else 130
     # A launcher takes another status of one process for a crash, and ends the others.
     return finish(config, result, argv) if is_first_process() else 0
 
@@ -95,7 +97,7 @@ def finish(config: TrainConfig, result: Trained, argv: Sequence[str]) -> int:
     if result.step < result.total:
         say(f"stopped at {done}; continue with: {_again(argv)}", quiet=config.quiet)
     if result.interrupted:
-        return 130
+        return 143 if result.signal == signal.SIGTERM else 130
     say(f"backbone: --backbone {config.out}", quiet=config.quiet)
     return 1 if result.failures else 0
 

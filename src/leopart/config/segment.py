@@ -30,6 +30,8 @@ class RunConfig:
     """Folder for all output. It is made if it does not exist; a run that was interrupted continues."""
     overlays: bool = True
     """Also write pictures of the masks over the photos."""
+    overwrite: bool = False
+    """Do everything again, even if OUT holds the finished output of this very command."""
     device: Device = "auto"
     """Where to compute; auto takes a GPU if there is one."""
     batch_size: Annotated[int, Ge(1)] | Auto = "auto"

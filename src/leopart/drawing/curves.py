@@ -52,11 +52,11 @@ def read_metrics(path: Path) -> dict[str, Series]:
 
 def _parsed(line: str, where: str) -> tuple[int, dict[str, float]]:
     try:
-        row: dict[str, Any] = json.loads(line)
+        row: dict[str, Any] = json.loads(line, parse_int=float)
         step = int(row.pop("step"))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise LeopartError(f"{where} is not a JSON object with a step; remove the line") from error
-    return step, {name: float(value) for name, value in row.items() if isinstance(value, int | float)}
+    return step, {name: value for name, value in row.items() if isinstance(value, float)}
 
 
 def draw_curves(metrics: Mapping[str, Series]) -> Figure:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -19,7 +20,9 @@ from leopart.errors import LeopartError
 from leopart.evaluation.labels import LabelMap, checked_labels
 from leopart.evaluation.maps import MapWriter
 from leopart.features.extract import Extractor, Preprocessing
-from leopart.features.store import FeatureStore
+from leopart.features.store import FeatureStore, is_store_or_begun
+from leopart.files import remove_unfinished
+from leopart.locks import locked_file
 from leopart.models.backbone import load_backbone
 from leopart.models.transformer import has_cls
 from leopart.processes import rank, world_size
@@ -50,6 +53,8 @@ class Case(Generic[Config]):
         self.stores: list[FeatureStore] = []
         self.occurring: set[int] = set()
         self.folder = _feature_folder(config)
+        self._locked: set[Path] = set()
+        self._locks = ExitStack()
 
     @cached_property
     def extractor(self) -> Extractor:
@@ -107,6 +112,7 @@ class Case(Generic[Config]):
         folder = self.folder
         if self.config.cache is not None:
             folder = self.config.cache / _key(self.extractor.recipe, [photo.name for photo in photos])
+            self._lock(folder)
         elif title != "features":
             folder = self.folder.with_name(f"{self.folder.name}.{title.replace(' ', '-')}")
         with self.watch.stage(title):
@@ -134,10 +140,23 @@ class Case(Generic[Config]):
             )
         return self.features(self.labelled)
 
+    def _lock(self, folder: Path) -> None:
+        """Nobody else writes to an entry of the cache until this evaluation is done.
+
+        The lock lies beside it: a store that does not fit is moved out of the way.
+        """
+        if rank() == 0 and folder not in self._locked:
+            lock = folder.with_name(f".{folder.name}.lock")
+            remedy = "wait for it to end, or choose another --cache"
+            if self._locks.enter_context(locked_file(lock, folder, remedy)):
+                remove_unfinished(folder)
+            self._locked.add(folder)
+
     def close(self) -> None:
         """Close the files of the features."""
         for store in self.stores:
             store.close()
+        self._locks.close()
 
     def tidy(self) -> None:
         """Delete the features, unless they are to be kept."""
@@ -153,7 +172,7 @@ def _feature_folder(config: EvaluateConfig) -> Path:
         LeopartError: the folder has other content, which would be deleted at the end.
     """
     folder = config.out.with_name(f".{config.out.stem}.features")
-    if config.cache is None and os.path.lexists(folder) and not (folder / "manifest.json").is_file():
+    if config.cache is None and os.path.lexists(folder) and not is_store_or_begun(folder):
         raise LeopartError(f"{folder} exists and holds no features of an earlier run: choose another --out")
     return folder
 

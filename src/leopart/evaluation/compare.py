@@ -13,6 +13,7 @@ from scipy import stats
 from leopart.errors import LeopartError
 from leopart.evaluation.metrics.matching import Floats
 from leopart.evaluation.report import read_report
+from leopart.paths import clipped
 
 #: Of the intervals: a difference due to seeds alone lies outside in one of twenty comparisons.
 CONFIDENCE = 0.95
@@ -28,7 +29,7 @@ class Difference:
         first: mean over the seeds of A.
         second: mean over the seeds of B.
         margin: half the width of the 95 % interval of the difference (Welch's t over seeds); None where A or
-            B has a single seed.
+            B has a single seed, or a seed with nothing to score.
     """
 
     name: str
@@ -94,10 +95,10 @@ def compare(first: Path, second: Path) -> Comparison:
         )
     shared = [name for name in a["scores"] if name in b["scores"]]
     if not shared:
-        both = f"{', '.join(a['scores'])} and {', '.join(b['scores'])}"
+        both = " and ".join(clipped(", ".join(one["scores"]), 300) for one in (a, b))
         raise LeopartError(f"the two files have no row in common ({both}); evaluate with the same options")
     return Comparison(
-        task=str(a["task"]),
+        task=str(a.get("task")),
         names=(_backbone(a), _backbone(b)),
         rows=tuple(_row(name, a["scores"][name], b["scores"][name]) for name in shared),
         settings=dict(_different(a, b)),
@@ -116,10 +117,12 @@ def _margin(first: Floats, second: Floats) -> float | None:
         return None
     variances = [np.var(values, ddof=1) / len(values) for values in (first, second)]
     total = float(sum(variances))
+    if np.isnan(total):  # a seed had nothing to score
+        return None
     if total == 0:
         return 0.0
-    freedom = total**2 / sum(
-        v**2 / (len(values) - 1) for v, values in zip(variances, (first, second), strict=True)
+    freedom = 1 / sum(
+        (v / total) ** 2 / (len(values) - 1) for v, values in zip(variances, (first, second), strict=True)
     )
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(total))
 

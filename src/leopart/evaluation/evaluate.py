@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,7 +26,8 @@ from leopart.evaluation.tasks import (
     overclustering,
     unsupervised,
 )
-from leopart.files import write_text
+from leopart.files import put_back, remove_unfinished_versions, write_text
+from leopart.locks import locked_file
 from leopart.models.device import pick_device
 from leopart.processes import joined_processes, rank, wait_for_all, world_size
 from leopart.progress import Track, silent
@@ -58,7 +61,7 @@ def evaluate(config: EvaluateConfig, *, track: Track = silent, maps: MapWriter |
     Raises:
         LeopartError: data, backbone or options do not fit, or a file cannot be written.
     """
-    with joined_processes(pick_device(config.device)) as device:
+    with joined_processes(pick_device(config.device)) as device, _alone(config):
         if world_size() > 1 and not isinstance(config, HeadConfig):
             raise LeopartError(f"{config.task} runs in one process; start it without torchrun")
         first = rank() == 0
@@ -68,7 +71,7 @@ def evaluate(config: EvaluateConfig, *, track: Track = silent, maps: MapWriter |
         wait_for_all()  # all processes have checked the folder for features
         if first:  # before the work: an output that cannot be written is an error now, not later
             options = yaml.safe_dump(settings_of(config), sort_keys=False, allow_unicode=True)
-            write_text(config.out.with_suffix(".config.yaml"), options)
+            write_text(options_file(config.out), options)
         try:
             outcome = RUNNERS[config.task](case)
         finally:
@@ -78,6 +81,31 @@ def evaluate(config: EvaluateConfig, *, track: Track = silent, maps: MapWriter |
             write_report(config.out, found, _facts(case))
             case.tidy()
         return found
+
+
+@contextmanager
+def _alone(config: EvaluateConfig) -> Iterator[None]:
+    """No other evaluation writes to the same file; one that fails leaves no options behind.
+
+    Other processes of this evaluation rely on the first one, as it is the only one that writes.
+    """
+    if rank() > 0:
+        yield
+        return
+    lock = config.out.with_name(f".{config.out.name}.lock")
+    with (
+        locked_file(lock, config.out, "wait for it to end, or choose another --out") as taken_over,
+        put_back(options_file(config.out), unless=lambda: False),
+    ):
+        if taken_over:
+            for file in (config.out, options_file(config.out)):
+                remove_unfinished_versions(file)
+        yield
+
+
+def options_file(out: Path) -> Path:
+    """Where the options of an evaluation are, beside its scores."""
+    return out.with_suffix(".config.yaml")
 
 
 def _evaluation(case: Case[Any], outcome: Outcome) -> Evaluation:

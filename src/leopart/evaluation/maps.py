@@ -11,12 +11,12 @@ from leopart.data.images import photo_size
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import IGNORE
 from leopart.data.own_output import mark_as_output
-from leopart.data.photos import output_stems, shown
+from leopart.data.photos import output_stems
 from leopart.drawing.masks import save_mask
 from leopart.drawing.palette import colours
-from leopart.errors import LeopartError
 from leopart.evaluation.labels import nearest
 from leopart.evaluation.metrics.confusion import Labels
+from leopart.files import writing
 from leopart.paths import inside
 
 _VOID = (224, 224, 192)  # as PASCAL VOC paints it
@@ -35,7 +35,8 @@ class MapWriter:
 
     def __init__(self, folder: Path | None, labelled: LabelledPhotos) -> None:
         if folder is not None:
-            _make(folder)
+            with writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.photos = folder, [photo for photo, _ in labelled.pairs]
         self.stems = output_stems(self.photos)
         self.marked: set[str] = set()
@@ -86,11 +87,3 @@ class MapWriter:
             self.marked.add(name)
             mark_as_output(folder, name)
         return inside(folder / name, f"{self.stems[index]}.png", self.photos[index].path)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message = f"cannot write maps into {shown(folder)}: {error.strerror}; choose another folder"
-        raise LeopartError(message) from error

@@ -9,12 +9,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
+from pydantic import AfterValidator, ConfigDict, Field, with_config
+from typing_extensions import TypedDict
 
 from leopart.data.photos import shown
-from leopart.errors import LeopartError
+from leopart.documents import checked, read_json
 from leopart.evaluation.metrics.matching import Floats, Matching
 from leopart.files import write_text
 
@@ -124,17 +126,39 @@ def read_report(path: Path) -> dict[str, Any]:
     Raises:
         LeopartError: the file cannot be read, or has other content.
     """
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise LeopartError(f"cannot read {shown(path)}: {error.strerror}; check the path") from error
-    except ValueError as error:
-        raise LeopartError(
-            f"{shown(path)} is not JSON: {error}; give a file of `leopart evaluate`"
-        ) from error
-    if not isinstance(content, dict) or not isinstance(content.get("scores"), dict):
-        raise LeopartError(f"{shown(path)} holds no scores; give a file of `leopart evaluate`")
-    return content
+    return dict(read_json(path, _Report, "give a file of `leopart evaluate`"))
+
+
+_Name = Annotated[str, Field(max_length=200)]
+#: Fractions lie in [0, 1]; None is a score of nothing.
+_Fraction = Annotated[float, Field(ge=-1, le=1)] | None
+_Summary = TypedDict("_Summary", {"per seed": Annotated[list[_Fraction], Field(min_length=1)]})
+
+
+class _ClassScore(TypedDict):
+    name: str
+    iou: _Summary
+
+
+def _fitting_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose metrics, which are the objects in it, and classes have values of each seed."""
+    for name, value in row.items():
+        kind = list[_ClassScore] if name == "per class" else _Summary if isinstance(value, dict) else object
+        try:
+            checked(value, kind)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+    return row
+
+
+@with_config(ConfigDict(extra="allow"))
+class _Report(TypedDict):
+    """What others rely on; there is more in a file."""
+
+    task: NotRequired[_Name]
+    scores: dict[_Name, Annotated[dict[str, Any], AfterValidator(_fitting_row)]]
+    backbone: NotRequired[dict[str, Any]]
+    settings: NotRequired[dict[str, Any]]
 
 
 def _described(score: Score, classes: Mapping[int, str]) -> dict[str, Any]:

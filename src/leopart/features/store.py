@@ -17,19 +17,26 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from leopart.documents import checked, read_json
 from leopart.errors import LeopartError
-from leopart.files import write_text
+from leopart.files import reason_and_remedy, write_text
 
 MANIFEST = "manifest.json"
 """File without which a folder is no store."""
 _FORMAT = 1
+_ARRAYS = ("tokens.bin", "attention.bin", "done.bin")
+
+
+Length = Annotated[int, Field(ge=0, le=2**20)]
+"""Of an axis of an array; larger ones are damage, and their products may not fit an integer."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +54,8 @@ class StoredPhoto:
     name: str
     size: int
     modified: int
-    height: int
-    width: int
+    height: Length
+    width: Length
 
 
 @dataclass(frozen=True)
@@ -66,8 +73,8 @@ class FeatureRecipe:
 
     backbone: str
     fingerprint: str
-    dim: int
-    heads: int
+    dim: Length
+    heads: Length
     preprocessing: dict[str, Any]
     precision: str
 
@@ -130,7 +137,12 @@ class FeatureStore:
         aside = folder.with_name(f"{folder.name}.earlier")
         shutil.rmtree(aside, ignore_errors=True)
         folder.rename(aside)
-        store = cls.open(folder, recipe, entries)
+        try:
+            store = cls.open(folder, recipe, entries)
+        except LeopartError:  # no room for both: what was there is of more use than nothing
+            shutil.rmtree(folder, ignore_errors=True)
+            aside.rename(folder)
+            raise
         with suppress(LeopartError):  # a damaged store has nothing to take over
             earlier = cls.load(aside)
             store._take_over(earlier)
@@ -149,8 +161,10 @@ class FeatureStore:
         found = _read_manifest(path)
         if found.get("format") != _FORMAT:
             raise LeopartError(f"{path} is of a format this version does not read: make the features again")
-        recipe = FeatureRecipe(**{field.name: found[field.name] for field in fields(FeatureRecipe)})
-        return cls(folder, recipe, [StoredPhoto(**entry) for entry in found["photos"]])
+        try:
+            return cls(folder, checked(found, FeatureRecipe), checked(found.get("photos"), list[StoredPhoto]))
+        except ValueError as error:
+            raise LeopartError(f"{path} is damaged: {error}; {_remedy(path)}") from error
 
     def close(self) -> None:
         """Let go of the files, so that they can be deleted on every system."""
@@ -200,14 +214,21 @@ class FeatureStore:
             raise LeopartError(message) from error
 
 
+def is_store_or_begun(folder: Path) -> bool:
+    """Whether a folder holds a store, what one that ran out of room or was killed has left, or nothing.
+
+    Until the manifest is written, which comes last, there are only files of these names.
+    """
+    if not folder.is_dir():
+        return False
+    found = {path.name for path in folder.iterdir() if not path.name.endswith(".part")}
+    return MANIFEST in found or found <= set(_ARRAYS)
+
+
 def _allocate(folder: Path, recipe: FeatureRecipe, entries: Sequence[StoredPhoto]) -> None:
     """Reserve the files' whole size: writing to a memory map on a full disk would kill the process."""
     total = sum(entry.height * entry.width for entry in entries)
-    sizes = {
-        "tokens.bin": total * recipe.dim * 2,
-        "attention.bin": total * recipe.heads * 4,
-        "done.bin": len(entries),
-    }
+    sizes = dict(zip(_ARRAYS, (total * recipe.dim * 2, total * recipe.heads * 4, len(entries)), strict=True))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, size in sizes.items():
@@ -218,11 +239,8 @@ def _allocate(folder: Path, recipe: FeatureRecipe, entries: Sequence[StoredPhoto
             with suppress(OSError):
                 (folder / name).unlink(missing_ok=True)
         need = sum(sizes.values()) / 2**20
-        message = (
-            f"cannot keep features in {folder} ({need:,.0f} MiB needed): {error.strerror or error}; "
-            "free some space or choose another folder"
-        )
-        raise LeopartError(message) from error
+        what = f"cannot keep features in {folder} ({need:,.0f} MiB needed)"
+        raise LeopartError(f"{what}: {reason_and_remedy(error)}") from error
 
 
 def _reserve(file: BinaryIO, size: int) -> None:
@@ -236,14 +254,11 @@ def _reserve(file: BinaryIO, size: int) -> None:
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(path.read_bytes())
-        if not isinstance(found, dict):
-            raise ValueError("no object")
-    except (OSError, ValueError) as error:
-        message = f"{path} is no readable feature store: delete {path.parent} and run again"
-        raise LeopartError(message) from error
-    return found
+    return read_json(path, dict[str, Any], _remedy(path))
+
+
+def _remedy(manifest: Path) -> str:
+    return f"delete {manifest.parent} and run again"
 
 
 def _check_same(path: Path, wanted: dict[str, Any]) -> None:

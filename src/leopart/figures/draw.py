@@ -10,6 +10,7 @@ from typing import Any
 from leopart.config import FigureConfig, TrainingFigureConfig
 from leopart.drawing.page import Page, require_matplotlib
 from leopart.drawing.run_figures import training_figures
+from leopart.locks import locked
 from leopart.progress import Track, silent
 
 Draw = Callable[[Any, Track], Page]
@@ -36,6 +37,11 @@ def draw_figure(config: FigureConfig, *, track: Track = silent) -> list[Path]:
         LeopartError: photos, masks or options do not fit, matplotlib is missing, or a file cannot be written.
     """
     config.check()
+    with locked(config.out):
+        return _drawn(config, track)
+
+
+def _drawn(config: FigureConfig, track: Track) -> list[Path]:
     if isinstance(config, TrainingFigureConfig):
         return training_figures(config.run, config.out, config.milliseconds)
     require_matplotlib()  # before the work

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict
+
+from leopart.documents import read_json
 from leopart.errors import LeopartError
 from leopart.files import write_text
 from leopart.reproduction.reproduce import Filled, Measured
@@ -78,13 +82,35 @@ def _with_earlier(rows: list[dict[str, Any]], file: Path, *, mini: bool) -> list
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text("utf-8"))
-        if {"title", "miniature", "rows"} <= set(content):
-            return dict(content)
-    except (OSError, ValueError, TypeError) as error:
-        raise LeopartError(f"{file} cannot be read ({error}): delete it, or choose another --out") from error
-    raise LeopartError(f"{file} was not written by `leopart reproduce`: choose another --out")
+    remedy = "it is no table of `leopart reproduce`: delete it, or choose another --out"
+    return dict(read_json(file, _Table, remedy))
+
+
+_Percent = Annotated[float, Field(allow_inf_nan=False)] | None
+
+
+@with_config(ConfigDict(extra="allow"))
+class _Cell(TypedDict):
+    column: str
+    published: _Percent
+    ours: _Percent
+    std: _Percent
+    difference: _Percent
+    status: str
+    reason: str | None
+
+
+_Row = TypedDict("_Row", {"row": str, "network": str, "stands for it": str | None, "cells": list[_Cell]})
+_Row.__pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[attr-defined]
+
+
+@with_config(ConfigDict(extra="allow"))
+class _Table(TypedDict):
+    """What is taken from the file of an earlier run."""
+
+    title: str
+    miniature: bool
+    rows: list[_Row]
 
 
 def described(filled: Filled, out: Path = Path()) -> list[dict[str, Any]]:

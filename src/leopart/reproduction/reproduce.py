@@ -149,6 +149,8 @@ def _found(network: Network, cell: Cell, setting: Setting, outcomes: Outcomes) -
         return Measured(here, reason=file)
     value: Any = read_report(file)
     for key in here.path:
+        if not isinstance(value, dict) or key not in value:
+            raise LeopartError(f"{file} has no {' / '.join(map(str, here.path))}: delete it and run again")
         value = value[key]
     if not isinstance(value, dict):
         return Measured(here, 100 * float(value), file=file)

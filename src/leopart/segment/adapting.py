@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from leopart.data.photos import Photo
-from leopart.errors import LeopartError
+from leopart.errors import LeopartError, interruption
 from leopart.models.backbone import Backbone
 from leopart.recipe import learning_options
 
@@ -92,7 +92,7 @@ def adapt_backbone(
         except LeopartError as error:
             raise _explained(error, backbone) from error
     if adapted.interrupted:
-        raise KeyboardInterrupt
+        raise interruption(adapted.signal)
     return adapted
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from leopart.data.replaced import check_unchanged, file_mark
 from leopart.errors import LeopartError, PhotoError
 from leopart.features.extract import Extractor, Failure, Preprocessing, TokensAndAttention
 from leopart.features.store import FeatureStore
+from leopart.locks import locked
 from leopart.models.tuned import start_of
 from leopart.models.weights.spec import BackboneSpec
 from leopart.parallel import ordered_map, workers
@@ -24,6 +26,7 @@ from leopart.progress import Track, silent
 from leopart.run_record import Stopwatch, settings_of
 from leopart.segment import run_folder, saved
 from leopart.segment.adapting import STATE, OpenProgress, adaptation_results, minutes_of, without_progress
+from leopart.segment.finished import finished, identity
 from leopart.segment.learning import Learned, Workspace, learn, open_extractor, require_some
 from leopart.segment.outputs import MaskWriter, Wanted, Written
 from leopart.segment.part_model import PartModel
@@ -32,6 +35,9 @@ from leopart.segment.report.page import Credit, shown, write_report
 from leopart.segment.segmenter import Segmenter
 from leopart.segment.summary import Summary
 from leopart.segment.survey import Patch
+
+#: What to do while another run uses the same features.
+_OTHER_FEATURES = "wait for it to end, or choose another --features"
 
 
 def segment_photos(
@@ -55,6 +61,18 @@ def segment_photos(
         KeyboardInterrupt: a signal ended the adaptation; the same call continues it.
     """
     config.check()
+    features = nullcontext() if config.features is None else locked(config.features, _OTHER_FEATURES)
+    with locked(config.out), features, run_folder.settings_of_masks(config.out):
+        return _segmented(config, title, credits, track, open_progress)
+
+
+def _segmented(
+    config: SegmentConfig,
+    title: str,
+    credits: Sequence[Credit],  # noqa: A002 - what it is
+    track: Track,
+    open_progress: OpenProgress,
+) -> Summary:
     watch = Stopwatch()
     search = run_folder.photos_for(config)
     photos = search.photos
@@ -62,6 +80,9 @@ def segment_photos(
         extractor = _open(config)
     minutes = minutes_of(config.adapt, len(photos), extractor.backbone)
     config = replace(config, adapt=minutes or False)
+    inputs = identity(photos, extractor.backbone.fingerprint)
+    if (done := finished(config, photos, inputs)) is not None:
+        return replace(done, repeated=True)
     run_folder.write_settings(config)
     learned = learn(
         extractor,
@@ -77,6 +98,7 @@ def segment_photos(
     with watch.stage("masks"):
         written, patches = _write_masks(config, photos, learned, track)
     summary = _summary(config, search, learned, len(written), extractor.backbone.spec, watch)
+    summary = replace(summary, inputs=inputs)
     with watch.stage("report"):
         report = fit_report(title, summary, learned.fit, written, patches, credits, learned.adapted)
         write_report(config.out / "report.html", report)
@@ -96,12 +118,20 @@ def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
         LeopartError: no photo can be used, `out` cannot be written, or the segmenter is not whole.
     """
     config.check()
+    with locked(config.out), run_folder.settings_of_masks(config.out):
+        return _predicted(config, track)
+
+
+def _predicted(config: PredictConfig, track: Track) -> Summary:
     watch = Stopwatch()
     folder = saved.folder_of(config.segmenter)
     if config.out.resolve() == folder.resolve().parent:
         raise LeopartError(f"--out {config.out} is the run that made the segmenter: choose another folder")
     search = run_folder.photos_for(config)
     photos = search.photos
+    inputs = identity(photos, saved.hash_of(folder))
+    if (done := finished(config, photos, inputs)) is not None:
+        return replace(done, repeated=True)
     run_folder.write_settings(config)
     with watch.stage("loading the segmenter"):
         batch_size = None if config.batch_size == "auto" else config.batch_size
@@ -124,6 +154,7 @@ def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
         settings=settings_of(config),
         seconds=watch.seconds,
         labels=segmenter.labels_,
+        inputs=inputs,
     )
     summary.write(config.out / "summary.json")
     return summary

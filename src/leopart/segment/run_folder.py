@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import yaml
@@ -10,7 +11,7 @@ import yaml
 from leopart.config import PredictConfig, SegmentConfig
 from leopart.data.photos import PhotoSearch, search_photos
 from leopart.errors import LeopartError
-from leopart.files import write_text
+from leopart.files import put_back, write_text
 from leopart.models.weights.cards import card_path
 from leopart.models.weights.spec import TUNED
 from leopart.run_record import settings_of
@@ -42,6 +43,16 @@ def photos_for(config: SegmentConfig | PredictConfig) -> PhotoSearch:
         raise LeopartError(f"all photos are earlier output in {config.out}: give the folder of the photos")
     others = [path for path in search.left_out if Path(os.path.realpath(path)) not in outputs]
     return PhotoSearch(photos, others)
+
+
+def settings_of_masks(out: Path) -> AbstractContextManager[None]:
+    """Keep `config.yaml` as it was if the block fails before it has written masks."""
+    was_done = (out / "summary.json").is_file()
+
+    def has_masks() -> bool:
+        return (out / "parts").is_dir() and not (was_done and (out / "summary.json").is_file())
+
+    return put_back(out / "config.yaml", unless=has_masks)
 
 
 def write_settings(config: SegmentConfig | PredictConfig) -> None:

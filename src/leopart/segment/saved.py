@@ -9,12 +9,13 @@ backbone.safetensors  weights of a backbone that was adapted to the photos; back
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
+from pydantic import InstanceOf
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -22,12 +23,14 @@ from leopart.clustering.contexts import ObjectMixture
 from leopart.clustering.kmeans import KMeans
 from leopart.clustering.reduce import Reduction
 from leopart.config.method import FitSettings
+from leopart.documents import checked, read_json
 from leopart.errors import LeopartError
 from leopart.features.extract import Extractor, Preprocessing
 from leopart.files import sha256, whole_file, write_text
 from leopart.models.backbone import Backbone
 from leopart.models.tuned import save_tuned
 from leopart.models.weights.spec import TUNED
+from leopart.segment.array_checks import checked_arrays
 from leopart.segment.part_model import PartModel
 
 _FORMAT = 3
@@ -36,13 +39,14 @@ _MIXTURE = "parts_of_object"
 _MARGIN = "clusters.margin"
 _SCENES = "scene_of_object"
 _SEALED = ("fingerprint", "preprocessing", "precision", "batch_size", "settings")
+_PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
 class Card:
     """Everything about a segmenter that is not an array."""
 
-    backbone: str
+    backbone: InstanceOf[str]  # a path may hold bytes that are not UTF-8
     """Registry name, path of its weights, or `backbone.safetensors`: then it lies in the folder."""
     fingerprint: str
     """Of that backbone, see `Backbone.fingerprint`."""
@@ -52,7 +56,7 @@ class Card:
     batch_size: int
     """Photos in a forward pass; another one may change the last bit of a token."""
     settings: FitSettings
-    attention_backbone: str | None = None
+    attention_backbone: InstanceOf[str] | None = None
     """Name or path of the backbone whose attention was used, needed for another fit; None = the backbone."""
     labels: str = "none"
     """Labels that the two learned from, see `BackboneSpec.labels`."""
@@ -160,23 +164,23 @@ def read(folder: Path) -> tuple[Card, PartModel]:
         message = f"{arrays} is not the file that {_JSON} describes: copy the folder again or refit"
         raise LeopartError(message)
     try:
-        card = Card(
-            backbone=content["backbone"],
-            fingerprint=content["fingerprint"],
-            preprocessing=Preprocessing(**content["preprocessing"]),
-            precision=content["precision"],
-            batch_size=content["batch_size"],
-            settings=FitSettings(**content["settings"]),
-            attention_backbone=content["attention_backbone"],
-            labels=content["labels used"],
-        )
+        content["labels"] = content["labels used"]
+        card = checked({field.name: content[field.name] for field in fields(Card)}, Card)
+        if card.precision not in _PRECISIONS or card.batch_size < 1 or card.preprocessing.size < 1:
+            raise ValueError("its precision, batch_size or size is none")
         with safe_open(arrays, "pt") as file:
             if (file.metadata() or {}).get("card") != _seal(content):
                 raise ValueError("its settings are not those of the arrays")
-        return card, _model(safetensors.torch.load_file(arrays))
+        return card, checked_arrays(_model(safetensors.torch.load_file(arrays)))
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
         message = f"{folder / _JSON} was altered ({error}): copy the folder again or refit"
         raise LeopartError(message) from error
+
+
+def hash_of(folder: Path) -> str:
+    """Changes with the segmenter, whose arrays' hash is in its card; empty where loading it will fail."""
+    path = folder / _JSON
+    return sha256(path) if path.is_file() else ""
 
 
 def backbone_of(folder: Path, card: Card) -> str:
@@ -205,14 +209,11 @@ def check_backbone(folder: Path, card: Card, backbone: Backbone) -> None:
 
 def _read_json(folder: Path) -> dict[str, Any]:
     path = folder / _JSON
-    try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
-    except OSError as error:
+    if not path.is_file():
         message = f"{folder} holds no segmenter ({_JSON} cannot be read): give the output folder of `segment`"
-        raise LeopartError(message) from error
-    except ValueError as error:
-        raise LeopartError(f"{path} is damaged: copy the folder again or refit") from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise LeopartError(message)
+    content = read_json(path, dict[str, Any], "copy the folder again or refit")
+    if content.get("format") != _FORMAT:
         message = f"{path} is of a format this version does not read: refit, or use the version that wrote it"
         raise LeopartError(message)
     return content

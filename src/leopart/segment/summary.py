@@ -27,6 +27,8 @@ class Summary:
         settings: the resolved configuration.
         seconds: per stage.
         labels: labels used anywhere, the backbone's own training included.
+        inputs: of which photos and network, see `leopart.segment.finished`; empty where it was not kept.
+        repeated: whether the run was done already and this is what it had said.
     """
 
     command: str
@@ -37,6 +39,8 @@ class Summary:
     settings: Mapping[str, Any]
     seconds: Mapping[str, float]
     labels: str = "none"
+    inputs: str = ""
+    repeated: bool = False
 
     def write(self, path: Path) -> None:
         """Write the summary as JSON.
@@ -50,7 +54,8 @@ class Summary:
             "versions": versions(),
             "peak memory MiB": peak_memory(),
         }
-        del content["labels"]
+        for name in ("labels", "repeated"):
+            del content[name]
         content["seconds"] = {stage: round(seconds, 3) for stage, seconds in self.seconds.items()}
         # Paths may hold bytes that are not UTF-8; JSON cannot.
         write_text(path, shown(json.dumps(content, indent=2, default=str, ensure_ascii=False)) + "\n")

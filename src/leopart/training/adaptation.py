@@ -13,13 +13,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from leopart.data.photos import Photo
+from leopart.documents import read_json
 from leopart.errors import LeopartError
 from leopart.files import write_text
 from leopart.models.backbone import Backbone, load_backbone
@@ -77,6 +80,7 @@ class Adapted:
         after: the same after training; None after an interruption too.
         failures: photos that could not be read.
         interrupted: whether a signal ended it; its state is kept, and the same call continues.
+        signal: its number; 0 where there was none.
     """
 
     backbone: Backbone
@@ -89,6 +93,7 @@ class Adapted:
     after: NDArray[np.uint8] | None = None
     failures: Sequence[PhotoFailure] = ()
     interrupted: bool = False
+    signal: int = 0
 
 
 def adapt(
@@ -136,6 +141,7 @@ def adapt(
         _drawn(sheet, state.steps, adapted.to(plan.device)) if state.done else None,
         [PhotoFailure(*failure) for failure in state.failures],
         not state.done,
+        state.signal,
     )
 
 
@@ -155,6 +161,17 @@ def _identity(photo: Photo) -> list[str | int]:
     return [photo.name]
 
 
+class _Record(TypedDict):
+    """`adaptation.json`."""
+
+    asked: dict[str, Any]
+    steps: Annotated[int, Field(ge=0)]
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    stopped_early: bool
+    failures: list[tuple[str, str]]
+    done: bool
+
+
 @dataclass
 class _State:
     """How far an adaptation has come; `adaptation.json` in its folder."""
@@ -166,6 +183,7 @@ class _State:
     stopped_early: bool = False
     failures: Sequence[tuple[str, str]] = ()
     done: bool = False
+    signal: int = 0  # what ended this call; of no interest to the next one
 
     @classmethod
     def open(cls, folder: Path, asked: dict[str, Any], replace_other: bool) -> _State:
@@ -173,12 +191,10 @@ class _State:
         path = folder / _RECORD
         asked = json.loads(json.dumps(asked))
         if path.is_file():
-            try:
-                found = json.loads(path.read_text("utf-8"))
+            with suppress(LeopartError):  # damaged: begin again
+                found = read_json(path, _Record, f"delete {folder}")
                 if _as_today(found.pop("asked")) == asked:
                     return cls(path, asked, **found)
-            except (ValueError, LookupError, TypeError, AttributeError, LeopartError):  # damaged: begin again
-                pass
             if not replace_other:
                 message = f"{folder} holds an adaptation to other photos or with other settings"
                 raise LeopartError(f"{message}: choose another folder or delete it")
@@ -188,7 +204,7 @@ class _State:
         return state
 
     def write(self) -> None:
-        content = {key: value for key, value in asdict(self).items() if key != "path"}
+        content = {key: value for key, value in asdict(self).items() if key not in ("path", "signal")}
         write_text(self.path, json.dumps(content, indent=2) + "\n")
 
 
@@ -225,6 +241,7 @@ def _train(
         stopped_early=budget.stopped_early,
         failures=[(failure.name, failure.reason) for failure in trained.failures],
         done=not trained.interrupted,
+        signal=trained.signal,
     )
     name = f"{backbone.name.removesuffix('+adapted')}+adapted"
     made = f"{trained.step} steps, seed {recipe.seed}"

@@ -127,7 +127,7 @@ def explained(batch: int, accumulate: int, world: int) -> Iterator[None]:
             yield
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from error
+            raise error.__context__ from error
         raise
     except (RuntimeError, MemoryError) as error:
         said = str(error).lower()

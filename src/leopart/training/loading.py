@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +27,9 @@ from leopart.training.stream import (
     collate,
 )
 
+#: Seconds between two looks at whether a batch has come, and after which none is expected any more.
+_LOOK, _PATIENCE = 2, 1800.0
+
 
 class PositionBatch(NamedTuple):
     """Places in the stream, where the views are made on the device."""
@@ -47,6 +50,7 @@ class StreamLoader(DataLoader[Any]):
     Attributes:
         taken: batches of the run that have been taken, including those before its start.
         waited: seconds that the training has waited for batches.
+        while_waiting: called every few seconds in which no batch has come; may raise.
     """
 
     def __init__(
@@ -67,8 +71,10 @@ class StreamLoader(DataLoader[Any]):
             collate_fn=PositionBatch if on_device else collate,
             prefetch_factor=2 if workers else None,
             worker_init_fn=outlive_signals if workers else None,
+            timeout=_LOOK if workers else 0,
         )
         self.positions = positions
+        self.while_waiting: Callable[[], None] = lambda: None
         self.taken, self.waited = 0, 0.0
 
     def __iter__(self) -> Iterator[TrainBatch | PositionBatch]:  # type: ignore[override]
@@ -79,13 +85,33 @@ class StreamLoader(DataLoader[Any]):
         """
         self.taken = self.positions.start
         asked = time.perf_counter()
-        for batch in super().__iter__():
+        for batch in self._patient(super().__iter__()):
             if isinstance(batch, Unreadable):
                 raise LeopartError(batch.message)
             self.taken += 1
             self.waited += time.perf_counter() - asked
             yield batch
             asked = time.perf_counter()
+
+    def _patient(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """The batches; one that does not come ends the run, as nobody can say when it would."""
+        quiet_since = time.monotonic()
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if "timed out" not in str(error):  # a loading process has died
+                    raise
+                self.while_waiting()
+                if time.monotonic() - quiet_since > _PATIENCE:
+                    what = f"the loading processes have given no photos for {_PATIENCE / 60:.0f} minutes"
+                    advice = "check that their disk answers, or give --workers 0"
+                    raise LeopartError(f"{what}: {advice}") from error
+            else:
+                yield batch
+                quiet_since = time.monotonic()
 
     def state_dict(self) -> dict[str, int]:
         """How many batches of the run have been taken."""

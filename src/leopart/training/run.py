@@ -87,6 +87,7 @@ class Trained:
         total: optimiser steps in total.
         failures: photos that could not be read, of all processes, by name.
         interrupted: whether a signal ended it before the last step.
+        signal: its number; 0 where there was none.
     """
 
     backbone: Backbone
@@ -94,6 +95,7 @@ class Trained:
     total: int
     failures: Sequence[PhotoFailure] = ()
     interrupted: bool = False
+    signal: int = 0
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,8 @@ def fit(
     student = learner.networks.backbone.eval().requires_grad_(False)
     failures = [reporting.failures[name] for name in sorted(reporting.failures)]
     interrupted = stop.signal is not None and trainer.global_step < module.total_steps
-    return Trained(student, trainer.global_step, module.total_steps, failures, interrupted)
+    number = int(stop.signal) if stop.signal is not None and interrupted else 0
+    return Trained(student, trainer.global_step, module.total_steps, failures, interrupted, number)
 
 
 def _tokens(backbone: Backbone, photos: Sequence[Photo], recipe: Recipe, hardware: Hardware) -> Tokens:

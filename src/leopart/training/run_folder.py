@@ -12,6 +12,7 @@ import yaml
 
 from leopart.config import TrainConfig
 from leopart.data.photos import Photo
+from leopart.documents import read_json, read_yaml
 from leopart.errors import LeopartError
 from leopart.files import write_text
 from leopart.models.backbone import Backbone
@@ -20,7 +21,7 @@ from leopart.run_record import settings_of, versions
 from leopart.settings import flat, option_word
 from leopart.training.checkpoints import FOLDER, LAST, read_checkpoint
 
-_CONFIG, _RECORD = "config.yaml", "run.json"
+CONFIG, RECORD = "config.yaml", "run.json"
 #: Options that limit this call, and do not change what is trained.
 _NOT_SETTINGS = ("resume", "stop_at")
 
@@ -49,15 +50,15 @@ def prepare_folder(
         raise LeopartError(message)
     done = read_checkpoint(state, mmap=True)["global_step"] if state.is_file() else 0
     record = {"photos": len(photos), "photos sha256": _names_hash(photos), "backbone": backbone.fingerprint}
-    if resume and (config.out / _CONFIG).exists():
+    if resume and (config.out / CONFIG).exists():
         _refuse_other_run(config, record)
     if write:
         left_out = {*_NOT_SETTINGS, *flat(recipe_of(config))} - learning_options(config).keys()
         settings = {name: value for name, value in settings_of(config).items() if name not in left_out}
-        write_text(config.out / _CONFIG, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+        write_text(config.out / CONFIG, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
         start = {"started from": backbone.name, "labels used": backbone.spec.labels}
         content = {**record, **start, "versions": versions()}
-        write_text(config.out / _RECORD, json.dumps(content, indent=2) + "\n")
+        write_text(config.out / RECORD, json.dumps(content, indent=2) + "\n")
     return int(done)
 
 
@@ -84,15 +85,9 @@ def _refuse_other_run(config: TrainConfig, record: dict[str, Any]) -> None:
 
 def _known(out: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings and record that a run was begun with."""
-    try:
-        settings = yaml.safe_load((out / _CONFIG).read_text("utf-8"))
-        record = json.loads((out / _RECORD).read_text("utf-8"))
-        if not isinstance(settings, dict) or not isinstance(record, dict):
-            raise ValueError("it holds no settings")
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        message = f"{out} cannot be resumed: {_CONFIG} or {_RECORD} is damaged ({reason}); begin another run"
-        raise LeopartError(message) from error
+    remedy = f"{out} cannot be resumed, begin another run"
+    settings = read_yaml(out / CONFIG, dict[str, Any], remedy)
+    record = read_json(out / RECORD, dict[str, Any], remedy)
     return settings, record
 
 

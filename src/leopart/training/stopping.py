@@ -6,12 +6,17 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
 
-from leopart.errors import LeopartError
+from leopart.errors import LeopartError, interruption
+from leopart.training.loading import StreamLoader
+
+#: Seconds that a signal leaves to the photos of the step under way.
+_GRACE = 20.0
 
 
 class Stop(pl.Callback):
@@ -27,16 +32,20 @@ class Stop(pl.Callback):
 
     Attributes:
         signal: the signal that came, or None.
+        since: when it came, by the monotonic clock.
     """
 
     def __init__(self, at: int | None = None, every: int = 10) -> None:
         self.at, self.every = at, every
         self.signal: signal.Signals | None = None
+        self.since = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen; Python receives signals in the main thread only. Lightning restores the handlers."""
         del pl_module
         self._decide(trainer, asked=False)
+        if isinstance(trainer.train_dataloader, StreamLoader):
+            trainer.train_dataloader.while_waiting = self._give_up
         if threading.current_thread() is not threading.main_thread():
             return
         heard = [signal.SIGINT, signal.SIGTERM]
@@ -82,7 +91,12 @@ class Stop(pl.Callback):
         del frame
         if self.signal == number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.signal = signal.Signals(number)
+        self.signal, self.since = signal.Signals(number), time.monotonic()
+
+    def _give_up(self) -> None:
+        """End at once where the photos of the step under way do not come."""
+        if self.signal is not None and time.monotonic() - self.since > _GRACE:
+            raise interruption(self.signal)
 
 
 def requeue() -> None:

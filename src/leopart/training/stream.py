@@ -15,11 +15,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from leopart.data.photos import Photo
 from leopart.data.views import ViewBatch, ViewMaker, Views, collate_views
 from leopart.errors import PhotoError
+
+#: Seconds between two looks at whether a batch has come, and after which none is expected any more.
+_LOOK, _PATIENCE = 2, 1800.0
 
 
 @dataclass(frozen=True)
@@ -160,11 +163,28 @@ class Positions(Sampler[list[int]]):
 
 
 def collate(items: list[Sample | Unreadable]) -> TrainBatch | Unreadable:
-    """One batch of the items' views."""
+    """One batch of the items' views; of a loading process, in memory that it shares with the others.
+
+    The queue between the processes would ask for that memory in a thread of its own, where an error is only
+    printed, and the training would wait for ever.
+    """
     samples: list[Sample] = []
     for item in items:
         if isinstance(item, Unreadable):
             return item
         samples.append(item)
     views = collate_views([(index, views) for index, views, _ in samples])
+    if get_worker_info() is not None:
+        try:
+            for tensor in vars(views).values():
+                tensor.share_memory_()
+        except RuntimeError as error:  # "unable to allocate shared memory", "unable to write to file"
+            return Unreadable(_no_room(views, error))
     return TrainBatch(views, tuple(failure for _, _, failures in samples for failure in failures))
+
+
+def _no_room(views: ViewBatch, error: RuntimeError) -> str:
+    size = sum(part.numel() * part.element_size() for part in vars(views).values()) / 2**20
+    said = str(error).splitlines()[0][:120]
+    ways = "give --workers 0, a smaller --batch-size, or a container more of it (docker run --shm-size 1g)"
+    return f"shared memory (/dev/shm) has no room for a batch of {size:.1f} MiB ({said}): {ways}"

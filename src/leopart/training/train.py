@@ -10,6 +10,8 @@ import lightning.pytorch as pl
 from leopart.config import TrainConfig
 from leopart.data.datasets.unlabelled import EXPECTED, training_photos
 from leopart.data.photos import Photo
+from leopart.files import put_back
+from leopart.locks import locked
 from leopart.models.backbone import Backbone, load_backbone
 from leopart.models.device import pick_device
 from leopart.models.tuned import detached, save_tuned
@@ -21,7 +23,7 @@ from leopart.training.monitoring.loggers import Loggers
 from leopart.training.monitoring.progress import ProgressCallback, no_progress
 from leopart.training.monitoring.validation import Validation, labelled_sample, sheet_of
 from leopart.training.run import Keeping, Length, Monitoring, Trained, check_fit, fit, length_of
-from leopart.training.run_folder import prepare_folder
+from leopart.training.run_folder import CONFIG, RECORD, prepare_folder
 
 #: Steps between two saves or contact sheets, at least.
 _LEAST_APART = 50
@@ -40,14 +42,24 @@ def train(config: TrainConfig, *, progress: ProgressCallback = no_progress) -> T
         LeopartError: data, backbone, settings or the run folder do not fit each other; see `fit`.
     """
     config.check()
+    if not is_first_process():  # the first one holds the folder for all
+        return _trained(config, no_progress, first=False)
+    state = config.out / FOLDER / LAST
+    with (
+        locked(config.out),
+        put_back(config.out / CONFIG, unless=state.is_file),
+        put_back(config.out / RECORD, unless=state.is_file),
+    ):
+        return _trained(config, progress, first=True)
+
+
+def _trained(config: TrainConfig, progress: ProgressCallback, *, first: bool) -> Trained:
     resume = config.resume or int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
     photos = training_photos(config.data)
     backbone = load_backbone(config.backbone)
     check_fit(config, backbone)
     hardware = _hardware(config)
     length = length_of(config, len(photos), hardware.world)
-    first = is_first_process()
-    progress = progress if first else no_progress
     done = prepare_folder(config, photos, backbone, resume=resume, write=first)
     _note_beginning(config, progress, length, len(photos), done, resume)
     loggers = Loggers.open(config.out, done, config.wandb) if first else Loggers()

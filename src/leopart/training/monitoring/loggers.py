@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leopart.errors import LeopartError
-from leopart.files import write_text
+from leopart.files import append_text, write_text, writing
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-METRICS = "metrics.jsonl"
+METRICS, _BOARD = "metrics.jsonl", "tensorboard"
 
 
 class MetricsFile:
@@ -32,13 +32,13 @@ class MetricsFile:
 
     def __init__(self, path: Path, start: int) -> None:
         self.path = path
-        kept = [line for line in _lines(path) if start and json.loads(line)["step"] <= start]
+        kept = [line for line in _lines(path) if start and _step_of(line, path) <= start]
         write_text(path, "".join(f"{line}\n" for line in kept))
 
     def write(self, step: int, figures: dict[str, float]) -> None:
         """Append a line."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **{k: _short(v) for k, v in figures.items()}}) + "\n")
+        line = {"step": step, **{name: _short(value) for name, value in figures.items()}}
+        append_text(self.path, json.dumps(line) + "\n")
 
 
 def _lines(path: Path) -> list[str]:
@@ -47,6 +47,14 @@ def _lines(path: Path) -> list[str]:
         return []
     text = path.read_text("utf-8")
     return text[: text.rfind("\n") + 1].splitlines()
+
+
+def _step_of(line: str, path: Path) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
+        message = f"{path} has a line that is no JSON object with a step: {line[:60]!r}; remove the line"
+        raise LeopartError(message) from error
 
 
 def _short(value: float) -> float:
@@ -78,7 +86,8 @@ class Loggers:
 
         project = None if wandb_project is None else _open_wandb(run, wandb_project)
         # Events of steps that will be done again are taken out.
-        board = SummaryWriter(str(run / "tensorboard"), purge_step=start + 1 if start else 0)
+        with writing(run / _BOARD):
+            board = SummaryWriter(str(run / _BOARD), purge_step=start + 1 if start else 0)
         return cls(MetricsFile(run / METRICS, start), board, project)
 
     def figures(self, step: int, figures: dict[str, float]) -> None:
@@ -86,20 +95,23 @@ class Loggers:
         if self.file is not None:
             self.file.write(step, figures)
         if self.board is not None:
-            for name, value in figures.items():
-                self.board.add_scalar(name, value, step)
+            with writing(Path(self.board.log_dir)):
+                for name, value in figures.items():
+                    self.board.add_scalar(name, value, step)
         if self.wandb is not None:
             self.wandb.log(figures, step=step)
 
     def picture(self, step: int, name: str, pixels: NDArray[np.uint8]) -> None:
         """Show an RGB picture [H, W, 3] in TensorBoard."""
         if self.board is not None:
-            self.board.add_image(name, pixels, step, dataformats="HWC")
+            with writing(Path(self.board.log_dir)):
+                self.board.add_image(name, pixels, step, dataformats="HWC")
 
     def close(self) -> None:
         """Flush everything."""
         if self.board is not None:
-            self.board.close()
+            with writing(Path(self.board.log_dir)):
+                self.board.close()
         if self.wandb is not None:
             self.wandb.finish()
 
