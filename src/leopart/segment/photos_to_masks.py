@@ -19,7 +19,7 @@ from leopart.config import FitConfig, PredictConfig, SegmentConfig
 from leopart.data.photos import Photo, find_photos, output_stems
 from leopart.errors import LeopartError, PhotoError
 from leopart.features.extract import Failure, TokensAndAttention
-from leopart.features.store import MANIFEST, FeatureStore
+from leopart.features.store import MANIFEST, FeatureStore, is_store_or_begun
 from leopart.files import put_back, sha256, write_text
 from leopart.locks import locked
 from leopart.models.tuned import start_of
@@ -198,7 +198,7 @@ def _photos(config: SegmentConfig | PredictConfig) -> list[Photo]:
     """The photos asked for, without earlier output."""
     if not (config.out / "config.yaml").exists():
         for name in _OUTPUTS:
-            if os.path.lexists(config.out / name):
+            if os.path.lexists(config.out / name) and not _is_state(config.out / name):
                 message = f"{config.out / name} is there, and not of an earlier run: choose another --out"
                 raise LeopartError(message)
     # Not Path.resolve: Python before 3.13 raises for a link that leads to itself.
@@ -208,6 +208,13 @@ def _photos(config: SegmentConfig | PredictConfig) -> list[Photo]:
     if not photos:
         raise LeopartError(f"all images are earlier output in {config.out}: give the folder of the photos")
     return photos
+
+
+def _is_state(folder: Path) -> bool:
+    """Whether a run that failed early may have left this: it takes its `config.yaml` back."""
+    if folder.name == _FEATURES:
+        return is_store_or_begun(folder)
+    return folder.name == STATE and (folder / "adaptation.json").is_file()
 
 
 def _settings_of_masks(out: Path) -> AbstractContextManager[None]:
