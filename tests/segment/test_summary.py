@@ -38,6 +38,7 @@ def test_the_file_holds_everything_and_that_no_labels_were_used(tmp_path):
         "settings": {"seed": 0},
         "seconds": {"masks": 1.235},
         "labels used": "none",
+        "inputs": "",
         "versions": versions(),
     }
     assert abs(memory - peak_memory()) < 100

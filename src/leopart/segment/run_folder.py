@@ -11,6 +11,7 @@ import yaml
 from leopart.config import PredictConfig, SegmentConfig
 from leopart.data.photos import PhotoSearch, search_photos
 from leopart.errors import LeopartError
+from leopart.features.store import is_store_or_begun
 from leopart.files import put_back, write_text
 from leopart.models.weights.cards import card_path
 from leopart.models.weights.spec import TUNED
@@ -31,7 +32,7 @@ def photos_for(config: SegmentConfig | PredictConfig) -> PhotoSearch:
     """
     if not (config.out / "config.yaml").exists():
         for name in _OUTPUTS:
-            if os.path.lexists(config.out / name):
+            if os.path.lexists(config.out / name) and not _is_state(config.out / name):
                 message = f"{config.out / name} is there, and not of an earlier run: choose another --out"
                 raise LeopartError(message)
     # Not Path.resolve: Python before 3.13 raises for a link that leads to itself.
@@ -43,6 +44,13 @@ def photos_for(config: SegmentConfig | PredictConfig) -> PhotoSearch:
         raise LeopartError(f"all photos are earlier output in {config.out}: give the folder of the photos")
     others = [path for path in search.left_out if Path(os.path.realpath(path)) not in outputs]
     return PhotoSearch(photos, others)
+
+
+def _is_state(folder: Path) -> bool:
+    """Whether a run that failed early may have left this: it takes its `config.yaml` back."""
+    if folder.name == FEATURES:
+        return is_store_or_begun(folder)
+    return folder.name == STATE and (folder / "adaptation.json").is_file()
 
 
 def settings_of_masks(out: Path) -> AbstractContextManager[None]:
