@@ -333,8 +333,8 @@ def impossible_card(file: Path) -> None:
         (cut_short, "was cut short or altered"),
         (lose_card, "there is no file .*mine.json"),
         (lose_weights, "there is no file .*mine.safetensors"),
-        (garble_card, "does not describe weights of Leopart"),
-        (empty_card, "does not describe weights of Leopart: spec"),
+        (garble_card, r"mine\.json is not JSON: line 1, column 2"),
+        (empty_card, r"mine\.json cannot be used: spec: Field required"),
         (impossible_card, "feature_block < depth"),
     ],
 )
