@@ -38,9 +38,9 @@ test-as-%: $(VENV)/.installed-test
 	$(AS_$(word 1,$(subst -, ,$*))) $(PYTEST) --threads $(word 2,$(subst -, ,$*)) --without-bf16 \
 		-m "not slow and not gpu and not network" $(NUMERIC)
 
-# The oldest versions that pyproject.toml allows, on the Python of `make`.
+# The oldest versions that pyproject.toml allows, on the Python of `make`. They warn of their own age.
 test-oldest: $(VENV)-oldest/.installed
-	$(VENV)-oldest/bin/python -m pytest -m "not slow and not gpu"
+	$(VENV)-oldest/bin/python -m pytest -W default -m "not slow and not gpu"
 
 $(VENV)-oldest/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-oldest

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+import hypothesis
 import numpy as np
 import pytest
 import safetensors.torch
@@ -35,6 +36,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Compute in one thread: arrays are small, and on a busy machine threads wait for each other."""
     torch.set_num_threads(config.getoption("threads"))
+    hypothesis.settings.register_profile("any machine", deadline=None)
+    hypothesis.settings.load_profile("any machine")
     if config.getoption("without_bf16"):
         torch.cpu._is_avx512_bf16_supported = lambda: False
 

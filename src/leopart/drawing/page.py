@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ class Page:
         from matplotlib.figure import Figure
 
         self.width, self.height, self.dpi = width, height, dpi
-        self.figure = Figure(figsize=(width / dpi, height / dpi), dpi=dpi, facecolor="white")
+        self.figure = Figure(figsize=(_inches(width, dpi), _inches(height, dpi)), dpi=dpi, facecolor="white")
 
     def picture(self, left: int, top: int, pixels: Pixels) -> Any:
         """Draw pixels, uint8 [h, w, 3], one to one.
@@ -170,3 +171,9 @@ def words_width(text: str, size: float = FONT) -> float:
     from matplotlib.textpath import TextPath
 
     return float(TextPath((0, 0), text, size=size).get_extents().width) if text.strip() else 0.0
+
+
+def _inches(pixels: int, dpi: int) -> float:
+    """The length that has so many pixels: older matplotlib cuts its product with `dpi` to a whole number."""
+    length = pixels / dpi
+    return length if length * dpi >= pixels else math.nextafter(length, math.inf)

@@ -16,6 +16,7 @@ from leopart.models.attention import attention_mask
 from leopart.models.backbone import Backbone, build_backbone
 from leopart.models.heads import DenseHead
 from leopart.training.methods.leopart.networks import StudentTeacher
+from tolerances import assert_same
 
 
 def head_for(backbone: Backbone, seed: int = 0) -> DenseHead:
@@ -182,7 +183,7 @@ def test_the_student_drops_paths_and_the_teacher_does_not(fresh, crops, train_bl
     first, second = (networks(*crops, 0.6) for _ in range(2))
     assert not torch.equal(first.student_global, second.student_global)
     assert not torch.equal(first.student_local, second.student_local)
-    assert torch.equal(first.teacher_scores, second.teacher_scores)
+    assert_same(first.teacher_scores, second.teacher_scores, terms=6)  # prototypes are normalised each time
 
 
 # --- what is refused ------------------------------------------------------------------------------------

@@ -46,6 +46,8 @@ def build_network(spec: BackboneSpec, state: Mapping[str, Tensor]) -> nn.Module:
 
 def empty_network(spec: BackboneSpec) -> Any:
     """The whole timm model without numbers: the weights are given, so there is nothing to fill in."""
+    import timm  # noqa: F401 - what timm imports computes with numbers: not inside the context below
+
     with torch.device("meta"):
         return _create(spec)
 
