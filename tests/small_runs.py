@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from leopart.drawing.masks import save_mask
@@ -83,6 +85,18 @@ class MadeRun:
 
     def export(self, form: str, folder: Path, **options: object) -> ExportedMasks:
         return export_masks(self.out, form, folder, MaskOptions(**({"what": "labels"} | options)))
+
+
+def real_run(root: Path, data: Path, number: int = 60) -> MadeRun:
+    """A run of photos of a labelled set in the layout `folder:`; their classes are made three."""
+    if not data.is_dir():
+        pytest.skip(f"no {data.name} here; set LEOPART_DATA to the folder that holds it")
+    run = MadeRun(root)
+    for photo in sorted((data / "images").iterdir())[:number]:
+        ids = np.asarray(Image.open(data / "masks" / f"{photo.stem}.png"))
+        some = np.array([0, *NAMES], np.uint8)[ids % 4]
+        run.add(photo.name, some, lambda path, photo=photo: shutil.copyfile(photo, path))
+    return run
 
 
 def small_run(root: Path) -> MadeRun:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -20,11 +21,18 @@ from pycocotools.coco import COCO
 from scipy import ndimage
 
 from rle_pack import rle_pack_decode
-from small_runs import COLOURS, NAMES, MadeRun, small_run
+from small_runs import COLOURS, NAMES, MadeRun, real_run, small_run
+
+DATA = Path(os.environ.get("LEOPART_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
+
+
+@pytest.fixture(params=["made", pytest.param("real", marks=pytest.mark.slow)])
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> MadeRun:
+    return small_run(tmp_path) if request.param == "made" else real_run(tmp_path, DATA / "car_parts")
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> MadeRun:
+def small(tmp_path: Path) -> MadeRun:
     return small_run(tmp_path)
 
 
@@ -135,7 +143,12 @@ def test_voc(run: MadeRun, tmp_path: Path) -> None:
         run, stems, label_map((root / "labelmap.txt").read_text("utf-8")), lambda n: (root / n).open("rb")
     )
     assert "'sky: clear' is called 'sky_ clear'" in exported.notes[0]
-    assert (root / "JPEGImages/trip/noise.jpg").resolve() == run.photos / "trip/noise.JPG"
+
+
+def test_photos_have_the_names_of_their_masks_and_lower_case_suffixes(small: MadeRun, tmp_path: Path) -> None:
+    small.export("voc", tmp_path / "voc")
+    linked = tmp_path / "voc/VOCdevkit/VOC2012/JPEGImages/trip/noise.jpg"
+    assert linked.readlink() == small.photos / "trip/noise.JPG"
 
 
 def test_cvat(run: MadeRun, tmp_path: Path) -> None:
@@ -195,17 +208,22 @@ def label_studio_decode(data: list[int]) -> np.ndarray:
 
 @pytest.mark.parametrize("decode", [rle_pack_decode, label_studio_decode])
 def test_label_studio(run: MadeRun, tmp_path: Path, decode: Callable) -> None:
-    run.export("label-studio", tmp_path / "studio", prefix="sets/one")
+    run.export("label-studio", tmp_path / "studio")
     tasks = json.loads((tmp_path / "studio/tasks.json").read_text())
     numbers = {name: number for number, name in NAMES.items()}
     for task, ids in zip(tasks, run.masks.values(), strict=True):
         check_instances(ids, [(numbers[name], mask) for name, mask in brushes(task, decode)])
-    place = "/data/local-files/?d=sets/one/trip/summer%201/gro%C3%9Fe%20Kuh.png"
-    assert tasks[1]["data"] == {"image": place}
     config = ElementTree.parse(tmp_path / "studio/label-config.xml").getroot()
     assert [label.get("value") for label in config.iter("Label")] == list(NAMES.values())
     names = {config.find("BrushLabels").get("name"), config.find("Image").get("name")}
     assert names == {tasks[0]["predictions"][0]["result"][0][key] for key in ("from_name", "to_name")}
+
+
+def test_label_studio_finds_photos_below_the_folder_that_it_serves(small: MadeRun, tmp_path: Path) -> None:
+    small.export("label-studio", tmp_path / "studio", prefix="sets/one")
+    tasks = json.loads((tmp_path / "studio/tasks.json").read_text())
+    place = "/data/local-files/?d=sets/one/trip/summer%201/gro%C3%9Fe%20Kuh.png"
+    assert tasks[1]["data"] == {"image": place}
 
 
 @pytest.mark.parametrize("whole", [np.trunc, np.round])
@@ -286,8 +304,8 @@ def test_geotiff(tmp_path: Path, nodata: int | None) -> None:
         assert {number: mask.colormap(1)[number][:3] for number in COLOURS} == COLOURS
 
 
-def test_geotiff_of_a_plain_photo_has_no_place_and_says_so(run: MadeRun, tmp_path: Path) -> None:
-    exported = run.export("geotiff", tmp_path / "geo")
+def test_geotiff_of_a_plain_photo_has_no_place_and_says_so(small: MadeRun, tmp_path: Path) -> None:
+    exported = small.export("geotiff", tmp_path / "geo")
     assert exported.notes == [
         "4 photos, such as cat.jpg, have no coordinate system, and neither have their masks"
     ]
@@ -295,7 +313,7 @@ def test_geotiff_of_a_plain_photo_has_no_place_and_says_so(run: MadeRun, tmp_pat
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         with rasterio.open(tmp_path / "geo/cat.tif") as mask:
             assert mask.crs is None
-            np.testing.assert_array_equal(mask.read(1), run.masks["cat.jpg"])
+            np.testing.assert_array_equal(mask.read(1), small.masks["cat.jpg"])
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -322,8 +340,8 @@ def test_areas(run: MadeRun, tmp_path: Path) -> None:
         assert int(row["photos"]) == len(present)
 
 
-def test_areas_come_with_any_format(run: MadeRun, tmp_path: Path) -> None:
-    run.export("csv", tmp_path / "csv")
-    run.export("cvat", tmp_path / "cvat", areas=True)
+def test_areas_come_with_any_format(small: MadeRun, tmp_path: Path) -> None:
+    small.export("csv", tmp_path / "csv")
+    small.export("cvat", tmp_path / "cvat", areas=True)
     for name in ("areas.csv", "means.csv"):
         assert (tmp_path / "cvat" / name).read_bytes() == (tmp_path / "csv" / name).read_bytes()

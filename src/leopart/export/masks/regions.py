@@ -91,12 +91,14 @@ def _components(region: Region) -> list[Region]:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(pixels, connectivity=8, ltype=cv2.CV_32S)
     if count == 2:
         return [region]
-    # OpenCV's numbers depend on its algorithm and threads. Backwards, so that a first pixel is written last.
-    first = np.zeros(count, np.int64)
-    first[labels.ravel()[::-1]] = np.arange(labels.size - 1, -1, -1)
     parts = []
-    for label in 1 + np.argsort(first[1:]):
-        x, y, width, height, _ = (int(value) for value in stats[label])
+    for label, (x, y, width, height, _) in enumerate(stats[1:].tolist(), start=1):
         mask = labels[y : y + height, x : x + width] == label
         parts.append(Region(region.id, region.x + x, region.y + y, mask))
-    return parts
+    # OpenCV's order depends on its algorithm and threads.
+    return sorted(parts, key=_first_pixel)
+
+
+def _first_pixel(region: Region) -> tuple[int, int]:
+    """Row and column."""
+    return region.y, region.x + int(region.mask[0].argmax())
