@@ -43,7 +43,7 @@ def _masks(config: ExportConfig) -> int:
         photos=config.photo_files,
         areas=config.areas,
         semantic=config.semantic,
-        prefix=config.prefix,
+        prefix=config.prefix or "",
     )
     exported = export_masks(config.model, config.format, config.out, options, track=tracker(config.quiet))
     for failure in exported.failures:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import tyro
+from annotated_types import Ge
 
-from leopart.config.checks import OptionalPath, require_folder, require_least
+from leopart.config.checks import OptionalPath, require_folder
 from leopart.errors import LeopartError
+from leopart.settings import check_fields
 
 NetworkFormat = Literal["timm", "safetensors", "onnx"]
 MaskFormat = Literal[
@@ -53,7 +55,7 @@ class ExportConfig:
     in it; link if not set."""
     what: Literal["labels", "objects", "parts"] | None = None
     """Which masks; by default labels where there are any, and objects otherwise."""
-    min_area: int = 1
+    min_area: Annotated[int, Ge(1)] = 1
     """Connected components of fewer pixels become background."""
     instances: Literal["components", "classes"] = "components"
     """What an instance is: a connected component of a class, or all of a class in a photo."""
@@ -63,7 +65,7 @@ class ExportConfig:
     """Write areas.csv and means.csv too: pixels and share of each class in each photo."""
     semantic: bool = False
     """yolo: index masks for semantic training, in place of polygons."""
-    prefix: str = ""
+    prefix: Annotated[str | None, tyro.conf.arg(metavar="PATH")] = None
     """label-studio: path from the folder that it serves to the folder of the photos."""
     config: OptionalPath = None
     """Read options from this YAML file. The command line wins."""
@@ -72,8 +74,8 @@ class ExportConfig:
 
     def check(self) -> None:
         """See `RunConfig.check`."""
+        check_fields(self)
         require_folder(self.out)
-        require_least("min_area", self.min_area, 1)
         for field in fields(self):
             formats = _FORMATS_OF.get(field.name, (self.format,))
             if self.format not in formats and getattr(self, field.name) != field.default:

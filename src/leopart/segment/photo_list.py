@@ -8,7 +8,7 @@ from pathlib import Path
 
 from leopart.documents import checked
 from leopart.errors import LeopartError
-from leopart.paths import inside, shown
+from leopart.paths import shown
 
 PHOTO_LIST = "photos.jsonl"
 _REMEDY = "run the same segment command again"
@@ -38,7 +38,7 @@ class PhotoEntry:
 
 
 def read_photo_list(out: Path) -> list[PhotoEntry]:
-    """The photos of a run, in its order.
+    """The photos of a run, in its order. Their names have not been checked: open masks with `paths.inside`.
 
     Args:
         out: folder that `leopart segment` or `predict` wrote.
@@ -61,6 +61,5 @@ def read_photo_list(out: Path) -> list[PhotoEntry]:
             except ValueError as error:
                 message = f"line {number} of {shown(path)} cannot be used: {error}; {_REMEDY}"
                 raise LeopartError(message) from error
-            inside(out, entry.mask, path)
             entries.append(entry)
     return entries

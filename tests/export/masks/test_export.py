@@ -216,12 +216,21 @@ def test_small_components_are_left_out_everywhere(run: MadeRun, tmp_path: Path) 
 
 
 def test_a_photo_name_that_no_list_can_hold_is_left_out_of_lists(run: MadeRun, tmp_path: Path) -> None:
-    run.add("two\nlines.png", np.ones((4, 4), np.uint8))
+    run.add("#1.png", np.ones((4, 4), np.uint8))
     for form in ("voc", "cvat"):
         exported = run.export(form, tmp_path / form)
         assert exported.photos == 4
         assert "rename the photo" in exported.failures[0]
     assert run.export("coco", tmp_path / "coco").failures == []
+
+
+@each_format
+def test_a_name_that_leads_elsewhere_is_refused(run: MadeRun, tmp_path: Path, form: str) -> None:
+    for mask in ("../../cat", "/etc/cat", "two\nlines"):
+        run.entries[0]["mask"] = mask
+        run.write_list()
+        (failure,) = run.export(form, tmp_path / "a").failures
+        assert "no path below" in failure
 
 
 def test_names_that_become_equal_stay_apart(run: MadeRun, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from leopart.drawing.palette import colours
 from leopart.errors import PhotoError
 from leopart.labels.file import rgb
 from leopart.labels.rules import LARGEST_ID, Colour
+from leopart.paths import is_folder
 
 What = Literal["labels", "objects", "parts"]
 """Which masks of a run: the folders have these names."""
@@ -52,7 +53,7 @@ class _Summary:
 
 def default_what(out: Path) -> What:
     """Labels if there are any, or objects."""
-    return "labels" if (out / "labels").is_dir() else "objects"
+    return "labels" if is_folder(out / "labels") else "objects"
 
 
 def read_mask_classes(out: Path, what: What, masks: Iterable[Path]) -> list[MaskClass]:

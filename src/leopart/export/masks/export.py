@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from leopart.errors import LeopartError, PhotoError
 from leopart.export.masks.areas import Areas
-from leopart.export.masks.classes import read_mask_classes
+from leopart.export.masks.classes import What, read_mask_classes
 from leopart.export.masks.folder import ExportFolder
 from leopart.export.masks.formats import FORMATS
 from leopart.export.masks.photos import MaskedPhoto, mask_path, read_masked, what_happened
 from leopart.export.masks.writer import Job, MaskFormat, MaskOptions
 from leopart.parallel import ordered_map, workers
-from leopart.paths import shown
+from leopart.paths import is_folder, shown
 from leopart.progress import Track, silent
 from leopart.segment.photo_list import PhotoEntry, read_photo_list
 
@@ -58,8 +58,7 @@ def export_masks(
             installed, no photo could be exported, or the folder cannot be written.
     """
     entries = _entries(out, options)
-    masks = (mask_path(out, options.what, entry) for entry in entries)
-    classes = read_mask_classes(out, options.what, masks)
+    classes = read_mask_classes(out, options.what, _masks(out, options.what, entries))
     if not classes:
         raise LeopartError(f"{shown(out)} has no {options.what}; choose others with --what")
     target = ExportFolder(folder, form)
@@ -85,12 +84,19 @@ def export_masks(
 
 def _entries(out: Path, options: MaskOptions) -> Sequence[PhotoEntry]:
     entries = read_photo_list(out)
-    if not (out / options.what).is_dir():
+    if not is_folder(out / options.what):
         advice = "name them with `leopart label` first" if options.what == "labels" else "run segment again"
         raise LeopartError(f"{shown(out)} has no folder {options.what}/; {advice}")
     if not entries:
         raise LeopartError(f"the list of photos in {shown(out)} is empty; run the same segment command again")
     return entries
+
+
+def _masks(out: Path, what: What, entries: Sequence[PhotoEntry]) -> Iterator[Path]:
+    """Masks that can be looked for; `read_masked` names the others."""
+    for entry in entries:
+        with suppress(LeopartError):
+            yield mask_path(out, what, entry)
 
 
 def _read(

@@ -11,7 +11,7 @@ from leopart.config.export import PhotoFiles
 from leopart.documents import read_json
 from leopart.errors import LeopartError, PhotoError
 from leopart.files import whole_file, write_text
-from leopart.paths import inside, shown
+from leopart.paths import inside, is_file, shown
 from leopart.segment.photo_list import PHOTO_LIST, PhotoEntry
 
 MARKER = "leopart-export.json"
@@ -94,7 +94,7 @@ class ExportFolder:
         files = (other for other in self.path.rglob("*") if other.is_symlink() or not other.is_dir())
         if all(other == path for other in files):
             return []
-        if not path.is_file():
+        if not is_file(path):
             raise LeopartError(f"--out {self.path} holds other files: give an empty or new folder")
         marker = read_json(path, _Marker, "give another --out")
         if marker.format != self.form:

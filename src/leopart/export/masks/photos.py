@@ -50,7 +50,11 @@ class MaskedPhoto:
 
 
 def mask_path(out: Path, what: What, entry: PhotoEntry) -> Path:
-    """Where a photo's mask is."""
+    """Where a photo's mask is.
+
+    Raises:
+        LeopartError: the list of photos gives it a place outside of the run, or no possible name.
+    """
     return inside(out / what, f"{entry.mask}.png", PHOTO_LIST)
 
 
@@ -66,11 +70,11 @@ def read_masked(
     """Read a photo's mask. Components below `min_area` pixels, and pixels without a label, become background.
 
     Raises:
-        PhotoError: the mask is missing or damaged, has another size than the photo, or an id that is no
-            class.
+        PhotoError: the mask has a name that no file may have, is missing or damaged, has another size than
+            the photo, or an id that is no class.
     """
-    path = mask_path(out, what, entry)
     try:
+        path = mask_path(out, what, entry)
         mask = read_index_mask(path)
         check_ids(mask, path, {0, *classes}, "make the masks again with the command that made them")
     except LeopartError as error:
