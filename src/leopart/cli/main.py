@@ -26,7 +26,7 @@ COMMANDS = {
     "evaluate": "a backbone and labelled photos -> scores",
     "reproduce": "a table of the paper, row by row, published number beside ours",
     "figure": "photos with what the methods make of them, for print; a training run",
-    "export": "a backbone or a segmenter for other programs: timm, safetensors, ONNX",
+    "export": "a backbone, a segmenter or masks for other programs: timm, ONNX, COCO, CVAT and more",
     "data": "data sets: list those known, check a folder on disk, convert masks",
     "weights": "pretrained backbones: list, fetch, info, convert",
 }

@@ -63,12 +63,16 @@ def splits_of(path: Path) -> list[str]:
     return sorted(other.stem for other in path.glob("*.txt") if not other.name.startswith("classes"))
 
 
-def read_classes(path: Path) -> dict[int, str]:
+def read_classes(path: Path, most: int = IGNORE) -> dict[int, str]:
     """Read `id<TAB>name` lines into names by id, ids ascending.
 
+    Args:
+        path: the file.
+        most: how many classes it may list.
+
     Raises:
-        LeopartError: the file is missing, lists no or more than 255 classes, a line is something else, an id
-            or a name is used twice, an id is 255 or does not fit a 16-bit PNG.
+        LeopartError: the file is missing, lists no or too many classes, a line is something else, an id or a
+            name is used twice, an id is 255 or does not fit a 16-bit PNG.
     """
     classes: dict[int, str] = {}
     for number, line in enumerate(read_lines(path, "id<TAB>name"), start=1):
@@ -89,8 +93,8 @@ def read_classes(path: Path) -> dict[int, str]:
             advice = f"ids are 0 to {_LARGEST_ID} without {IGNORE}, which means no label"
             raise LeopartError(f"{where}: the id {int(key)} {problem}; {advice}")
         classes[int(key)] = name.strip()
-    if not 0 < len(classes) <= IGNORE:
-        count = f"lists {len(classes)} classes, and 1 to {IGNORE} can be scored"
+    if not 0 < len(classes) <= most:
+        count = f"lists {len(classes)} classes, and 1 to {most} can be used"
         raise LeopartError(f"{shown(path)} {count}; write one id, a tab and a name on each line")
     return dict(sorted(classes.items()))
 
