@@ -165,7 +165,7 @@ def test_earlier_output_alone_is_refused(run, segmented, quick, tmp_path):
     ran = run("segment", out / "parts", "--out", out, *quick)
 
     assert ran.status == 2
-    assert ran.lines == [f"leopart: all images are earlier output in {out}: give the folder of the photos"]
+    assert ran.lines == [f"leopart: all photos are earlier output in {out}: give the folder of the photos"]
 
 
 def test_features_can_be_kept_and_are_used_again(run, photos, quick, tmp_path, masks_of, monkeypatch):

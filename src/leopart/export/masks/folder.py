@@ -11,6 +11,7 @@ from leopart.config.export import PhotoFiles
 from leopart.documents import read_json
 from leopart.errors import LeopartError, PhotoError
 from leopart.files import whole_file, write_text
+from leopart.locks import LOCK
 from leopart.paths import inside, is_file, shown
 from leopart.segment.photo_list import PHOTO_LIST, PhotoEntry
 
@@ -92,7 +93,7 @@ class ExportFolder:
     def _read_marker(self) -> list[str]:
         path = self.path / MARKER
         files = (other for other in self.path.rglob("*") if other.is_symlink() or not other.is_dir())
-        if all(other == path for other in files):
+        if all(other in (path, self.path / LOCK) for other in files):
             return []
         if not is_file(path):
             raise LeopartError(f"--out {self.path} holds other files: give an empty or new folder")
