@@ -54,7 +54,7 @@ def test_a_damaged_line_is_one_sentence(tmp_path: Path, line: str):
 
 
 def test_a_folder_without_a_list_is_told_with_the_remedy(tmp_path: Path):
-    with pytest.raises(LeopartError, match="has no list of its photos.*run the same"):
+    with pytest.raises(LeopartError, match=r"has no list of its photos.*run the same"):
         read_photo_list(tmp_path)
 
 

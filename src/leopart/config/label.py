@@ -9,8 +9,9 @@ from typing import Annotated
 import tyro
 from annotated_types import Interval
 
-from leopart.config.checks import OptionalPath, check_fields
+from leopart.config.checks import OptionalPath
 from leopart.errors import LeopartError
+from leopart.settings import check_fields
 
 Many = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 
