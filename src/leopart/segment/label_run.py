@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from leopart.config import LabelConfig
 from leopart.data.datasets.labelled import labelled_photos
 from leopart.labels import edits
-from leopart.labels.file import colour_of, read_labels, undo
+from leopart.labels.file import colour_of, read_labels, undo, version_before
 from leopart.labels.rules import Labels, claim_of
 from leopart.labels.votes import Ballot, Vote
 from leopart.progress import Track, silent
@@ -45,8 +45,8 @@ def label_run(config: LabelConfig, *, track: Track = silent) -> LabelRun:
         LeopartError: labels contradict each other, or the run's folder cannot be used.
     """
     ids = ids_of(config.out)
-    if config.undo and not config.dry_run:
-        labels = read_labels(undo(config.out), ids.fingerprint)
+    if config.undo:
+        labels = read_labels(version_before(config.out), ids.fingerprint)
     else:
         labels = labels_in(config.out, ids)
     notes: list[str] = []
@@ -57,6 +57,8 @@ def label_run(config: LabelConfig, *, track: Track = silent) -> LabelRun:
     labels.table(ids.n_objects, ids.n_parts)
     if config.dry_run:
         return LabelRun(labels, notes)
+    if config.undo:
+        undo(config.out)
     applied = apply_labels(config.out, labels, track=track)
     if votes and config.from_ is not None:
         record_names(config.out, config.from_, votes)
@@ -82,7 +84,10 @@ def _told(ballot: Ballot, classes: list[str], least: float) -> list[str]:
         return f"{vote.claim}: {classes[vote.winner]}, {share}"
 
     notes = [line(vote) for vote in ballot.accepted]
-    notes += [f"{line(vote)}: fewer than {least:.0%}, so it has no name" for vote in ballot.unnamed]
+    notes += [
+        f"{line(vote)}: fewer than {least:.0%}, so it takes its object's name, if that has one"
+        for vote in ballot.unnamed
+    ]
     if ballot.unseen:
         notes.append(f"parts that no labelled photo shows: {', '.join(map(str, ballot.unseen))}")
     return notes

@@ -26,7 +26,7 @@ from leopart.features.extract import Failure
 from leopart.files import write_text
 from leopart.labels import edits
 from leopart.labels.file import LABELS, read_labels, starter, starter_name, write_labels
-from leopart.labels.rules import Labels, union
+from leopart.labels.rules import Claim, Labels, union
 from leopart.labels.votes import Ballot, majority_vote
 from leopart.parallel import ordered_map, workers
 from leopart.progress import Track, silent
@@ -71,14 +71,13 @@ class LabelTable:
         """Label ids of a photo from its part and object ids, all [H, W].
 
         Raises:
-            LeopartError: an id is above those of the segmenter.
+            LeopartError: the two differ in size, or an id is above those of the segmenter.
         """
-        table: NDArray[np.uint16] = self._table  # type: ignore[attr-defined] - set above, once
-        if parts.max(initial=0) >= table.shape[1] or objects.max(initial=0) >= table.shape[0]:
-            raise LeopartError(
-                "its masks hold ids that the segmenter does not have; run `leopart segment` again"
-            )
-        return table[objects, parts].astype(np.int32)
+        if parts.shape != objects.shape:
+            raise LeopartError("its part and object mask differ in size; run `leopart segment` again")
+        if parts.max(initial=0) >= self.table.shape[1] or objects.max(initial=0) >= self.table.shape[0]:
+            raise LeopartError("its masks hold ids that the segmenter lacks; run `leopart segment` again")
+        return self.table[objects, parts].astype(np.int32)
 
     def write(self, out: Path, mask: str, parts: NDArray[np.integer], objects: NDArray[np.integer]) -> None:
         """Write the label mask of a photo; see `PhotoEntry.mask`."""
@@ -235,17 +234,39 @@ def named_by_votes(
         least: share of its pixels that must agree on a part's name, 0 to 1.
     """
     ballot = majority_vote(counts, least)
-    made = replace(labels, labels=tuple(one for one in labels if not is_starter(one.name, labels)))
-    taken = union([made.ignored, *(one.claim for one in made)])
-    for row, (name, claim) in enumerate(
-        zip(labelled.classes.values(), ballot.claims(len(labelled.classes)), strict=True)
-    ):
+    own = replace(labels, labels=tuple(one for one in labels if not is_starter(one.name, labels)))
+    made = own
+    taken = union([own.ignored, *(one.claim for one in own)])
+    claims = ballot.claims(len(labelled.classes))
+    for row, (text, claim) in enumerate(zip(labelled.classes.values(), claims, strict=True)):
         free = claim - taken
         if row == labelled.background:
             made = replace(made, ignored=made.ignored | free)
         elif free:
-            made, _ = edits.name(made, name, free)
-    return made, ballot
+            made, _ = edits.name(made, text, free)
+    return _kept(own, made, (counts.shape[0] - 1, counts.shape[1] - 1)), ballot
+
+
+def _kept(own: Labels, made: Labels, size: tuple[int, int]) -> Labels:
+    """Labels with more special claims, so that no new name hides a name that a person gave.
+
+    Args:
+        own: what a person gave.
+        made: the same with new names.
+        size: numbers of objects and parts.
+    """
+    before, after = own.table(*size), made.table(*size)
+    ignored = own.ignored_table(*size)
+    for obj, part in zip(*np.nonzero(((before > 0) | ignored) & (before != after)), strict=True):
+        cell = Claim(parts_of_objects=frozenset([(int(obj), int(part))]))
+        if not obj:
+            continue  # a part outside of objects cannot be named alone
+        made = made.moved(cell)
+        if ignored[obj, part]:
+            made = replace(made, ignored=made.ignored | cell)
+        else:
+            made, _ = edits.name(made, own.classes[int(before[obj, part])], cell)
+    return made
 
 
 def is_starter(name: str, labels: Labels) -> bool:
