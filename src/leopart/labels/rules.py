@@ -183,7 +183,7 @@ class Labels:
     def ignored_table(self, n_objects: int, n_parts: int) -> NDArray[np.bool_]:
         """Which parts within which objects are ignored, bool [M + 1, K + 1]; see `table`."""
         rules = [(label.name, 0, label.claim) for label in self.labels]
-        return _filled([*rules, ("ignore", 1, self.ignored)], n_objects, n_parts) == 1
+        return _filled([*rules, ("ignore", 1, self.ignored)], n_objects, n_parts).astype(np.bool_)
 
     def moved(self, claim: Claim) -> Labels:
         """The same without anybody's claim to these ids; labels that are left with nothing go."""

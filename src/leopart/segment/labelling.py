@@ -77,7 +77,8 @@ class LabelTable:
             raise LeopartError("its part and object mask differ in size; run `leopart segment` again")
         if parts.max(initial=0) >= self.table.shape[1] or objects.max(initial=0) >= self.table.shape[0]:
             raise LeopartError("its masks hold ids that the segmenter lacks; run `leopart segment` again")
-        return self.table[objects, parts].astype(np.int32)
+        found: NDArray[np.int32] = self.table[objects, parts].astype(np.int32)
+        return found
 
     def write(self, out: Path, mask: str, parts: NDArray[np.integer], objects: NDArray[np.integer]) -> None:
         """Write the label mask of a photo; see `PhotoEntry.mask`."""
