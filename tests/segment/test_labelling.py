@@ -114,6 +114,10 @@ def test_a_labelled_run_is_a_labelled_set_of_the_folder_layout(out: Path):
     assert [photo.name for photo, _ in labelled.pairs] == ["a.png", "trip/b.png"]
     np.testing.assert_array_equal(labelled.read_mask(*labelled.pairs[1]), expected(1))
 
+    (out.parent / "photos" / "a.png").rename(out.parent / "b.png")
+    with pytest.raises(LeopartError, match=r"a\.png"):
+        open_folder(out)
+
 
 def test_the_starter_names_objects_and_makes_label_masks_of_them(out: Path):
     assert start_labels(out) == []
@@ -134,6 +138,23 @@ def test_labels_of_the_same_segmenter_stay_and_others_are_put_aside(out: Path):
     assert read_labels(out / "labels.1.yaml", "abc") == SHIRT
     assert not (out / "labels").exists()
     assert not (out / "classes.txt").exists()
+
+
+def test_the_page_shows_labels_and_photos_and_takes_names_as_text(out: Path):
+    labels = edits.rename(SHIRT, "car", "<script>car</script>")
+    apply_labels(out, labels)
+    page = (out / "labels.html").read_text("utf-8")
+
+    assert "<script" not in page
+    assert "&lt;script&gt;car" in page
+    assert "シャツ / shirt" in page
+    assert page.count("data:image/jpeg") == 2
+    assert "parts:4@1" in page  # ignored
+
+    (out.parent / "photos" / "a.png").unlink()
+    apply_labels(out, labels)
+    assert (out / "labels.html").read_text("utf-8").count("data:image/jpeg") == 1
+    assert (out / "labels" / "a.png").is_file()  # masks need no photo
 
 
 def test_a_photo_whose_masks_cannot_be_read_is_left_out_and_named(out: Path):

@@ -29,7 +29,10 @@ def main(argv: Sequence[str]) -> int:
     for failure in found.applied.failures:
         say(f"leopart: {failure.reason}")
     where = (config.out / "labels").resolve()
-    say(f"{counted(found.applied.written, 'label mask')}: {where}", quiet=config.quiet)
+    say(
+        f"{counted(found.applied.written, 'label mask')}: {where}; photos with them: {where}.html",
+        quiet=config.quiet,
+    )
     return 1 if found.applied.failures else 0
 
 

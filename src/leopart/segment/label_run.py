@@ -84,10 +84,11 @@ def _told(ballot: Ballot, classes: list[str], least: float) -> list[str]:
         return f"{vote.claim}: {classes[vote.winner]}, {share}"
 
     notes = [line(vote) for vote in ballot.accepted]
-    notes += [
-        f"{line(vote)}: fewer than {least:.0%}, so it takes its object's name, if that has one"
-        for vote in ballot.unnamed
-    ]
+    if ballot.unnamed:
+        notes.append(
+            f"fewer than {least:.0%} agree; these parts take the name of their object, if it has one:"
+        )
+        notes += [line(vote) for vote in ballot.unnamed]
     if ballot.unseen:
         notes.append(f"parts that no labelled photo shows: {', '.join(map(str, ballot.unseen))}")
     return notes

@@ -2,6 +2,7 @@
 
 OUT/  labels.yaml      the labels, see `leopart.labels.file`
       labels/…png      label ids, at each photo's own size
+      labels.html      the labels, their shares of the area, and photos with them
       classes.txt      `id<TAB>name`: with photos.jsonl, OUT is a labelled set of the `folder:` layout
 """
 
@@ -30,6 +31,7 @@ from leopart.labels.rules import Claim, Labels, union
 from leopart.labels.votes import Ballot, majority_vote
 from leopart.parallel import ordered_map, workers
 from leopart.progress import Track, silent
+from leopart.segment.report.label_page import LABEL_PAGE, write_label_page
 
 if TYPE_CHECKING:
     from leopart.data.labelled import LabelledPhotos
@@ -147,12 +149,15 @@ def start_labels(out: Path) -> list[str]:
             return []
     write_labels(out, starter(ids.n_objects), ids.fingerprint)
     shutil.rmtree(out / MASKS, ignore_errors=True)  # their ids meant something else
-    (out / CLASSES).unlink(missing_ok=True)
+    for name in (CLASSES, LABEL_PAGE):
+        (out / name).unlink(missing_ok=True)
     return notes
 
 
 def apply_labels(out: Path, labels: Labels, *, track: Track = silent) -> Applied:
-    """Write label masks of all photos of a run, `classes.txt`, and `labels.yaml`; its version before is kept.
+    """Write label masks of all photos of a run, `classes.txt`, and `labels.yaml` and `labels.html`.
+
+    The version of `labels.yaml` before is kept.
 
     Args:
         out: folder of `leopart segment`.
@@ -186,6 +191,7 @@ def apply_labels(out: Path, labels: Labels, *, track: Track = silent) -> Applied
             photos[int(number)] += 1
     write_classes(out, labels)
     write_labels(out, labels, ids.fingerprint)
+    write_label_page(out, labels, entries, pixels, photos)
     return Applied(pixels, photos, len(entries) - len(failures), failures)
 
 
