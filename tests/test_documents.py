@@ -34,6 +34,7 @@ from leopart.config import (
     FigureConfig,
     FitConfig,
     HeadConfig,
+    LabelConfig,
     MosaicConfig,
     OverlayConfig,
     PageConfig,
@@ -53,13 +54,14 @@ from leopart.segment.photos_to_masks import segment_photos
 from leopart.training.methods.registry import METHODS
 from pages import DOCUMENTS, ROOT, blocks, command_lines, name_of
 
-CONFIGS: dict[str, type[RunConfig | ExportConfig | ReproduceConfig | TrainConfig]] = {
+CONFIGS: dict[str, type[RunConfig | ExportConfig | LabelConfig | ReproduceConfig | TrainConfig]] = {
     "demo": DemoConfig,
     "segment": SegmentConfig,
     "predict": PredictConfig,
     "train": TrainConfig,
     "reproduce": ReproduceConfig,
     "export": ExportConfig,
+    "label": LabelConfig,
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -222,7 +224,11 @@ def expected(config: type, without: type | None = None, positional: tuple[str, .
     for field in fields(config):
         if field.name in METHODS:  # a group with a table of its own
             continue
-        name = field.name.upper() if field.name in positional else "--" + field.name.replace("_", "-")
+        name = (
+            field.name.upper()
+            if field.name in positional
+            else "--" + field.name.rstrip("_").replace("_", "-")
+        )
         # By type, because 0 == False.
         known = field.default is None or isinstance(field.default, bool)
         default = "required" if required(field) else words[field.default] if known else str(field.default)
@@ -242,6 +248,7 @@ def test_every_option_is_documented_with_its_default() -> None:
     assert found["leopart demo"] | run | fit == expected(DemoConfig)
     assert found["leopart segment"] | run | fit == expected(SegmentConfig, positional=images)
     assert found["leopart predict"] | run == expected(PredictConfig, positional=images)
+    assert found["leopart label"] == expected(LabelConfig, positional=("out",))
     assert found["leopart train"] == expected(TrainConfig, without=Recipe, positional=("preset",))
     assert found["What a preset sets"] == expected(Recipe)
     for method in METHODS:

@@ -30,11 +30,28 @@ def test_every_application_keeps_the_version_before_and_undo_goes_back(tmp_path:
     for labels in (first, second, second, third):
         write_labels(tmp_path, labels, OWN)
 
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.1.yaml", "labels.2.yaml", LABELS]
+    assert sorted(path.name for path in tmp_path.glob("lab*")) == ["labels.1.yaml", "labels.2.yaml", LABELS]
     assert read_labels(undo(tmp_path), OWN) == second
     assert read_labels(undo(tmp_path), OWN) == first
     with pytest.raises(LeopartError, match="no earlier version"):
         undo(tmp_path)
+
+
+def test_a_change_by_hand_keeps_its_comments_and_the_version_before_it(tmp_path: Path):
+    path = write_labels(tmp_path, starter(2), OWN)
+    by_hand = path.read_text("utf-8").replace("object 2", "dog") + "# a dog\n"
+    path.write_text(by_hand, "utf-8")
+    dog = read_labels(path, OWN)
+
+    write_labels(tmp_path, dog, OWN)
+    assert path.read_text("utf-8") == by_hand
+    assert read_labels(undo(tmp_path), OWN) == starter(2)
+
+    write_labels(tmp_path, dog, OWN)
+    path.write_text("not applied, and not even labels", "utf-8")
+    write_labels(tmp_path, LABELLED, OWN)
+    assert undo(tmp_path).read_text("utf-8").startswith("not applied")
+    assert read_labels(undo(tmp_path), OWN) == dog
 
 
 def test_a_starter_names_every_object_and_leaves_out_the_id_of_no_label():

@@ -163,11 +163,11 @@ def test_the_attention_can_be_another_networks_whose_labels_are_told(
     assert not np.array_equal(learned.store.tokens, looked.tokens)
     assert learned.labels == "classes of somewhere"
     segmenter = make(tiny_backbone, attention_backbone=other).fit(photo_folder)
-    assert segmenter.labels_ == learned.labels
+    assert segmenter.labels_used_ == learned.labels
     segmenter.save(tmp_path / "segmenter")
     assert (
-        Segmenter.load(tmp_path / "segmenter", device="cpu", backbone=tiny_backbone).labels_
-        == segmenter.labels_
+        Segmenter.load(tmp_path / "segmenter", device="cpu", backbone=tiny_backbone).labels_used_
+        == segmenter.labels_used_
     )
 
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "demo": "the main job on sample photos: a report to look at, in a minute",
     "segment": "folder of photos -> part masks, object masks, report and a saved segmenter",
     "predict": "more photos -> masks with the ids of a saved segmenter",
+    "label": "names for parts and objects, by hand or from a few labelled photos -> label masks",
     "train": "photos -> a backbone fine-tuned to them, without labels; resumable",
     "evaluate": "a backbone and labelled photos -> scores",
     "reproduce": "a table of the paper, row by row, published number beside ours",

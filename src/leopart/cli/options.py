@@ -17,6 +17,7 @@ from leopart.config import (
     EvaluateConfig,
     ExportConfig,
     FigureConfig,
+    LabelConfig,
     ReproduceConfig,
     RunConfig,
     TrainConfig,
@@ -33,6 +34,7 @@ Config = TypeVar(
     | EvaluateConfig
     | CompareConfig
     | FigureConfig
+    | LabelConfig
     | ReproduceConfig
     | TrainConfig,
 )

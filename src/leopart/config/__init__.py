@@ -36,6 +36,7 @@ from leopart.config.figure import (
     SegmentedConfig,
     TrainingFigureConfig,
 )
+from leopart.config.label import LabelConfig
 from leopart.config.reproduce import REPRODUCED, ReproduceConfig
 from leopart.config.segment import DemoConfig, FitConfig, PredictConfig, RunConfig, SegmentConfig
 from leopart.config.train import TrainConfig
@@ -60,6 +61,7 @@ __all__ = [
     "ForegroundConfig",
     "HeadConfig",
     "InContextConfig",
+    "LabelConfig",
     "LabelsFigureConfig",
     "LinearConfig",
     "MosaicConfig",

@@ -1,7 +1,8 @@
 """`labels.yaml`: labels on disk, with every version before beside it.
 
-OUT/labels.yaml      in force
-OUT/labels.1.yaml    the version before it is the one with the largest number
+OUT/labels.yaml      in force, or changed by hand since
+OUT/labels.1.yaml    versions before; the one with the largest number is the latest
+OUT/.labels.yaml     as last applied: the version before when somebody changes `labels.yaml` by hand
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from numpy.typing import NDArray
 from leopart.documents import read_yaml
 from leopart.drawing.palette import colours
 from leopart.errors import LeopartError
-from leopart.files import write_text
+from leopart.files import whole_file, write_text
 from leopart.labels.rules import IGNORE_ID, Claim, Colour, Label, Labels
 
 LABELS = "labels.yaml"
+_APPLIED = ".labels.yaml"
 _FORMAT = 1
 _REMEDY = "mend it, or go back with `leopart label OUT --undo`"
 _HEAD = """\
@@ -102,20 +104,34 @@ def read_labels(path: Path, segmenter: str) -> Labels:
 
 
 def write_labels(folder: Path, labels: Labels, segmenter: str) -> Path:
-    """Write `labels.yaml` and keep the version before as `labels.N.yaml`; nothing happens if they are equal.
+    """Put labels in force, and keep the version before as `labels.N.yaml`.
+
+    A `labels.yaml` that says the same stays as it is, comments included.
 
     Raises:
         LeopartError: the folder cannot be written.
     """
-    path, text = folder / LABELS, _text(labels, segmenter)
-    if path.is_file():
-        before = path.read_bytes()
-        if before == text.encode():
-            return path
-        with_number = folder / f"labels.{max(_versions(folder), default=0) + 1}.yaml"
-        write_text(with_number, before.decode(errors="surrogateescape"))
-    write_text(path, text)
+    path, applied = folder / LABELS, folder / _APPLIED
+    present = [earlier for earlier in (applied, path) if earlier.is_file()]
+    for earlier in present:
+        if _means(earlier, segmenter) != labels:
+            _keep(folder, earlier.read_bytes())
+    if path not in present or _means(path, segmenter) != labels:
+        write_text(path, _text(labels, segmenter))
+    _write_bytes(applied, path.read_bytes())
     return path
+
+
+def version_before(folder: Path) -> Path:
+    """The version that `undo` brings back.
+
+    Raises:
+        LeopartError: there is none.
+    """
+    versions = _versions(folder)
+    if not versions:
+        raise LeopartError(f"{folder} has no earlier version of {LABELS}; nothing can be undone")
+    return folder / f"labels.{max(versions)}.yaml"
 
 
 def undo(folder: Path) -> Path:
@@ -124,12 +140,30 @@ def undo(folder: Path) -> Path:
     Raises:
         LeopartError: there is no version before.
     """
-    versions = _versions(folder)
-    if not versions:
-        raise LeopartError(f"{folder} has no earlier version of {LABELS}; nothing can be undone")
-    earlier = folder / f"labels.{max(versions)}.yaml"
+    earlier = version_before(folder)
+    _write_bytes(folder / _APPLIED, earlier.read_bytes())
     earlier.replace(folder / LABELS)
     return folder / LABELS
+
+
+def _means(path: Path, segmenter: str) -> Labels | None:
+    """What a file says; None where it cannot be used."""
+    try:
+        return read_labels(path, segmenter)
+    except LeopartError:
+        return None
+
+
+def _keep(folder: Path, content: bytes) -> None:
+    """Keep a version, unless it is the latest already."""
+    last = max(_versions(folder), default=0)
+    if not last or (folder / f"labels.{last}.yaml").read_bytes() != content:
+        _write_bytes(folder / f"labels.{last + 1}.yaml", content)
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    with whole_file(path) as file:
+        file.write(content)
 
 
 def _versions(folder: Path) -> list[int]:

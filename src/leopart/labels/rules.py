@@ -177,20 +177,13 @@ class Labels:
         Raises:
             LeopartError: a claim names an object or part that there is not.
         """
-        everything: list[tuple[str, int, Claim]] = [("ignore", 0, self.ignored)]
-        everything += [(label.name, label.id, label.claim) for label in self.labels]
-        for name, _, claim in everything:
-            _refuse_unknown(name, claim, n_objects, n_parts)
-        table = np.zeros((n_objects + 1, n_parts + 1), np.uint16)
-        for _, number, claim in everything:
-            table[sorted(claim.objects)] = number
-        for _, number, claim in everything:
-            table[:, sorted(claim.parts)] = number
-        for _, number, claim in everything:
-            for obj, part in claim.parts_of_objects:
-                table[obj, part] = number
-        table[:, 0] = 0
-        return table
+        rules = [(label.name, label.id, label.claim) for label in self.labels]
+        return _filled([("ignore", 0, self.ignored), *rules], n_objects, n_parts)
+
+    def ignored_table(self, n_objects: int, n_parts: int) -> NDArray[np.bool_]:
+        """Which parts within which objects are ignored, bool [M + 1, K + 1]; see `table`."""
+        rules = [(label.name, 0, label.claim) for label in self.labels]
+        return _filled([*rules, ("ignore", 1, self.ignored)], n_objects, n_parts).astype(np.bool_)
 
     def moved(self, claim: Claim) -> Labels:
         """The same without anybody's claim to these ids; labels that are left with nothing go."""
@@ -212,6 +205,22 @@ def check_name(name: str) -> None:
     if strange:
         what = f"the name {name!r} holds a control character, a line break or half a character"
         raise LeopartError(f"{what}; leave it out")
+
+
+def _filled(rules: list[tuple[str, int, Claim]], n_objects: int, n_parts: int) -> NDArray[np.uint16]:
+    """A number for every part within every object, the more special claims last; see `Labels.table`."""
+    for name, _, claim in rules:
+        _refuse_unknown(name, claim, n_objects, n_parts)
+    table = np.zeros((n_objects + 1, n_parts + 1), np.uint16)
+    for _, number, claim in rules:
+        table[sorted(claim.objects)] = number
+    for _, number, claim in rules:
+        table[:, sorted(claim.parts)] = number
+    for _, number, claim in rules:
+        for obj, part in claim.parts_of_objects:
+            table[obj, part] = number
+    table[:, 0] = 0
+    return table
 
 
 def _refuse_unknown(name: str, claim: Claim, n_objects: int, n_parts: int) -> None:

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leopart.data.images import load_photo, photo_size
+from leopart.data.photo_list import PhotoEntry
 from leopart.data.photos import Photo
 from leopart.drawing import palette
 from leopart.drawing.masks import overlay, save_mask, save_overlay, shrink, upsample_labels
 from leopart.errors import LeopartError, PhotoError
 from leopart.segment import refinement
+from leopart.segment.labelling import LabelTable
 from leopart.segment.part_model import PartModel
 from leopart.segment.report.page import THUMBNAIL, PhotoRow
 from leopart.segment.survey import Patch
@@ -47,11 +49,13 @@ class Written:
     """What came out for a photo.
 
     Attributes:
+        entry: for the list of photos.
         objects: the object ids in it.
         row: for the contact sheet.
         patches: pixels of the patches asked for, in their order.
     """
 
+    entry: PhotoEntry
     objects: tuple[int, ...]
     row: PhotoRow
     patches: tuple[Pixels, ...] = field(default=())
@@ -65,10 +69,19 @@ class MaskWriter:
         model: gives the ids.
         overlays: whether to write overlays.
         refine: whether masks are refined in each photo, see `leopart.segment.refinement`.
+        labels: names, where label masks are wanted too.
     """
 
-    def __init__(self, out: Path, model: PartModel, *, overlays: bool, refine: bool = False) -> None:
-        self.out, self.model, self.overlays, self.refine = out, model, overlays, refine
+    def __init__(
+        self,
+        out: Path,
+        model: PartModel,
+        *,
+        overlays: bool,
+        refine: bool = False,
+        labels: LabelTable | None = None,
+    ) -> None:
+        self.out, self.model, self.overlays, self.refine, self.labels = out, model, overlays, refine, labels
         self.part_palette = palette.part_colours(model.object_of_part)
         self.object_palette = palette.colours(model.n_objects + 1)
 
@@ -93,19 +106,23 @@ class MaskWriter:
         coarse, parts = part_masks(self.model, tokens, photo.path, refine=self.refine)
         object_of_part = self.model.object_table(coarse).astype(np.int32)
         save_mask(self.out / "parts" / f"{stem}.png", parts, self.part_palette)
-        save_mask(self.out / "objects" / f"{stem}.png", object_of_part[parts], self.object_palette)
+        objects = object_of_part[parts]
+        save_mask(self.out / "objects" / f"{stem}.png", objects, self.object_palette)
+        if self.labels is not None:
+            self.labels.write(self.out, stem, parts, objects)
+        entry = _entry(photo, stem, parts)
         link = f"overlays/{stem}.jpg" if self.overlays else None
         row = PhotoRow(photo.name, link=link)
         shown = np.flatnonzero(np.bincount(parts.ravel()))  # part ids: much faster than np.unique
         present = tuple(int(i) for i in np.unique(object_of_part[shown]) if i)
         if not (self.overlays or wanted.row or wanted.patches):
-            return Written(present, row)
+            return Written(entry, present, row)
         picture, small = self._picture(photo, parts)
         if link:
             save_overlay(self.out / link, picture, small, self.part_palette)
         if wanted.row:
             row = self._row(row, picture, small, object_of_part)
-        return Written(present, row, tuple(_cut(picture, patch) for patch in wanted.patches))
+        return Written(entry, present, row, tuple(_cut(picture, patch) for patch in wanted.patches))
 
     def _picture(self, photo: Photo, parts: NDArray[np.int32]) -> tuple[Pixels, NDArray[np.integer]]:
         """Photo and part ids at a size for the screen."""
@@ -154,6 +171,13 @@ def part_masks(
     smallest = max(1, round(height * scale)), max(1, round(width * scale))
     pixels = load_photo(photo, smallest=smallest) if isinstance(photo, Path) else photo
     return refinement.refine(model, tokens, pixels, height, width)
+
+
+def _entry(photo: Photo, stem: str, parts: NDArray[np.int32]) -> PhotoEntry:
+    try:
+        return PhotoEntry.of(photo.name, photo.path, stem, parts.shape)
+    except OSError as error:
+        raise PhotoError(f"{photo.name} has gone while it was segmented ({error.strerror})") from error
 
 
 def _cut(picture: Pixels, patch: Patch) -> Pixels:

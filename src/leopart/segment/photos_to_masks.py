@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leopart.config import FitConfig, PredictConfig, SegmentConfig
+from leopart.data.photo_list import PhotoEntry, write_photo_list
 from leopart.data.photos import Photo, PhotoSearch, output_stems
 from leopart.data.replaced import check_unchanged, file_mark
 from leopart.errors import LeopartError, PhotoError
@@ -27,6 +28,7 @@ from leopart.run_record import Stopwatch, settings_of
 from leopart.segment import run_folder, saved
 from leopart.segment.adapting import STATE, OpenProgress, adaptation_results, minutes_of, without_progress
 from leopart.segment.finished import finished, identity
+from leopart.segment.labelling import LabelTable, copied_to, entries_of, start_labels
 from leopart.segment.learning import Learned, Workspace, learn, open_extractor, require_some
 from leopart.segment.outputs import MaskWriter, Wanted, Written
 from leopart.segment.part_model import PartModel
@@ -52,6 +54,7 @@ def segment_photos(
 
         OUT/  report.html  summary.json  config.yaml
               parts/…png  objects/…png  overlays/…jpg  segmenter/
+              photos.jsonl  labels.yaml
 
     Returns:
         What is in `summary.json`.
@@ -97,12 +100,14 @@ def _segmented(
     run_folder.remove_earlier(config.out, extractor.backbone.source, config.attention_backbone)
     with watch.stage("masks"):
         written, patches = _write_masks(config, photos, learned, track)
+        write_photo_list(config.out, [item.entry for item in written])
+    learned.save(config.out / "segmenter")
+    notes = start_labels(config.out)
     summary = _summary(config, search, learned, len(written), extractor.backbone.spec, watch)
-    summary = replace(summary, inputs=inputs)
+    summary = replace(summary, inputs=inputs, warnings=[*summary.warnings, *notes])
     with watch.stage("report"):
         report = fit_report(title, summary, learned.fit, written, patches, credits, learned.adapted)
         write_report(config.out / "report.html", report)
-    learned.save(config.out / "segmenter")
     summary.write(config.out / "summary.json")
     _remove_intermediate(config, learned.store)
     return summary
@@ -110,6 +115,8 @@ def _segmented(
 
 def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
     """Masks of more photos with a saved segmenter's ids: `parts/`, `objects/`, `overlays/`, `summary.json`.
+
+    Where labels were applied to the run that made the segmenter, there are `labels/` and `classes.txt` too.
 
     Returns:
         What is in `summary.json`.
@@ -138,8 +145,11 @@ def _predicted(config: PredictConfig, track: Track) -> Summary:
         segmenter = Segmenter.load(
             folder, backbone=config.backbone, device=config.device, batch_size=batch_size
         )
+    labels = copied_to(config.out, folder.parent)
     with watch.stage("masks"):
-        failures = _predict_masks(config, photos, segmenter, track)
+        written = _predict_masks(config, photos, segmenter, labels, track)
+        failures = [item for item in written if isinstance(item, Failure)]
+        write_photo_list(config.out, entries_of(written))
     require_some(photos, failures, config.out)
     summary = Summary(
         command="predict",
@@ -153,7 +163,7 @@ def _predicted(config: PredictConfig, track: Track) -> Summary:
         results=_forward(segmenter.extractor),
         settings=settings_of(config),
         seconds=watch.seconds,
-        labels=segmenter.labels_,
+        labels=segmenter.labels_used_,
         inputs=inputs,
     )
     summary.write(config.out / "summary.json")
@@ -281,26 +291,30 @@ def _wanted(learned: Learned, indices: Sequence[int]) -> dict[int, Wanted]:
 
 
 def _predict_masks(
-    config: PredictConfig, photos: Sequence[Photo], segmenter: Segmenter, track: Track
-) -> list[Failure]:
+    config: PredictConfig,
+    photos: Sequence[Photo],
+    segmenter: Segmenter,
+    labels: LabelTable | None,
+    track: Track,
+) -> list[PhotoEntry | Failure]:
     """Masks and overlays of all photos, written while the next ones are looked at."""
     stems = dict(zip(photos, output_stems(photos), strict=True))
-    writer = MaskWriter(config.out, segmenter.model_, overlays=config.overlays, refine=segmenter.refine)
+    writer = MaskWriter(
+        config.out, segmenter.model_, overlays=config.overlays, refine=segmenter.refine, labels=labels
+    )
 
     before = {photo: mark for photo in photos if (mark := file_mark(photo)) is not None}
 
-    def write(item: tuple[Photo, TokensAndAttention | PhotoError]) -> Failure | None:
+    def write(item: tuple[Photo, TokensAndAttention | PhotoError]) -> PhotoEntry | Failure:
         photo, features = item
         try:
             if isinstance(features, PhotoError):
                 raise features
             if photo in before:
                 check_unchanged(photo, *before[photo])
-            writer.write(photo, stems[photo], features[0])
+            return writer.write(photo, stems[photo], features[0]).entry
         except PhotoError as error:
             return Failure(photo.name, str(error))
-        return None
 
     stream = segmenter.extractor.stream(photos, track=track, title="masks")
-    results = ordered_map(write, stream, workers=workers())
-    return [failure for failure in results if failure is not None]
+    return list(ordered_map(write, stream, workers=workers()))

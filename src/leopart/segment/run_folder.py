@@ -21,7 +21,7 @@ from leopart.segment.adapting import STATE
 FEATURES = ".features"
 """Below the output folder, until the run is done."""
 #: What a run writes below its output folder, and never reads as photos.
-_OUTPUTS = ("parts", "objects", "overlays", "segmenter", FEATURES, STATE)
+_OUTPUTS = ("parts", "objects", "labels", "overlays", "segmenter", FEATURES, STATE)
 
 
 def photos_for(config: SegmentConfig | PredictConfig) -> PhotoSearch:

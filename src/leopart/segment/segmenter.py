@@ -23,6 +23,7 @@ from leopart.models.weights.spec import TUNED
 from leopart.progress import Track, silent
 from leopart.segment import saved
 from leopart.segment.fitting import Fit
+from leopart.segment.labelling import LabelTable, labels_beside
 from leopart.segment.learning import Workspace, learn, open_extractor
 from leopart.segment.outputs import part_masks
 from leopart.segment.part_model import PartModel
@@ -45,6 +46,8 @@ class Segmentation:
     """Part ids, 0 = background, 1..K; [H, W]."""
     objects: NDArray[np.int32]
     """Object ids, 0 = background, 1..; [H, W]."""
+    labels: NDArray[np.int32] | None = None
+    """Label ids, 0 = background, [H, W]; None where the segmenter has no labels."""
 
 
 class Segmenter:
@@ -79,7 +82,8 @@ class Segmenter:
         model_: the learned `PartModel`, after `fit` or `load`, as all but the last two.
         extractor_: the backbone with its preprocessing; gives the tokens of more photos.
         settings_: the `FitSettings` that the model was learned with.
-        labels_: labels that the backbone, and the one whose attention was used, learned from, or `none`.
+        labels_used_: labels that the backbone, and the one whose attention was used, learned from, or `none`.
+        labels_: names of parts and objects, after `load` of a run's folder that has them; otherwise None.
         attention_backbone_: name or path of the latter; None = the backbone itself.
         adapted_: whether the backbone was adapted to the photos; then `save` keeps it inside.
         fit_: evidence for what was chosen (`Fit`), after `fit` only.
@@ -89,7 +93,8 @@ class Segmenter:
     model_: PartModel
     extractor_: Extractor
     settings_: FitSettings
-    labels_: str
+    labels_used_: str
+    labels_: LabelTable | None
     attention_backbone_: str | None
     adapted_: bool
     fit_: Fit
@@ -185,7 +190,8 @@ class Segmenter:
             learned.store.close()
         self.extractor_, self.settings_ = learned.extractor, learned.settings
         self.fit_, self.model_ = learned.fit, learned.fit.model
-        self.labels_, self.attention_backbone_ = learned.labels, learned.attention_backbone
+        self.labels_used_, self.attention_backbone_ = learned.labels, learned.attention_backbone
+        self.labels_ = None
         self.adapted_, self.failures_ = learned.adapted is not None, learned.failures
         if self.failures_:
             text = f"{len(self.failures_)} of {len(found)} photos left out: {self.failures_[0].reason}"
@@ -202,7 +208,9 @@ class Segmenter:
         source = photo if isinstance(photo, np.ndarray) else Path(photo)
         ((tokens, _),) = self.extractor.forward([self.extractor.prepare(source)])
         coarse, parts = part_masks(self.model_, tokens, source, refine=self.refine)
-        return Segmentation(parts, self.model_.object_table(coarse).astype(np.int32)[parts])
+        objects = self.model_.object_table(coarse).astype(np.int32)[parts]
+        labels = None if self.labels_ is None else self.labels_.of(parts, objects)
+        return Segmentation(parts, objects, labels)
 
     def save(self, folder: PathLike) -> None:
         """Write the fitted segmenter: `segmenter.json` and `arrays.safetensors`, no pickle.
@@ -219,7 +227,7 @@ class Segmenter:
             self.model_,
             settings=replace(self.settings_, refine=self.refine),
             attention_backbone=self.attention_backbone_,
-            labels=self.labels_,
+            labels=self.labels_used_,
             is_adapted=self.adapted_,
         )
 
@@ -259,7 +267,8 @@ class Segmenter:
         )
         segmenter.extractor_ = segmenter._open()
         saved.check_backbone(folder, card, segmenter.extractor_.backbone)
-        segmenter.model_, segmenter.settings_, segmenter.labels_ = model, card.settings, card.labels
+        segmenter.model_, segmenter.settings_, segmenter.labels_used_ = model, card.settings, card.labels
+        segmenter.labels_ = labels_beside(folder)
         segmenter.attention_backbone_ = card.attention_backbone
         segmenter.adapted_ = backbone is None and card.backbone == TUNED
         return segmenter

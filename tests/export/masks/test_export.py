@@ -265,7 +265,7 @@ def test_the_command_ends_with_1_if_a_photo_failed(
 MISTAKES = {
     "a run of an earlier version": (
         ["--format", "coco"],
-        "has no photos.jsonl; run the same segment command",
+        "has no list of its photos",
     ),
     "masks that are not there": (["--format", "coco", "--what", "parts"], "has no folder parts/"),
     "an option of another format": (

@@ -6,6 +6,9 @@ PATH/  images/              photos, at any depth
        masks_NAME/          other masks of the same photos,
        classes_NAME.txt     and their classes
        train.txt, val.txt   optional splits: one photo a line, path below images/ without suffix
+
+A folder that `leopart segment` wrote and `leopart label` has put names to is such a set, too: its photos are
+where `photos.jsonl` says, its masks are `labels/`.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from leopart.data.datasets.places import check_folder, not_here
 from leopart.data.datasets.presence import nfc, require_files, spelled
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.masks import IGNORE
+from leopart.data.photo_list import PHOTO_LIST, read_photo_list
 from leopart.data.photos import Photo, find_photos, shown
 from leopart.errors import LeopartError
 from leopart.paths import expanded, is_file, is_folder
@@ -47,6 +51,8 @@ def open_folder(path: Path, masks: str = "masks", split: str | None = None) -> L
 
 def list_folder(path: Path, masks: str = "masks", split: str | None = None) -> LabelledPhotos:
     """Like `open_folder`, but masks may be missing."""
+    if not (path / "images").is_dir() and (path / PHOTO_LIST).is_file():
+        return _run(path, masks, split)
     images = _images_folder(path)
     suffix = "" if masks == "masks" else f"_{masks.removeprefix('masks_')}"
     mask_folder = _mask_folder(path, suffix)
@@ -56,6 +62,18 @@ def list_folder(path: Path, masks: str = "masks", split: str | None = None) -> L
         photos = {stem: photos[stem] for stem in _read_split(path, split, photos)}
     masks_of = spelled(mask_folder, [_mask_name(photo, images) for photo in photos.values()])
     return LabelledPhotos(path, classes, list(zip(photos.values(), masks_of, strict=True)))
+
+
+def _run(path: Path, masks: str, split: str | None) -> LabelledPhotos:
+    """Photos of a run of `leopart segment` with its label masks."""
+    if masks != "masks" or not (path / "labels").is_dir():
+        what = f"{shown(path)} is a run of leopart segment"
+        raise LeopartError(f"{what}, whose masks are labels/; write them with `leopart label {shown(path)}`")
+    entries = {entry.mask: entry for entry in read_photo_list(path)}
+    photos = {stem: Photo(Path(entry.path), entry.name) for stem, entry in entries.items()}
+    stems = list(photos) if split is None else _read_split(path, split, photos)
+    pairs = [(photos[stem], entries[stem].mask_path(path, "labels")) for stem in stems]
+    return LabelledPhotos(path, read_classes(path / "classes.txt"), pairs)
 
 
 def splits_of(path: Path) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from leopart.data.photo_list import PhotoEntry, read_photo_list
 from leopart.errors import LeopartError, PhotoError
 from leopart.export.masks.areas import Areas
 from leopart.export.masks.classes import What, read_mask_classes
@@ -18,7 +19,6 @@ from leopart.export.masks.writer import Job, MaskFormat, MaskOptions
 from leopart.parallel import ordered_map, workers
 from leopart.paths import is_folder, shown
 from leopart.progress import Track, silent
-from leopart.segment.photo_list import PhotoEntry, read_photo_list
 
 
 @dataclass(frozen=True)

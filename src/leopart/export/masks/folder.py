@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from leopart.config.export import PhotoFiles
+from leopart.data.photo_list import PHOTO_LIST, PhotoEntry
 from leopart.documents import read_json
 from leopart.errors import LeopartError, PhotoError
 from leopart.files import whole_file, write_text
 from leopart.locks import LOCK
 from leopart.paths import inside, is_file, shown
-from leopart.segment.photo_list import PHOTO_LIST, PhotoEntry
 
 MARKER = "leopart-export.json"
 """Says that a folder is an export, of which format, and which files it consists of."""

@@ -89,7 +89,7 @@ as no data. Colours are in the colour table, names in `classes.csv` (`id,name`).
 
 
 def _is_turned(photo: MaskedPhoto) -> bool:
-    with opened(photo.entry.path) as image:
+    with opened(Path(photo.entry.path)) as image:
         return Image.Image.getexif(image).get(_ORIENTATION, 1) not in (0, 1)
 
 

@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from leopart.data.masks import IGNORE, check_ids, read_index_mask
+from leopart.data.photo_list import PHOTO_LIST, PhotoEntry
 from leopart.errors import LeopartError, PhotoError
 from leopart.export.masks.classes import What
 from leopart.export.masks.regions import Ids, Region, class_regions, components, without_small
 from leopart.paths import inside, shown
-from leopart.segment.photo_list import PHOTO_LIST, PhotoEntry
 
 
 class MaskedPhoto:
