@@ -192,7 +192,7 @@ class _State:
         asked = json.loads(json.dumps(asked))
         if path.is_file():
             with suppress(LeopartError):  # damaged: begin again
-                found = read_json(path, _Record, f"delete {folder}")
+                found: dict[str, Any] = dict(read_json(path, _Record, f"delete {folder}"))
                 if _as_today(found.pop("asked")) == asked:
                     return cls(path, asked, **found)
             if not replace_other:
