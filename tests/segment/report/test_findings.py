@@ -11,6 +11,7 @@ from leopart.clustering.contexts import Membership, ObjectMixture
 from leopart.clustering.foreground import ForegroundCut
 from leopart.clustering.kmeans import KMeans
 from leopart.clustering.stability import Communities
+from leopart.data.photo_list import PhotoEntry
 from leopart.features.extract import Failure
 from leopart.segment.fitting import Fit
 from leopart.segment.outputs import Written
@@ -64,10 +65,11 @@ def summary(fit) -> Summary:
     )
 
 
+ENTRY = PhotoEntry("a.jpg", "/photos/a.jpg", "a", 4, 3, 10, 20)
 WRITTEN = [
-    Written((1, 2), PhotoRow("a.jpg")),
-    Written((1,), PhotoRow("b.jpg")),
-    Written((), PhotoRow("c.jpg")),
+    Written(ENTRY, (1, 2), PhotoRow("a.jpg")),
+    Written(ENTRY, (1,), PhotoRow("b.jpg")),
+    Written(ENTRY, (), PhotoRow("c.jpg")),
 ]
 
 
