@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -27,7 +28,9 @@ from leopart.export import drafts, export_segmenter
 from leopart.export.checks import made_up_images
 from leopart.export.model_card import KEEP_ASPECT, SQUARE
 from leopart.features.extract import Extractor, Preprocessing
+from leopart.labels.rules import Claim, Label, Labels
 from leopart.models.backbone import Backbone
+from leopart.segment.labelling import Ids, LabelTable
 from leopart.segment.segmenter import Segmenter
 
 REPOSITORY = Path(__file__).parents[2]
@@ -70,6 +73,26 @@ def test_ids_equal_a_naive_computation(small_segmenter: Segmenter, tmp_path: Pat
     assert (parts[0] == expected).mean() >= 0.995
     assert len(np.unique(expected)) > 2
     np.testing.assert_array_equal(objects[0], small_segmenter.model_.object_table(parts[0])[parts[0]])
+
+
+def test_labels_are_a_third_output_with_their_names(small_segmenter: Segmenter, tmp_path: Path) -> None:
+    model = small_segmenter.model_
+    tint = (1, 2, 3)
+    roof = Label(2, "屋根", tint, Claim(parts=frozenset([1, 2])))
+    others = Label(700, "rest", tint, Claim(objects=frozenset(range(1, model.n_objects + 1))))
+    ids = Ids("any", len(model.parts.centroids), model.n_objects)
+    small_segmenter.labels_ = LabelTable(Labels((roof, others)), ids)
+    export_segmenter(small_segmenter, tmp_path)
+    session = session_of(tmp_path)
+    parts, objects, labels = session.run(
+        ["parts", "objects", "labels"], {"images": made_up_images(2, 64, 64, 3)}
+    )
+
+    np.testing.assert_array_equal(labels, np.where(np.isin(parts, (1, 2)), 2, np.where(objects > 0, 700, 0)))
+    assert labels.dtype == np.int32
+    named = session.get_modelmeta().custom_metadata_map["labels"]
+    assert json.loads(named) == {"0": "background", "2": "屋根", "700": "rest"}
+    assert "third output" in (tmp_path / "README.md").read_text("utf-8")
 
 
 def test_every_photo_of_a_batch_has_objects_by_its_own_parts(

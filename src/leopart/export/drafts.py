@@ -27,7 +27,7 @@ from leopart.export.checks import (
 )
 from leopart.export.graph import Graph
 from leopart.export.network import write_backbone
-from leopart.export.part_nodes import write_part_model
+from leopart.export.part_nodes import write_labels, write_part_model
 from leopart.models.backbone import Backbone, build_backbone
 from leopart.models.weights.cards import WeightsCard
 from leopart.models.weights.networks import timm_sizes
@@ -145,7 +145,7 @@ def onnx_draft(backbone: Backbone) -> Draft:
 
 
 def segmenter_draft(segmenter: Segmenter, photos: Sequence[Path] = ()) -> Draft:
-    """One graph from photos to part and object ids, of any batch, height and width.
+    """One graph from photos to part and object ids, and labels if there are any, of any batch and size.
 
     Args:
         segmenter: fitted, on the CPU.
@@ -158,8 +158,12 @@ def segmenter_draft(segmenter: Segmenter, photos: Sequence[Path] = ()) -> Draft:
         raise LeopartError("this segmenter has learned nothing yet: call fit, or Segmenter.load")
     used, graph = segmenter.extractor, Graph()
     tokens, _ = write_backbone(graph, used.backbone, _image_input(graph), attention=False)
-    ids = write_part_model(graph, segmenter.model_, tokens)
-    for name, value in zip(("parts", "objects"), ids, strict=True):
+    parts, objects = write_part_model(graph, segmenter.model_, tokens)
+    ids, labels, classes = [parts, objects], segmenter.labels_, {}
+    if labels is not None:
+        ids.append(write_labels(graph, labels.table, parts, objects))
+        classes = {"labels": json.dumps(labels.labels.classes, ensure_ascii=False)}
+    for name, value in zip(("parts", "objects", "labels"), ids, strict=False):
         graph.output(value, name, np.int32, ["batch", "finer_rows", "finer_columns"])
     preprocessing = used.preprocessing
     side, _ = preprocessing.target(1, 1, used.backbone.patch_size)
@@ -169,6 +173,7 @@ def segmenter_draft(segmenter: Segmenter, photos: Sequence[Path] = ()) -> Draft:
         "keep_aspect": str(preprocessing.keep_aspect).lower(),
         "part_ids": str(len(segmenter.model_.parts.centroids)),
         "object_ids": str(segmenter.model_.n_objects),
+        **classes,
     }
     content = graph.model(words | _words(used.backbone.spec)).SerializeToString()
     return Draft({ONNX_FILE: content}, check_segmenter(content, segmenter, photos))

@@ -49,6 +49,7 @@ _SEGMENTER = (
     "clusters and the map from parts to objects are inside."
 )
 _CONTEXTS = " A part's object depends on all parts in the photo: give whole photos, no pieces of them."
+_LABELS = " A third output, `labels`, has the label of each cell; names by id are in the metadata (`labels`)."
 _OBJECTS = {False: "object of each part id", True: "main object of each part id"}
 _USAGE = {
     "timm": """\
@@ -163,6 +164,7 @@ def export_segmenter(
         "part ids": f"1 to {len(model.parts.centroids)}",
         "object ids": f"1 to {model.n_objects}",
         _OBJECTS[model.mixture is not None]: [int(number) for number in model.object_of_part],
+        **({} if segmenter.labels_ is None else {"labels": segmenter.labels_.labels.classes}),
         "input side in pixels": preprocessing.size,
         "keeps the photo's aspect": "yes" if preprocessing.keep_aspect else "no: squeezed into a square",
         "labels used": spec.labels,
@@ -172,7 +174,9 @@ def export_segmenter(
     card = model_card.model_card(
         "Leopart segmenter",
         spec,
-        about=_SEGMENTER + _CONTEXTS * (model.mixture is not None),
+        about=_SEGMENTER
+        + _CONTEXTS * (model.mixture is not None)
+        + _LABELS * (segmenter.labels_ is not None),
         usage=model_card.KEEP_ASPECT if preprocessing.keep_aspect else model_card.SQUARE,
         facts=facts,
         checks=draft.checks,

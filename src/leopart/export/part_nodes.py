@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from leopart.clustering.contexts import FOLD_IN, TINY, ObjectMixture
 from leopart.export.graph import Graph
@@ -38,6 +39,23 @@ def write_part_model(graph: Graph, model: PartModel, tokens: str) -> tuple[str, 
     if model.mixture is None:
         return parts, graph.add("Gather", model.object_of_part, parts)
     return parts, _objects_in_context(graph, model.mixture, parts)
+
+
+def write_labels(graph: Graph, table: NDArray[np.uint16], parts: str, objects: str) -> str:
+    """Write the nodes from ids to labels.
+
+    Args:
+        graph: to write into.
+        table: label of every part within every object, [M + 1, K + 1]; see `Labels.table`.
+        parts: part ids of the graph, int64.
+        objects: object ids of the graph, int64, of the same shape.
+
+    Returns:
+        Label ids, int64, of the same shape.
+    """
+    columns = np.array(table.shape[1], dtype=np.int64)
+    cell = graph.add("Add", graph.add("Mul", objects, columns), parts)
+    return graph.add("Gather", graph.constant(table.ravel().astype(np.int64)), cell)
 
 
 def _objects_in_context(graph: Graph, mixture: ObjectMixture, parts: str) -> str:

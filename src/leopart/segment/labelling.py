@@ -293,15 +293,16 @@ def record_names(out: Path, source: str, photos: int) -> None:
 
 
 def labels_beside(folder: Path) -> LabelTable | None:
-    """Labels of the run that a segmenter's folder lies in; None where it lies elsewhere.
+    """Labels that were applied to the run in which a segmenter's folder lies; None without any.
 
     Raises:
         LeopartError: they cannot be used.
     """
-    if not (folder.parent / LABELS).is_file():
+    run = folder.parent
+    if not _is_labelled(run):
         return None
-    ids = ids_of(folder.parent)
-    return LabelTable(labels_in(folder.parent, ids), ids)
+    ids = ids_of(run)
+    return LabelTable(labels_in(run, ids), ids)
 
 
 def copied_to(out: Path, run: Path) -> LabelTable | None:
@@ -314,13 +315,18 @@ def copied_to(out: Path, run: Path) -> LabelTable | None:
     Returns:
         Labels to write; None where the run has none that were applied.
     """
-    if not ((run / LABELS).is_file() and (run / CLASSES).is_file()):
+    if not _is_labelled(run):
         return None
     ids = ids_of(run)
     labels = labels_in(run, ids)
     write_classes(out, labels)
     shutil.copyfile(run / LABELS, out / LABELS)
     return LabelTable(labels, ids)
+
+
+def _is_labelled(run: Path) -> bool:
+    """Whether `leopart label` was run; `segment` alone leaves the starter, which says what objects say."""
+    return (run / LABELS).is_file() and (run / CLASSES).is_file()
 
 
 def entries_of(written: Sequence[PhotoEntry | Failure]) -> list[PhotoEntry]:

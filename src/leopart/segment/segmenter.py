@@ -94,7 +94,7 @@ class Segmenter:
     extractor_: Extractor
     settings_: FitSettings
     labels_used_: str
-    labels_: LabelTable | None
+    labels_: LabelTable | None = None
     attention_backbone_: str | None
     adapted_: bool
     fit_: Fit
