@@ -63,6 +63,7 @@ def test_new_photos_in_folders_get_masks_of_their_own_size_and_ids_of_the_segmen
     assert files_below(tmp_path / "o") == {
         "summary.json",
         "config.yaml",
+        "photos.jsonl",
         "parts/new.png",
         "parts/deep/new.png",
         "objects/new.png",
