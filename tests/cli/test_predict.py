@@ -170,7 +170,7 @@ def test_ctrl_c_leaves_whole_masks_and_is_130(run, segmented, tmp_path, masks_of
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("segmenter.json", "holds no segmenter (segmenter.json cannot be read): give the folder"),
+        ("segmenter.json", "holds no segmenter (segmenter.json cannot be read): give the output folder"),
         ("arrays.safetensors", "is missing: the segmenter is not whole, copy the folder again or refit"),
     ],
 )
