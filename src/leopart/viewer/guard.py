@@ -79,11 +79,11 @@ class Guard:
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         refusal: Response | None = self._refusal(scope, headers)
-        body = b""
+        replay: list[Message] = []
         if refusal is None and scope["method"] not in ("GET", "HEAD"):
             taken = await _body(receive, headers)
             refusal = _refused(413, "the request is too large") if taken is None else None
-            body = taken or b""
+            replay.append({"type": "http.request", "body": taken or b"", "more_body": False})
 
         async def closed(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -95,9 +95,9 @@ class Guard:
             await send(message)
 
         async def replayed() -> Message:
-            return {"type": "http.request", "body": body, "more_body": False}
+            return replay.pop() if replay else await receive()
 
-        await (refusal or self._app)(scope, replayed if body else receive, closed)
+        await (refusal or self._app)(scope, replayed, closed)
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> Response | None:
         host = headers.get("host", "")
@@ -140,7 +140,8 @@ async def _body(receive: Receive, headers: dict[str, str]) -> bytes | None:
     body = b""
     while True:
         message = await receive()
-        body += message.get("body", b"")
+        piece: bytes = message.get("body", b"")
+        body += piece
         if len(body) > LARGEST_BODY:
             return None
         if message["type"] != "http.request" or not message.get("more_body"):

@@ -57,7 +57,7 @@ def mask(run: Run, index: int, size: str) -> bytes:
     if all(_is_newer(place, entry.mask_path(run.out, kind)) for kind in ("parts", "objects")):
         return place.read_bytes()
     parts, objects = run.masks(entry)
-    height, width = _fit(*parts.shape, SIZES[size])
+    height, width = _fit(parts.shape[0], parts.shape[1], SIZES[size])
     rows, columns = _nearest(parts.shape[0], height), _nearest(parts.shape[1], width)
     numbers = [np.array([width, height]), *(ids[np.ix_(rows, columns)].ravel() for ids in (parts, objects))]
     content = gzip.compress(np.concatenate(numbers).astype("<u2").tobytes(), compresslevel=3, mtime=0)
@@ -80,7 +80,7 @@ def patch(run: Run, part: int, index: int) -> bytes:
     middle = (int(rows.min() + rows.max()) // 2, int(columns.min() + columns.max()) // 2)
     top, left = (max(0, at - side // 2) for at in middle)
     box = photo[top : top + side, left : left + side]
-    return jpeg(resize(np.ascontiguousarray(box), *_fit(*box.shape[:2], _PATCH)))
+    return jpeg(resize(np.ascontiguousarray(box), *_fit(box.shape[0], box.shape[1], _PATCH)))
 
 
 def _fit(height: int, width: int, longest: int) -> tuple[int, int]:

@@ -39,7 +39,7 @@ class Statistics:
 
     def by_area(self, part: int) -> list[int]:
         """Photos by the share of a part, the largest first."""
-        return np.argsort(-self.shares[:, part], kind="stable").tolist()
+        return [int(index) for index in np.argsort(-self.shares[:, part], kind="stable")]
 
     def by_oddness(self, part: int) -> list[int]:
         """Photos that show a part, those first where its share and position are far from the usual ones.
@@ -50,10 +50,10 @@ class Statistics:
         seen = np.flatnonzero(self.shares[:, part])
         values = np.column_stack([np.log(self.shares[seen, part]), self.centres[seen, part]])
         if len(seen) < 3:
-            return seen.tolist()
+            return [int(index) for index in seen]
         away = np.abs(values - np.median(values, axis=0))
         usual = np.maximum(np.median(away, axis=0), [0.1, 0.02, 0.02])  # tiny deviations are not odd
-        return seen[np.argsort(-(away / usual).max(1), kind="stable")].tolist()
+        return [int(index) for index in seen[np.argsort(-(away / usual).max(1), kind="stable")]]
 
     def described(self) -> dict[str, Any]:
         """Of each part its share of all area, its number of photos, and the photos that stand for it."""
@@ -132,7 +132,7 @@ def suggestions(run: Run, found: Statistics) -> list[dict[str, Any]]:
         if cosine[a, b] >= _ALIKE:
             why = f"they look alike (cosine {cosine[a, b]:.2f})"
             rows.append((float(cosine[a, b]), int(a) + 1, int(b) + 1, why))
-        elif together[a, b] >= _TOGETHER and main.get(a + 1) == main.get(b + 1):
+        elif together[a, b] >= _TOGETHER and main.get(int(a) + 1) == main.get(int(b) + 1):
             why = f"seen together in {both[a, b]} of {either[a, b]} photos"
             rows.append((float(together[a, b]), int(a) + 1, int(b) + 1, why))
     rows.sort(reverse=True)

@@ -4,17 +4,17 @@ import { get, mask } from "./api.js";
 import { paint } from "./paint.js";
 import { changed, listen, say, sentence, state } from "./state.js";
 
-const WIDTH = 190, HEIGHT = 178, PAD = 12;
+const LEAST = 190, HEIGHT = 178, PAD = 12;
 const grid = document.getElementById("grid"), sheet = document.getElementById("sheet");
 const order = document.getElementById("order"), part = document.getElementById("part");
 const tiles = new Map();
 let focused = 0;
 
-const columns = () => Math.max(1, Math.floor((grid.clientWidth - PAD) / WIDTH));
+const columns = () => Math.max(1, Math.floor((grid.clientWidth - PAD) / LEAST));
 
 function show() {
   if (!state.run || grid.clientHeight === 0) return;
-  const across = columns(), total = state.order.length;
+  const across = columns(), width = (grid.clientWidth - PAD) / across, total = state.order.length;
   sheet.style.height = `${Math.ceil(total / across) * HEIGHT + PAD}px`;
   const first = Math.max(0, Math.floor(grid.scrollTop / HEIGHT) - 1) * across;
   const last = Math.min(total, (Math.ceil((grid.scrollTop + grid.clientHeight) / HEIGHT) + 1) * across);
@@ -22,7 +22,8 @@ function show() {
   for (let place = first; place < last; place++) {
     if (!tiles.has(place)) { tiles.set(place, made(place)); sheet.append(tiles.get(place)); }
     const tile = tiles.get(place);
-    tile.style.left = `${PAD + (place % across) * WIDTH}px`;
+    tile.style.left = `${PAD + (place % across) * width}px`;
+    tile.style.width = `${width - PAD}px`;
     tile.style.top = `${PAD + Math.floor(place / across) * HEIGHT}px`;
     tile.tabIndex = place === focused ? 0 : -1;
   }

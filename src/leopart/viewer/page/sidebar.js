@@ -58,17 +58,16 @@ function item(id, colour, text, details, className) {
   row.dataset.id = id;
   row.setAttribute("role", "option");
   const words = node("span", "text", text);
-  words.append(" ", node("small", "", details));
+  words.append(" ", node("em"), node("small", "", details));
   row.append(swatch(css(colour)), words);
   return row;
 }
 
 function partRow(object, part) {
-  const { run, statistics } = state, label = labelOf(object, part);
+  const { run, statistics } = state;
   const share = statistics ? `${percent(statistics.shares[part])}, ${statistics.photos[part]} photos` : "";
   const row = item(`p${part}`, run.partColours[part], `part ${part}`, share, "part");
   row.dataset.object = object;
-  row.querySelector(".text").title = label ? label.name : "no label";
   if (statistics) {
     const patches = node("span", "patches");
     for (const index of statistics.best[part].slice(0, 4)) {
@@ -98,11 +97,12 @@ function buildTree() {
 
 function suggestionRow({ parts, why }) {
   const row = node("li", "row"), take = node("button", "", "Take"), refuse = node("button", "", "Refuse");
-  row.append(node("span", "text", `parts ${parts.join(" and ")}: ${why}`, { title: why }), take, refuse);
+  const text = node("span", "text", `parts ${parts.join(" and ")}`);
+  text.append(node("small", "", why));
+  row.append(text, take, refuse);
   take.title = "Select them, to give them a name";
   take.addEventListener("click", () => { refused.add(parts.join()); toggle(parts.map((part) => `p${part}`), false); el("label").focus(); });
   refuse.addEventListener("click", () => { refused.add(parts.join()); changed(); });
-  row.addEventListener("mouseenter", () => { row.title = why; });
   return row;
 }
 
@@ -120,14 +120,12 @@ function show() {
     row.hidden = !matches(`${row.textContent} ${label ? label.name : ""}`);
     row.classList.toggle("chosen", state.selection.has(id));
     row.setAttribute("aria-selected", state.selection.has(id));
-    let name = row.querySelector("em");
-    if (!name) { name = node("em"); row.querySelector(".text").append(" ", name); }
-    name.textContent = ignored ? "ignored" : label ? label.name : "no label";
+    row.querySelector("em").textContent = ignored ? "ignored" : label ? label.name : "no label";
   }
   const offers = (state.statistics?.suggestions || []).filter(({ parts }) => !refused.has(parts.join()) && !sameLabel(parts));
   el("offers").hidden = !offers.length;
   el("suggestions").replaceChildren(...offers.slice(0, 4).map(suggestionRow));
-  const what = claim().replace(":", " ").replace(" parts:", ", parts ");
+  const what = claim().replace("objects:", "objects ").replace("parts:", "parts ").replace(" parts", ", parts").replace(/^, /, "");
   el("selected").textContent = what ? `Selected: ${what}` : "Nothing selected";
   for (const id of ["give", "ignore", "clear"]) el(id).disabled = !what;
 }
