@@ -106,23 +106,22 @@ def serve(out: Path, host: str, port: int, *, browser: bool, say: Callable[[str]
     server.run(ready=ready)
 
 
-def show(segmenter_or_folder: Any, *, height: int = 720) -> Any:
+def show(folder: str | Path, *, height: int = 720) -> Any:
     """Show the page of a run in a notebook, from a server in a thread of this process.
 
     Args:
-        segmenter_or_folder: folder of `leopart segment`, or a `Segmenter` that was loaded from one.
+        folder: that `leopart segment` wrote.
         height: of the frame, in pixels.
 
     Returns:
         An IPython `IFrame`; without IPython, the address as text.
 
     Raises:
-        LeopartError: see `PageServer`; the segmenter is of no run's folder.
+        LeopartError: see `PageServer`; what is given is no folder.
     """
-    out = getattr(segmenter_or_folder, "folder", segmenter_or_folder)
-    if not isinstance(out, (str, Path)):
+    if not isinstance(folder, (str, Path)):
         raise LeopartError("the page shows a run: give the OUT folder of `leopart segment`")
-    server = PageServer(Path(out), in_notebook=True)
+    server = PageServer(Path(folder), in_notebook=True)
     threading.Thread(target=server.run, daemon=True).start()
     try:
         from IPython.display import IFrame

@@ -4,6 +4,7 @@ import { change, changed, claim, labelOf, listen, state, toggle } from "./state.
 
 const el = (id) => document.getElementById(id);
 const refused = new Set();
+let editing = false; // whether a name in the list is being typed
 
 function node(kind, className, text = "", values = {}) {
   const made = document.createElement(kind);
@@ -33,7 +34,10 @@ function labelRow(label) {
   colour.addEventListener("change", () => change("recolour", { name: label.name, colour: colour.value }));
   const name = node("input", "rename", "", { value: label.name, title: describe(label), maxLength: 200 });
   name.setAttribute("aria-label", `Name of label ${label.name}`);
+  name.addEventListener("input", () => { editing = true; });
+  name.addEventListener("blur", () => { editing = false; });
   const rename = async () => {
+    editing = false;
     if (name.value.trim() === label.name) return;
     const other = state.labels.labels.find((one) => one !== label && one.name.toLowerCase() === name.value.trim().toLowerCase());
     const done = other
@@ -49,7 +53,10 @@ function labelRow(label) {
   const remove = node("button", "", "×", { title: `Remove label ${label.name}` });
   remove.setAttribute("aria-label", `Remove label ${label.name}`);
   remove.addEventListener("click", () => change("remove", { name: label.name }));
-  row.append(colour, name, select, split, remove);
+  for (const [at, control] of [colour, name, select, split, remove].entries()) {
+    control.dataset.key = `${label.id}/${at}`;
+    row.append(control);
+  }
   return row;
 }
 
@@ -106,11 +113,16 @@ function suggestionRow({ parts, why }) {
   return row;
 }
 
+function showLabels(matches) {
+  const key = document.activeElement?.dataset.key; // the keyboard stays where it was
+  el("labels").replaceChildren(...state.labels.labels.filter((one) => matches(`${one.name} ${describe(one)}`)).map(labelRow));
+  if (key) document.querySelector(`#labels [data-key="${key}"]`)?.focus();
+}
+
 function show() {
-  const typed = document.activeElement?.classList.contains("rename");
   const words = el("search").value.trim().toLowerCase();
   const matches = (text) => text.toLowerCase().includes(words);
-  if (!typed) el("labels").replaceChildren(...state.labels.labels.filter((one) => matches(`${one.name} ${describe(one)}`)).map(labelRow));
+  if (!editing) showLabels(matches);
   el("names").replaceChildren(...state.labels.labels.map((one) => node("option", "", "", { value: one.name })));
   buildTree();
   for (const row of el("tree").children) {
