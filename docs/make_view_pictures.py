@@ -39,7 +39,7 @@ def walk(page, address: str) -> None:  # type: ignore[no-untyped-def]
     def keep(name: str) -> None:
         page.wait_for_timeout(1500)
         shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-        shot.save(PICTURES / f"view-{name}.jpg", quality=82, optimize=True)
+        shot.save(PICTURES / f"view-{name}.jpg", quality=70, optimize=True)
 
     page.goto(address)
     page.wait_for_selector(".patches img")

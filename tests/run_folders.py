@@ -49,11 +49,12 @@ def make_run(
     segmenter = out / "segmenter"
     segmenter.mkdir()
     save_file({"parts.centroids": np.eye(PARTS, dtype=np.float32)}, segmenter / "arrays.safetensors")
+    objects = [{"id": 1, "parts": [1, 2, 3]}, {"id": 2, "parts": [4, 5, 6]}]
     card = {
         "arrays sha256": "0" * 64,
         "parts": PARTS,
-        "objects": [{"id": 1, "parts": [1, 2, 3]}, {"id": 2, "parts": [4, 5, 6]}],
-        "tree": [{"scene": 1, "objects": [1, 2]}],
+        "objects": objects,
+        "tree": [{"scene": 1, "objects": objects}],
     }
     (segmenter / "segmenter.json").write_text(json.dumps(card))
     return out

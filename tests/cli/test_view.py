@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from leopart.cli.main import main
-from small_runs import make_run
+from run_folders import make_run
 
 pytest.importorskip("uvicorn", reason="the extra `view` is not installed")
 

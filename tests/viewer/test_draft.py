@@ -13,6 +13,7 @@ from leopart.errors import LeopartError
 from leopart.labels import edits
 from leopart.labels.file import read_labels, starter, write_labels
 from leopart.labels.rules import claim_of
+from leopart.locks import locked
 from leopart.segment.labelling import apply_labels
 from leopart.viewer.draft import ConflictError, Draft
 from leopart.viewer.run import Run, open_run
@@ -158,3 +159,13 @@ def test_the_table_of_the_page_gives_the_masks_of_the_command(run):
         parts, objects = run.masks(entry)
         written = np.asarray(Image.open(run.out / "labels" / f"{entry.mask}.png"))
         assert (table[objects, parts] == written).all()
+
+
+def test_a_run_at_work_in_the_folder_is_told_and_nothing_is_written(run):
+    draft = Draft(run)
+    change(draft, "ignore", ids="parts:1")
+    with locked(run.out), pytest.raises(LeopartError, match="save them when it has ended"):
+        draft.save(draft.version)
+    assert not (run.out / "labels.yaml").exists()
+    draft.save(draft.version)
+    assert (run.out / "labels.yaml").exists()

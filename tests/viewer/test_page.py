@@ -16,7 +16,7 @@ from browser import chromium, opened
 from leopart.labels.file import labels_text, read_labels, starter
 from leopart.labels.rules import claim_of
 from leopart.segment.labelling import apply_labels, ids_of
-from small_runs import make_run
+from run_folders import make_run
 
 expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
 pytest.importorskip("uvicorn", reason="the extra `view` is not installed")

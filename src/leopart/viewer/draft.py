@@ -12,8 +12,12 @@ from leopart.files import sha256, write_text
 from leopart.labels import edits
 from leopart.labels.file import LABELS, colour_of, labels_text, read_labels, write_labels
 from leopart.labels.rules import Claim, Labels, claim_of
+from leopart.locks import locked
 from leopart.segment.labelling import labels_in
 from leopart.viewer.run import Run
+
+BUSY = "your changes are kept as a draft, save them when it has ended"
+"""What to do while a run holds the folder."""
 
 
 class ConflictError(LeopartError):
@@ -142,7 +146,8 @@ class Draft:
                 raise ConflictError(
                     f"{LABELS} was changed by another program; take its labels, or save yours over it"
                 )
-            write_labels(self._run.out, self.labels, self._run.ids.fingerprint)
+            with locked(self._run.out, BUSY):
+                write_labels(self._run.out, self.labels, self._run.ids.fingerprint)
             self._saved, self._base = self.labels, _state(path)
             self._path.unlink(missing_ok=True)
             self.version += 1

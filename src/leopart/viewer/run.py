@@ -89,7 +89,7 @@ def open_run(out: Path) -> Run:
     card = read_json(out / "segmenter" / "segmenter.json", dict[str, Any], remedy)
     try:
         objects = {int(one["id"]): [int(part) for part in one["parts"]] for one in card["objects"]}
-        scenes = [[int(number) for number in one["objects"]] for one in card["tree"]]
+        scenes = [[int(obj["id"]) for obj in one["objects"]] for one in card["tree"]]
         known = set(range(1, ids.n_parts + 1)).issuperset(
             part for parts in objects.values() for part in parts
         )

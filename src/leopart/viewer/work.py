@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from leopart.errors import LeopartError
 from leopart.labels.rules import Labels
+from leopart.locks import locked
 from leopart.progress import Track
 from leopart.segment.labelling import apply_labels
 from leopart.viewer.run import Run
@@ -84,7 +85,8 @@ class Work:
         """Begin to write label masks, as `leopart label` does."""
 
         def work(track: Track) -> str:
-            found = apply_labels(self._run.out, labels, track=track)
+            with locked(self._run.out, "save again when it has ended"):
+                found = apply_labels(self._run.out, labels, track=track)
             if not found.failures:
                 return f"{found.written} label masks are written."
             first = found.failures[0].reason
