@@ -35,11 +35,13 @@ export function paint(canvas, mask) {
   const context = canvas.getContext("2d");
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   const image = context.createImageData(width, height), pixels = new Uint32Array(image.data.buffer);
-  for (let i = 0; i < pixels.length; i++) {
+  const last = width - 1, end = pixels.length - width;
+  for (let i = 0, column = 0; i < pixels.length; i++, column = column === last ? 0 : column + 1) {
     const at = objects[i] * columns + parts[i];
     pixels[i] = colours[at];
-    if (i % width === width - 1 || i + width >= pixels.length) continue;
+    if (column === last || i >= end) continue;
     const right = objects[i + 1] * columns + parts[i + 1], below = objects[i + width] * columns + parts[i + width];
+    if (at === right && at === below) continue;
     if (chosen[at] !== chosen[right] || chosen[at] !== chosen[below]) pixels[i] = (i + ((i / width) | 0)) % 6 < 3 ? CHOSEN : SHADOW;
     else if (state.outlines && (groups[at] !== groups[right] || groups[at] !== groups[below])) {
       const colour = colours[at] || colours[groups[at] !== groups[right] ? right : below];

@@ -31,8 +31,8 @@ async function show() {
     const found = await mask("screen", index);
     if (shown !== index) return;
     ids = found;
-    counts = new Map();
-    for (const part of ids.parts) counts.set(part, (counts.get(part) || 0) + 1);
+    counts = new Uint32Array(state.run.parts + 1);
+    for (const part of ids.parts) counts[part]++;
     paint(canvas, ids);
     canvas.hidden = false;
     stage.dataset.shown = index;
@@ -49,7 +49,7 @@ export function step(by) {
   const next = state.current + by;
   if (next < 0 || next >= state.order.length) return;
   state.current = next;
-  changed();
+  show(); // nothing else of the page changes
 }
 
 export function close() {
@@ -87,7 +87,7 @@ function hover(x, y) {
   const at = pixel(x, y), place = el("hover");
   if (!at) { place.textContent = ""; return; }
   const i = at[0] * ids.width + at[1], part = ids.parts[i], object = ids.objects[i];
-  const share = `${((100 * counts.get(part)) / ids.parts.length).toFixed(1)} % of the photo`;
+  const share = `${((100 * counts[part]) / ids.parts.length).toFixed(1)} % of the photo`;
   const label = labelOf(object, part);
   const words = part ? [`part ${part}`, object ? `object ${object}` : "no object", label ? `label ${label.name}` : "no label"] : ["background"];
   place.textContent = [...words, share].join(" · ");
