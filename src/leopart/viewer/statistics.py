@@ -14,7 +14,6 @@ from safetensors.numpy import load_file
 from leopart.data.photo_list import PHOTO_LIST
 from leopart.errors import LeopartError
 from leopart.files import whole_file
-from leopart.parallel import ordered_map, workers
 from leopart.progress import Track, silent
 from leopart.viewer.run import Run
 
@@ -86,8 +85,10 @@ def statistics_of(run: Run, *, track: Track = silent) -> Statistics:
     except (OSError, ValueError, KeyError):
         pass  # not counted yet, or damaged: it is counted anew
     shares, centres = np.zeros(shape, np.float32), np.full((*shape, 2), np.nan, np.float32)
-    results = ordered_map(lambda index: _counted(run, index), range(shape[0]), workers=workers())
-    for index, row in enumerate(track(results, shape[0], "counting")):
+    # One at a time: the photos on the screen come first.
+    for index, row in enumerate(
+        track((_counted(run, index) for index in range(shape[0])), shape[0], "counting")
+    ):
         if row is not None:
             shares[index], centres[index] = row
     content = io.BytesIO()
