@@ -65,7 +65,7 @@ def test_a_thousand_photos_are_quick_and_small(tmp_path, capsys):
             plain = seconds(browser.new_page(viewport={"width": 1280, "height": 720}), static.as_uri(), "img")
     finally:
         server.terminate()
-        server.wait(30)
+        server.communicate(timeout=30)
     step = sorted(steps)[len(steps) // 2]
     with capsys.disabled():
         print(
