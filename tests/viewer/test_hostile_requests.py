@@ -20,7 +20,7 @@ pytest.importorskip("uvicorn", reason="the extra `view` is not installed")
 from leopart.viewer.serve import PageServer
 from run_folders import make_run
 
-SECRET = "nobody-may-read-this"
+HIDDEN = "nobody-may-read-this"
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
     """Address of a page, and its OUT."""
     tmp_path = tmp_path_factory.mktemp("run")
     out = make_run(tmp_path, names=("<script>alert(1)<script>.jpg",))
-    (tmp_path / "secret.txt").write_text(SECRET)
+    (tmp_path / "secret.txt").write_text(HIDDEN)
     server = PageServer(out)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -121,7 +121,7 @@ def test_a_path_leads_nowhere(served, path):
         answer = b"".join(iter(lambda: link.recv(65536), b""))
     status = int(answer.split(b" ", 2)[1])
     assert 400 <= status < 500 or (status == 200 and path.startswith("http:"))
-    assert SECRET.encode() not in answer
+    assert HIDDEN.encode() not in answer
     assert b"root:" not in answer
     assert b"Traceback" not in answer
 
