@@ -45,6 +45,7 @@ from leopart.config import (
     SegmentedConfig,
     TrainConfig,
     TrainedConfig,
+    ViewConfig,
 )
 from leopart.models.backbone import Backbone, build_backbone
 from leopart.models.weights.registry import BACKBONES
@@ -54,7 +55,9 @@ from leopart.segment.photos_to_masks import segment_photos
 from leopart.training.methods.registry import METHODS
 from pages import DOCUMENTS, ROOT, blocks, command_lines, name_of
 
-CONFIGS: dict[str, type[RunConfig | ExportConfig | LabelConfig | ReproduceConfig | TrainConfig]] = {
+CONFIGS: dict[
+    str, type[RunConfig | ExportConfig | LabelConfig | ReproduceConfig | TrainConfig | ViewConfig]
+] = {
     "demo": DemoConfig,
     "segment": SegmentConfig,
     "predict": PredictConfig,
@@ -62,6 +65,7 @@ CONFIGS: dict[str, type[RunConfig | ExportConfig | LabelConfig | ReproduceConfig
     "reproduce": ReproduceConfig,
     "export": ExportConfig,
     "label": LabelConfig,
+    "view": ViewConfig,
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -117,7 +121,7 @@ def test_python_in_a_document_runs_from_top_to_bottom(document: Path, workplace:
 def test_the_readme_shows_every_public_name_in_use() -> None:
     code = "".join(blocks(ROOT / "README.md", "python"))
     assert set(re.findall(r"leopart\.(\w+)", code)) == {"load_backbone", "Segmenter"}
-    assert set(leopart.__all__) - {"Backbone", "__version__"} == {"load_backbone", "Segmenter"}
+    assert set(leopart.__all__) - {"Backbone", "__version__", "view"} == {"load_backbone", "Segmenter"}
 
 
 @each_document
@@ -249,6 +253,7 @@ def test_every_option_is_documented_with_its_default() -> None:
     assert found["leopart segment"] | run | fit == expected(SegmentConfig, positional=images)
     assert found["leopart predict"] | run == expected(PredictConfig, positional=images)
     assert found["leopart label"] == expected(LabelConfig, positional=("out",))
+    assert found["leopart view"] == expected(ViewConfig, positional=("out",))
     assert found["leopart train"] == expected(TrainConfig, without=Recipe, positional=("preset",))
     assert found["What a preset sets"] == expected(Recipe)
     for method in METHODS:

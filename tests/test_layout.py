@@ -57,7 +57,7 @@ def test_importing_does_not_load_what_takes_seconds(statement: str):
 
 
 def test_public_names_are_there_and_are_what_they_say():
-    assert sorted(leopart.__all__) == ["Backbone", "Segmenter", "__version__", "load_backbone"]
+    assert sorted(leopart.__all__) == ["Backbone", "Segmenter", "__version__", "load_backbone", "view"]
     from leopart.models.backbone import Backbone, load_backbone
     from leopart.segment.segmenter import Segmenter
 

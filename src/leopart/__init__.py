@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from leopart.models.backbone import Backbone, load_backbone
     from leopart.segment.segmenter import Segmenter
+    from leopart.viewer.serve import show as view
 
 __version__ = "0.1.0"
-__all__ = ["Backbone", "Segmenter", "__version__", "load_backbone"]
+__all__ = ["Backbone", "Segmenter", "__version__", "load_backbone", "view"]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,4 +23,8 @@ def __getattr__(name: str) -> Any:
         from leopart.segment.segmenter import Segmenter
 
         return Segmenter
+    if name == "view":
+        from leopart.viewer.serve import show
+
+        return show
     raise AttributeError(f"module 'leopart' has no attribute {name!r}")

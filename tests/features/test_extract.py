@@ -12,7 +12,8 @@ from PIL import Image
 from leopart.data.photos import Photo, find_photos
 from leopart.errors import LeopartError, PhotoError
 from leopart.features import extract as module
-from leopart.features.extract import Extractor, Failure, Preprocessing, fast_precision
+from leopart.features.extract import Extractor, Preprocessing, fast_precision
+from leopart.features.failure import Failure
 from leopart.features.store import FeatureStore, StoreMismatchError
 from leopart.models.backbone import Backbone
 from tolerances import assert_same, rounding

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from leopart.errors import LeopartError
-from leopart.features.extract import Failure
+from leopart.features.failure import Failure
 from leopart.run_record import peak_memory, versions
 from leopart.segment.summary import Summary
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from functools import partial
 
-from leopart.cli.display import tracker, training_progress
+from leopart.cli.display import say, tracker, training_progress
 from leopart.cli.options import parse
 from leopart.cli.segment import finish
 from leopart.config import DemoConfig, FitConfig, SegmentConfig
@@ -29,4 +29,6 @@ def main(argv: Sequence[str]) -> int:
         track=tracker(config.quiet),
         open_progress=partial(training_progress, config.quiet),
     )
-    return finish(config, summary)
+    status = finish(config, summary)
+    say(f"look through it and name its parts: leopart view {config.out}", quiet=config.quiet)
+    return status

@@ -23,6 +23,7 @@ COMMANDS = {
     "segment": "folder of photos -> part masks, object masks, report and a saved segmenter",
     "predict": "more photos -> masks with the ids of a saved segmenter",
     "label": "names for parts and objects, by hand or from a few labelled photos -> label masks",
+    "view": "a page in the browser: look through the masks, name parts and objects, save labels",
     "train": "photos -> a backbone fine-tuned to them, without labels; resumable",
     "evaluate": "a backbone and labelled photos -> scores",
     "reproduce": "a table of the paper, row by row, published number beside ours",

@@ -21,6 +21,7 @@ from leopart.config import (
     ReproduceConfig,
     RunConfig,
     TrainConfig,
+    ViewConfig,
 )
 from leopart.errors import LeopartError
 from leopart.files import cannot_use
@@ -36,7 +37,8 @@ Config = TypeVar(
     | FigureConfig
     | LabelConfig
     | ReproduceConfig
-    | TrainConfig,
+    | TrainConfig
+    | ViewConfig,
 )
 
 _MEND = "give --config a file of `option: value` lines, like a run's config.yaml"

@@ -40,6 +40,7 @@ from leopart.config.label import LabelConfig
 from leopart.config.reproduce import REPRODUCED, ReproduceConfig
 from leopart.config.segment import DemoConfig, FitConfig, PredictConfig, RunConfig, SegmentConfig
 from leopart.config.train import TrainConfig
+from leopart.config.view import ViewConfig
 
 __all__ = [
     "FIGURES",
@@ -79,4 +80,5 @@ __all__ = [
     "TrainedConfig",
     "TrainingFigureConfig",
     "UnsupervisedConfig",
+    "ViewConfig",
 ]

@@ -22,6 +22,7 @@ from leopart.data.images import load_photo, photo_size, resize, target_size
 from leopart.data.photos import Photo
 from leopart.data.remarks import Remarks
 from leopart.errors import LeopartError, PhotoError
+from leopart.features.failure import Failure
 from leopart.features.store import FeatureRecipe, FeatureStore, StoredPhoto, StoreMismatchError
 from leopart.models.backbone import Backbone
 from leopart.parallel import ordered_map, workers
@@ -49,14 +50,6 @@ class Preprocessing:
     def target(self, height: int, width: int, patch_size: int) -> tuple[int, int]:
         """Height and width in pixels, multiples of the patch, of the input for a photo of this size."""
         return target_size(height, width, self.size, patch_size, self.keep_aspect)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A photo that could not be used, and why, in one sentence."""
-
-    name: str
-    reason: str
 
 
 class Extractor:

@@ -117,7 +117,7 @@ def write_labels(folder: Path, labels: Labels, segmenter: str) -> Path:
         if _means(earlier, segmenter) != labels:
             _keep(folder, earlier.read_bytes())
     if path not in present or _means(path, segmenter) != labels:
-        write_text(path, _text(labels, segmenter))
+        write_text(path, labels_text(labels, segmenter))
     _write_bytes(applied, path.read_bytes())
     return path
 
@@ -173,7 +173,8 @@ def _versions(folder: Path) -> list[int]:
     return [int(match[1]) for match in found if match]
 
 
-def _text(labels: Labels, segmenter: str) -> str:
+def labels_text(labels: Labels, segmenter: str) -> str:
+    """Labels of a segmenter as the text of their file."""
     content = {
         "format": _FORMAT,
         "segmenter": segmenter,

@@ -23,7 +23,7 @@ from leopart.data.photo_list import PhotoEntry, read_photo_list
 from leopart.documents import read_json
 from leopart.drawing.masks import save_mask
 from leopart.errors import LeopartError
-from leopart.features.extract import Failure
+from leopart.features.failure import Failure
 from leopart.files import write_text
 from leopart.labels import edits
 from leopart.labels.file import LABELS, read_labels, starter, starter_name, write_labels

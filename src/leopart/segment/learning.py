@@ -11,7 +11,8 @@ from leopart.clustering.communities import engine_name
 from leopart.config.method import FitSettings
 from leopart.data.photos import Photo
 from leopart.errors import LeopartError
-from leopart.features.extract import Extractor, Failure, Preprocessing
+from leopart.features.extract import Extractor, Preprocessing
+from leopart.features.failure import Failure
 from leopart.features.store import MANIFEST, FeatureStore
 from leopart.files import write_text
 from leopart.models.backbone import Backbone, load_backbone

@@ -17,7 +17,8 @@ from leopart.data.photo_list import PhotoEntry, write_photo_list
 from leopart.data.photos import Photo, PhotoSearch, output_stems
 from leopart.data.replaced import check_unchanged, file_mark
 from leopart.errors import LeopartError, PhotoError
-from leopart.features.extract import Extractor, Failure, Preprocessing, TokensAndAttention
+from leopart.features.extract import Extractor, Preprocessing, TokensAndAttention
+from leopart.features.failure import Failure
 from leopart.features.store import FeatureStore
 from leopart.locks import locked
 from leopart.models.tuned import start_of

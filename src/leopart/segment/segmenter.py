@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from leopart.config.method import FitSettings
 from leopart.data.photos import find_photos
 from leopart.errors import LeopartError
-from leopart.features.extract import Extractor, Failure, Preprocessing
+from leopart.features.extract import Extractor, Preprocessing
+from leopart.features.failure import Failure
 from leopart.models.backbone import Backbone
 from leopart.models.weights.registry import DEFAULT_BACKBONE
 from leopart.models.weights.spec import TUNED

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from leopart.data.photos import shown
-from leopart.features.extract import Failure
+from leopart.features.failure import Failure
 from leopart.files import write_text
 from leopart.run_record import peak_memory, versions
 

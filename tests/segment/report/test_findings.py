@@ -12,7 +12,7 @@ from leopart.clustering.foreground import ForegroundCut
 from leopart.clustering.kmeans import KMeans
 from leopart.clustering.stability import Communities
 from leopart.data.photo_list import PhotoEntry
-from leopart.features.extract import Failure
+from leopart.features.failure import Failure
 from leopart.segment.fitting import Fit
 from leopart.segment.outputs import Written
 from leopart.segment.part_model import PartModel

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leopart.features.extract import Failure
+from leopart.features.failure import Failure
 from leopart.segment.report.curve import draw_chart
 from leopart.segment.report.graph import HEIGHT, WIDTH, draw_map
 from leopart.segment.report.page import (

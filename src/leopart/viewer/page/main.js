@@ -1,0 +1,104 @@
+// Starts the page, and what belongs to no single place of it: saving, keys, progress.
+
+import { get, post } from "./api.js";
+import { sort, startGrid } from "./grid.js";
+import { prepare } from "./paint.js";
+import { close, fit, startPhoto, step, zoom } from "./photo.js";
+import { ignore, startSidebar } from "./sidebar.js";
+import { change, changed, listen, reload, say, sentence, state } from "./state.js";
+
+const el = (id) => document.getElementById(id);
+let applying = { running: false, message: "" };
+
+function status() {
+  el("undo").disabled = !state.labels.undo;
+  el("redo").disabled = !state.labels.redo;
+  el("save").disabled = applying.running;
+  const { running, done, total, message } = applying;
+  let text = state.labels.saved ? message || "No unsaved changes" : "Not saved (kept as a draft)";
+  if (running) text = `Writing masks: ${done} of ${total}`;
+  el("saved").textContent = el("saved").title = text;
+}
+
+async function save(overwrite = false) {
+  try {
+    state.labels = await post("/api/save", { version: state.labels.version, overwrite });
+    applying = { running: true, done: 0, total: state.run.photos.length, message: "" };
+    changed();
+    progress();
+  } catch (error) {
+    if (error.status !== 409 || !error.message.includes("another program")) { say(sentence(error)); if (error.status === 409) await reload(); return; }
+    el("why").textContent = error.message;
+    el("conflict").showModal();
+  }
+}
+
+let waiting;
+async function progress() {
+  clearTimeout(waiting);
+  try {
+    const found = await get("/api/progress"), before = applying.running;
+    applying = found.applying;
+    if (found.version !== state.labels.version) await reload();
+    if (before && !applying.running) say(applying.message);
+    if (!state.statistics && !found.counting.running) {
+      const statistics = await get("/api/statistics");
+      if (statistics.ready) { state.statistics = statistics; changed(); }
+      else if (found.counting.message) say(found.counting.message);
+    }
+    status();
+  } catch (error) { el("saved").textContent = sentence(error); }
+  waiting = setTimeout(progress, applying.running || !state.statistics ? 400 : 3000);
+}
+
+function mode(value) {
+  document.querySelector(`#modes input[value=${value}]`).checked = true;
+  state.mode = value;
+  changed();
+}
+
+function keys(event) {
+  const typing = event.target.matches("input:not([type=radio]):not([type=checkbox]):not([type=range]), select");
+  const control = event.ctrlKey || event.metaKey, key = event.key.toLowerCase();
+  if (control && key === "s") { event.preventDefault(); if (!el("save").disabled) save(); return; }
+  if (control && (key === "z" || key === "y") && !typing) { event.preventDefault(); change(key === "y" || event.shiftKey ? "redo" : "undo"); return; }
+  if (event.key === "Escape" && typing) { event.target.blur(); return; }
+  if (typing || control || event.altKey || document.querySelector("dialog[open]")) return;
+  const large = state.current !== null;
+  const actions = {
+    1: () => mode("photo"), 2: () => mode("parts"), 3: () => mode("objects"), 4: () => mode("labels"),
+    o: () => el("outlines").click(), n: () => el("label").focus(), i: ignore, "/": () => el("search").focus(), "?": () => el("keys").showModal(),
+    ...(large && { escape: close, arrowleft: () => step(-1), arrowright: () => step(1), 0: fit, "+": () => zoom(1.25), "=": () => zoom(1.25), "-": () => zoom(0.8) }),
+  };
+  if (!actions[key] || (event.target.matches("input") && key.startsWith("arrow"))) return;
+  event.preventDefault();
+  actions[key]();
+}
+
+async function start() {
+  listen(prepare);
+  startPhoto();
+  startSidebar();
+  listen(status);
+  [state.run, state.labels] = await Promise.all([get("/api/run"), get("/api/labels")]);
+  document.title = `${state.run.folder} - Leopart`;
+  el("folder").textContent = state.run.folder;
+  startGrid();
+  changed();
+  await sort();
+  document.addEventListener("keydown", keys);
+  el("modes").addEventListener("change", (event) => mode(event.target.value));
+  el("opacity").addEventListener("input", () => { state.opacity = el("opacity").value / 100; changed(); });
+  el("outlines").addEventListener("change", () => { state.outlines = el("outlines").checked; changed(); });
+  el("undo").addEventListener("click", () => change("undo"));
+  el("redo").addEventListener("click", () => change("redo"));
+  el("save").addEventListener("click", () => save());
+  el("help").addEventListener("click", () => el("keys").showModal());
+  el("take").addEventListener("click", () => { el("conflict").close(); change("reload"); });
+  el("over").addEventListener("click", () => { el("conflict").close(); save(true); });
+  el("cancel").addEventListener("click", () => el("conflict").close());
+  say(state.labels.notes.join("\n"));
+  progress();
+}
+
+start().catch((error) => say(sentence(error)));

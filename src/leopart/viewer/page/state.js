@@ -1,0 +1,73 @@
+// What the page knows, and who wants to hear of changes.
+
+import { get, post } from "./api.js";
+
+export const state = {
+  run: null, // see Run.described
+  labels: null, // see Draft.state
+  statistics: null, // null until the masks are counted
+  selection: new Set(), // "p3" or "o2"
+  mode: "labels",
+  opacity: 0.55,
+  outlines: true,
+  order: [], // indices of photos
+  current: null, // place in `order` of the large photo
+};
+
+const listeners = [];
+export const listen = (listener) => listeners.push(listener);
+export const changed = () => listeners.forEach((listener) => listener());
+
+let hiding;
+export function say(text) {
+  const place = document.getElementById("said");
+  place.textContent = text;
+  place.hidden = !text;
+  clearTimeout(hiding);
+  hiding = setTimeout(() => { place.hidden = true; }, 8000);
+}
+
+export async function reload() {
+  state.labels = await get("/api/labels");
+  changed();
+}
+
+// One change of the labels; what is refused is said, and the labels in force are shown.
+export async function change(action, values = {}) {
+  try {
+    state.labels = await post("/api/change", { version: state.labels.version, action, ...values });
+    say((state.labels.said || []).join("\n"));
+    changed();
+    return true;
+  } catch (error) {
+    say(sentence(error));
+    if (error.status === 409) await reload();
+    return false;
+  }
+}
+
+export const sentence = (error) =>
+  error instanceof TypeError ? "The server has ended; start leopart view again. Your draft is kept." : error.message;
+
+export function toggle(ids, more) {
+  const all = ids.every((id) => state.selection.has(id));
+  const only = state.selection.size === ids.length;
+  if (!more) state.selection.clear();
+  for (const id of ids) {
+    if (all && (more || only)) state.selection.delete(id);
+    else state.selection.add(id);
+  }
+  changed();
+}
+
+// The selection as `leopart label` writes it: objects:2 parts:3,7
+export function claim(selection = state.selection) {
+  const of = (kind) => [...selection].filter((id) => id[0] === kind).map((id) => Number(id.slice(1))).sort((a, b) => a - b);
+  const words = [["objects", of("o")], ["parts", of("p")]];
+  return words.filter(([, ids]) => ids.length).map(([kind, ids]) => `${kind}:${ids.join(",")}`).join(" ");
+}
+
+export function labelOf(object, part) {
+  const id = state.labels.table[object][part];
+  return state.labels.labels.find((label) => label.id === id);
+}

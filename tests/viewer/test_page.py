@@ -1,0 +1,249 @@
+"""The page in a real browser, with real clicks and keys."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from browser import chromium, opened
+from leopart.labels.file import labels_text, read_labels, starter
+from leopart.labels.rules import claim_of
+from leopart.segment.labelling import apply_labels, ids_of
+from run_folders import make_run
+
+expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
+pytest.importorskip("uvicorn", reason="the extra `view` is not installed")
+pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium: the page is tested in a browser")
+
+HOSTILE = "<img src=x onerror=alert(1)>.jpg"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with opened() as started:
+        yield started
+
+
+@pytest.fixture
+def page(tmp_path: Path, browser: Any) -> Iterator[Any]:
+    """The page of a run with 40 photos; whatever goes wrong in it fails the test."""
+    from leopart.viewer.serve import PageServer
+
+    server = PageServer(make_run(tmp_path, 40, names=(HOSTILE,)))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    faults: list[str] = []
+    tab = browser.new_page(viewport={"width": 1280, "height": 720})
+    tab.on("pageerror", lambda error: faults.append(str(error)))
+    tab.on("console", lambda message: faults.append(message.text) if is_fault(message) else None)
+    tab.on("dialog", lambda dialog: faults.append(dialog.message) or dialog.dismiss())
+    tab.out = tmp_path / "OUT"
+    try:
+        tab.goto(server.address)
+        tab.wait_for_selector(".patches img")
+        yield tab
+    finally:
+        tab.close()
+        server.close()
+        thread.join(20)
+    assert faults == []
+
+
+def is_fault(message: Any) -> bool:
+    """Errors on the console; that a change was refused (409) is none."""
+    return message.type == "error" and "409" not in message.text
+
+
+def open_first(page: Any) -> tuple[float, float, float, float]:
+    """Open the first photo; its box on the screen."""
+    page.locator(".tile").first.click()
+    page.wait_for_selector("#stage[data-shown='0']")
+    box = page.locator("#picture").bounding_box()
+    return box["x"], box["y"], box["width"], box["height"]
+
+
+def place_of(box: tuple[float, float, float, float], part: int) -> tuple[float, float]:
+    """Middle of a part of photo 0 on the screen; see `make_run`."""
+    row, column = divmod(part - 1, 3)
+    x, y, width, height = box
+    return x + width * (1 / 8 + (column + 0.5) / 4), y + height * (1 / 6 + (row + 0.5) / 3)
+
+
+def names(page: Any) -> list[str]:
+    return page.eval_on_selector_all("#labels .rename", "all => all.map(one => one.value)")
+
+
+def test_parts_are_selected_named_undone_ignored_and_saved(page, tmp_path):
+    box = open_first(page)
+    page.mouse.move(*place_of(box, 2))
+    assert page.inner_text("#hover").startswith("part 2 · object 1 · label object 1 · 8.3 %")
+    page.mouse.click(*place_of(box, 1))
+    page.keyboard.down("Shift")
+    page.mouse.click(*place_of(box, 3))
+    page.mouse.click(*place_of(box, 5))
+    page.keyboard.up("Shift")
+    assert page.inner_text("#selected") == "Selected: parts 1,3,5"
+    page.keyboard.press("n")
+    page.keyboard.type("<b>shirt</b>")
+    page.keyboard.press("Enter")
+    expect(page.locator("#labels .rename")).to_have_count(3)
+    assert names(page) == ["object 1", "object 2", "<b>shirt</b>"]
+    page.mouse.move(*place_of(box, 5))
+    assert "label <b>shirt</b>" in page.inner_text("#hover")
+
+    page.locator("#stage").focus()
+    page.keyboard.press("Control+z")
+    expect(page.locator("#labels .rename")).to_have_count(2)
+    page.keyboard.press("Control+Shift+Z")
+    expect(page.locator("#labels .rename")).to_have_count(3)
+    page.mouse.click(*place_of(box, 6))
+    page.keyboard.press("i")
+    expect(page.locator("[data-id=p6] em")).to_have_text("ignored")
+    assert "Not saved" in page.inner_text("#saved")
+    assert not (page.out / "labels.yaml").exists()
+    page.keyboard.press("Control+s")
+    expect(page.locator("#saved")).to_have_text("40 label masks are written.")
+    page.reload()
+    page.wait_for_selector("#labels .rename")
+    assert names(page) == ["object 1", "object 2", "<b>shirt</b>"]
+
+    labels = read_labels(page.out / "labels.yaml", ids_of(page.out).fingerprint)
+    shirt = labels.named("<b>shirt</b>")
+    assert shirt is not None
+    assert shirt.claim == claim_of("parts:1,3,5")
+    assert labels.ignored == claim_of("parts:6")
+    other = tmp_path / "other"
+    shutil.copytree(page.out, other, ignore=shutil.ignore_patterns("labels", ".view"))
+    apply_labels(other, labels)
+    for path in sorted((other / "labels").glob("*.png")):
+        assert (np.asarray(Image.open(path)) == np.asarray(Image.open(page.out / "labels" / path.name))).all()
+
+
+def test_a_box_selects_every_part_in_it(page):
+    box = open_first(page)
+    page.mouse.move(*place_of(box, 1))
+    page.mouse.down()
+    page.mouse.move(*place_of(box, 5), steps=4)
+    page.mouse.up()
+    assert page.inner_text("#selected") == "Selected: parts 1,2,4,5"
+
+
+def test_the_keyboard_alone_opens_names_and_returns(page):
+    page.locator(".tile").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#stage[data-shown='1']")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#stage[data-shown='2']")
+    page.keyboard.press("2")
+    assert page.is_checked("#modes input[value=parts]")
+    page.locator("[data-id=p2]").focus()
+    page.keyboard.press("Space")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Shift+Enter")
+    assert page.inner_text("#selected") == "Selected: parts 2,3"
+    page.keyboard.press("n")
+    page.keyboard.type("coat")
+    page.keyboard.press("Enter")
+    expect(page.locator("#labels .rename")).to_have_count(3)
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#grid", state="visible")
+    assert page.evaluate("document.activeElement.dataset.place") == "2"
+
+
+def test_colours_in_the_photo_follow_a_change_at_once(page):
+    open_first(page)
+    colour = """() => {
+      const canvas = document.getElementById("colours");
+      return [...canvas.getContext("2d").getImageData(40, 40, 1, 1).data].slice(0, 3);
+    }"""
+    before = page.evaluate(colour)
+    page.locator("#labels input[type=color]").first.evaluate(
+        "one => { one.value = '#0000ff'; one.dispatchEvent(new Event('change')); }"
+    )
+    expect(page.locator("#saved")).to_contain_text("Not saved")
+    after = page.evaluate(colour)
+    assert before != after
+    assert after[2] > 250
+    assert after[0] < 5
+
+
+def test_a_name_that_another_label_has_merges_them_and_split_parts_them(page):
+    first = page.locator("#labels .rename").first
+    first.fill("Object 2")
+    first.press("Enter")
+    expect(page.locator("#labels .rename")).to_have_count(1)
+    page.locator("#labels button:has-text('Split')").click()
+    expect(page.locator("#labels .rename")).to_have_count(2)
+
+
+def test_search_hides_what_does_not_match(page):
+    page.keyboard.press("/")
+    page.keyboard.type("part 4")
+    shown = page.eval_on_selector_all(
+        "#tree .item", "all => all.filter(one => !one.hidden).map(one => one.dataset.id)"
+    )
+    assert shown == ["p4"]
+
+
+def test_photos_are_sorted_by_a_part(page):
+    page.select_option("#order", "odd")
+    page.select_option("#part", "6")
+    expect(page.locator("#count")).to_have_text("20 photos")
+    page.select_option("#order", "name")
+    expect(page.locator("#count")).to_have_text("40 photos")
+
+
+def test_labels_written_by_another_program_are_told(page):
+    page.locator("[data-id=p1]").click()
+    page.keyboard.press("i")
+    expect(page.locator("#saved")).to_contain_text("Not saved")
+    (page.out / "labels.yaml").write_text(labels_text(starter(2), ids_of(page.out).fingerprint))
+    page.click("#save")
+    page.wait_for_selector("#conflict[open]")
+    assert "another program" in page.inner_text("#why")
+    page.click("#take")
+    expect(page.locator("[data-id=p1] em")).to_have_text("object 1")
+
+
+def test_only_the_tiles_in_sight_exist(page):
+    assert page.locator(".tile").count() < 40
+    page.locator("#grid").evaluate("grid => { grid.scrollTop = grid.scrollHeight; }")
+    page.wait_for_selector(".tile[data-place='39']")
+    assert page.locator(".tile[data-place='0']").count() == 0
+
+
+def test_text_has_contrast_in_light_and_dark(page):
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        pairs = (
+            ("#selected", "aside"),
+            ("#saved", "header"),
+            ("#save", "#save"),
+            ("#count", "body"),
+            ("h2", "aside"),
+        )
+        for text, ground in pairs:
+            front, back = (
+                page.eval_on_selector(one, f"node => getComputedStyle(node).{what}")
+                for one, what in ((text, "color"), (ground, "backgroundColor"))
+            )
+            assert contrast(front, back) >= 4.5, (scheme, text, front, back)
+
+
+def contrast(first: str, second: str) -> float:
+    """Of two CSS colours, as WCAG 2 defines it."""
+    lights = []
+    for colour in (first, second):
+        values = np.array([float(word) for word in colour[4:-1].split(",")]) / 255
+        linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+        lights.append(float(linear @ [0.2126, 0.7152, 0.0722]) + 0.05)
+    return max(lights) / min(lights)
