@@ -51,7 +51,7 @@ def open_folder(path: Path, masks: str = "masks", split: str | None = None) -> L
 
 def list_folder(path: Path, masks: str = "masks", split: str | None = None) -> LabelledPhotos:
     """Like `open_folder`, but masks may be missing."""
-    if not (path / "images").is_dir() and (path / PHOTO_LIST).is_file():
+    if is_file(path / PHOTO_LIST) and not is_folder(path / "images"):
         return _run(path, masks, split)
     images = _images_folder(path)
     suffix = "" if masks == "masks" else f"_{masks.removeprefix('masks_')}"
@@ -66,7 +66,7 @@ def list_folder(path: Path, masks: str = "masks", split: str | None = None) -> L
 
 def _run(path: Path, masks: str, split: str | None) -> LabelledPhotos:
     """Photos of a run of `leopart segment` with its label masks."""
-    if masks != "masks" or not (path / "labels").is_dir():
+    if masks != "masks" or not is_folder(path / "labels"):
         what = f"{shown(path)} is a run of leopart segment"
         raise LeopartError(f"{what}, whose masks are labels/; write them with `leopart label {shown(path)}`")
     entries = {entry.mask: entry for entry in read_photo_list(path)}
