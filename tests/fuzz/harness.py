@@ -6,6 +6,7 @@ gives the same files in the same order, so a failure is found again by its numbe
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import random
@@ -145,7 +146,7 @@ def damaged(rng: random.Random, content: bytes) -> bytes:
 def _other_value(rng: random.Random, value: Any) -> Any:
     """One value somewhere inside is another one, is missing, or has another key."""
     if not isinstance(value, dict | list) or not value or rng.random() < 0.15:
-        return rng.choice(_VALUES)
+        return copy.deepcopy(rng.choice(_VALUES))  # damage must not add up in it
     keys = list(value) if isinstance(value, dict) else list(range(len(value)))
     key: Any = rng.choice(keys)
     if rng.random() < 0.15:

@@ -217,7 +217,7 @@ def test_other_arrays_in_segmenters(tmp_path: Path, seed: int):
         changed = whole | {name: arrays(rng, name, whole[name])}
         if rng.random() < 0.1:
             del changed[name]
-        path.write_bytes(safetensors.torch.save(changed, metadata={"card": saved._seal(CARD)}))
+        path.write_bytes(safetensors.torch.save(changed, metadata={"card": saved._seal(card)}))
         (tmp_path / "segmenter.json").write_text(json.dumps(card | {"arrays sha256": sha256(path)}))
         is_refused(lambda path: use_segmenter(path.parent), path, f"{number} of {seed}: {name}")
 

@@ -55,7 +55,7 @@ def test_runs_inside_the_folder_of_photos_never_become_photos(config: SegmentCon
     third = predict_photos(
         PredictConfig(segmenter=photos / "run1", images=(photos,), out=photos / "run3", device="cpu")
     )
-    again = segment_photos(replace(config, out=photos / "run2"))
+    again = segment_photos(replace(config, out=photos / "run2", overwrite=True))
 
     assert [run.counts["photos"] for run in (second, third, again)] == [4, 4, 4]
     assert names(photos) == ["0.png", "1.png", "2.png", "3.png"]

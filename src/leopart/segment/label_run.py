@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from leopart.config import LabelConfig
@@ -10,6 +11,7 @@ from leopart.labels import edits
 from leopart.labels.file import colour_of, read_labels, undo, version_before
 from leopart.labels.rules import Labels, claim_of
 from leopart.labels.votes import Ballot, Vote
+from leopart.locks import locked
 from leopart.progress import Track, silent
 from leopart.segment.labelling import (
     Applied,
@@ -44,7 +46,12 @@ def label_run(config: LabelConfig, *, track: Track = silent) -> LabelRun:
     Raises:
         LeopartError: labels contradict each other, or the run's folder cannot be used.
     """
-    ids = ids_of(config.out)
+    ids = ids_of(config.out)  # before the lock: a folder of something else is left as it is
+    with nullcontext() if config.dry_run else locked(config.out, "wait for it to end"):
+        return _changed(config, ids, track)
+
+
+def _changed(config: LabelConfig, ids: Ids, track: Track) -> LabelRun:
     if config.undo:
         labels = read_labels(version_before(config.out), ids.fingerprint)
     else:

@@ -9,7 +9,7 @@ backbone.safetensors  weights of a backbone that was adapted to the photos; back
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ _JSON, _ARRAYS = "segmenter.json", "arrays.safetensors"
 _MIXTURE = "parts_of_object"
 _MARGIN = "clusters.margin"
 _SCENES = "scene_of_object"
+#: Engine of earlier versions.
+_REMOVED: Any = "louvain"
 _SEALED = ("fingerprint", "preprocessing", "precision", "batch_size", "settings")
 _PRECISIONS = ("fp32", "bf16", "fp16")
 
@@ -164,10 +166,7 @@ def read(folder: Path) -> tuple[Card, PartModel]:
         message = f"{arrays} is not the file that {_JSON} describes: copy the folder again or refit"
         raise LeopartError(message)
     try:
-        content["labels"] = content["labels used"]
-        card = checked({field.name: content[field.name] for field in fields(Card)}, Card)
-        if card.precision not in _PRECISIONS or card.batch_size < 1 or card.preprocessing.size < 1:
-            raise ValueError("its precision, batch_size or size is none")
+        card = _card(content)
         with safe_open(arrays, "pt") as file:
             if (file.metadata() or {}).get("card") != _seal(content):
                 raise ValueError("its settings are not those of the arrays")
@@ -181,6 +180,28 @@ def hash_of(folder: Path) -> str:
     """Changes with the segmenter, whose arrays' hash is in its card; empty where loading it will fail."""
     path = folder / _JSON
     return sha256(path) if path.is_file() else ""
+
+
+def _card(content: dict[str, Any]) -> Card:
+    """The card in a file's content.
+
+    Raises:
+        LookupError, ValueError: an entry is missing, or does not fit.
+    """
+    values = {field.name: content[field.name] for field in fields(Card) if field.name != "labels"}
+    settings = values["settings"]
+    is_older = isinstance(settings, dict) and settings.get("communities") == _REMOVED
+    if is_older:
+        values["settings"] = settings | {"communities": "auto"}
+    card = checked(values | {"labels": content["labels used"]}, Card)
+    if is_older:  # masks need no engine; another fit refuses it
+        card = replace(card, settings=replace(card.settings, communities=_REMOVED))
+    for name, part in (("preprocessing", card.preprocessing), ("settings", card.settings)):
+        if unknown := content[name].keys() - asdict(part).keys():  # of a later version, or a slip
+            raise ValueError(f"{name} has {', '.join(sorted(unknown))}")
+    if card.precision not in _PRECISIONS or card.batch_size < 1 or card.preprocessing.size < 1:
+        raise ValueError("its precision, batch_size or size is out of range")
+    return card
 
 
 def backbone_of(folder: Path, card: Card) -> str:

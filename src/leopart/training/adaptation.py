@@ -191,7 +191,7 @@ class _State:
         path = folder / _RECORD
         asked = json.loads(json.dumps(asked))
         if path.is_file():
-            with suppress(LeopartError):  # damaged: begin again
+            with suppress(LeopartError, LookupError, TypeError, ValueError, AttributeError):  # damaged
                 found: dict[str, Any] = dict(read_json(path, _Record, f"delete {folder}"))
                 if _as_today(found.pop("asked")) == asked:
                     return cls(path, asked, **found)

@@ -21,9 +21,6 @@ from leopart.data.photos import Photo
 from leopart.data.views import ViewBatch, ViewMaker, Views, collate_views
 from leopart.errors import PhotoError
 
-#: Seconds between two looks at whether a batch has come, and after which none is expected any more.
-_LOOK, _PATIENCE = 2, 1800.0
-
 
 @dataclass(frozen=True)
 class Stream:

@@ -45,7 +45,11 @@ def _lines(path: Path) -> list[str]:
     """Whole lines of a file that may have been cut short; none where there is no file."""
     if not path.is_file():
         return []
-    text = path.read_text("utf-8")
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"cannot read {path}: {error}; delete it, and the curves begin again"
+        raise LeopartError(message) from error
     return text[: text.rfind("\n") + 1].splitlines()
 
 
