@@ -154,8 +154,8 @@ def test_a_configuration_cannot_be_changed(config):
 
 
 OPTIONS = {
-    RunConfig: "out overlays device batch_size config quiet",
-    FitConfig: "out overlays device batch_size config quiet backbone attention_backbone adapt size "
+    RunConfig: "out overlays overwrite device batch_size config quiet",
+    FitConfig: "out overlays overwrite device batch_size config quiet backbone attention_backbone adapt size "
     "keep_aspect precision features parts objects contexts foreground communities refine seed",
 }
 OPTIONS[DemoConfig] = OPTIONS[FitConfig]

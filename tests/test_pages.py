@@ -15,7 +15,7 @@ from leopart.cli.main import COMMANDS
 from pages import DOCUMENTS, ROOT, anchors, fences, links, name_of, prose
 
 #: Options of other programs that the documents name.
-_OF_OTHERS = {"--ntasks", "--ntasks-per-node", "--nproc-per-node"}
+_OF_OTHERS = {"--ntasks", "--ntasks-per-node", "--nproc-per-node", "--shm-size"}
 
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 

@@ -15,7 +15,7 @@ from leopart.labels.file import read_labels, starter, write_labels
 from leopart.labels.rules import claim_of
 from leopart.locks import locked
 from leopart.segment.labelling import apply_labels
-from leopart.viewer.draft import ConflictError, Draft
+from leopart.viewer.draft import ConflictError, LabelDraft
 from leopart.viewer.run import Run, open_run
 from run_folders import make_run
 
@@ -25,12 +25,12 @@ def run(tmp_path: Path) -> Run:
     return open_run(make_run(tmp_path))
 
 
-def change(draft: Draft, action: str, **values: str) -> list[str]:
+def change(draft: LabelDraft, action: str, **values: str) -> list[str]:
     return draft.change(draft.version, action, values)
 
 
 def test_changes_are_those_of_the_command_line(run):
-    draft = Draft(run)
+    draft = LabelDraft(run)
     change(draft, "name", name="shirt", ids="parts:1,3")
     change(draft, "ignore", ids="parts:6")
     change(draft, "rename", old="object 2", name="dog")
@@ -42,7 +42,7 @@ def test_changes_are_those_of_the_command_line(run):
 
 
 def test_undo_and_redo_walk_through_every_state(run):
-    draft = Draft(run)
+    draft = LabelDraft(run)
     states = [draft.labels]
     for part in range(1, 7):
         change(draft, "name", name=f"name {part}", ids=f"parts:{part}")
@@ -61,7 +61,7 @@ def test_undo_and_redo_walk_through_every_state(run):
 
 
 def test_splitting_gives_each_part_a_label_and_keeps_the_first(run):
-    draft = Draft(run)
+    draft = LabelDraft(run)
     change(draft, "name", name="shirt", ids="parts:1,3,5")
     change(draft, "split", name="shirt")
     claims = {label.name: str(label.claim) for label in draft.labels}
@@ -71,8 +71,8 @@ def test_splitting_gives_each_part_a_label_and_keeps_the_first(run):
 
 
 def test_a_draft_that_was_not_saved_is_there_at_the_next_start(run):
-    change(Draft(run), "name", name="shirt", ids="parts:1")
-    again = Draft(run)
+    change(LabelDraft(run), "name", name="shirt", ids="parts:1")
+    again = LabelDraft(run)
     assert again.labels.named("shirt")
     assert not again.state()["saved"]
     assert "Unsaved changes" in again.notes[0]
@@ -80,25 +80,25 @@ def test_a_draft_that_was_not_saved_is_there_at_the_next_start(run):
 
 
 def test_a_draft_older_than_the_labels_gives_way_and_is_kept(run):
-    change(Draft(run), "name", name="shirt", ids="parts:1")
+    change(LabelDraft(run), "name", name="shirt", ids="parts:1")
     os.utime(run.cache / "draft.yaml", (1, 1))
     write_labels(run.out, starter(2), run.ids.fingerprint)
-    again = Draft(run)
+    again = LabelDraft(run)
     assert again.labels == starter(2)
     assert (run.cache / "draft.old.yaml").exists()
     assert "draft.old.yaml" in again.notes[0]
 
 
 def test_a_damaged_draft_is_put_aside_and_told(run):
-    change(Draft(run), "name", name="shirt", ids="parts:1")
+    change(LabelDraft(run), "name", name="shirt", ids="parts:1")
     (run.cache / "draft.yaml").write_text("labels: [")
-    again = Draft(run)
+    again = LabelDraft(run)
     assert again.labels == starter(2)
     assert "could not be used" in again.notes[0]
 
 
 def test_saving_writes_the_labels_and_ends_the_draft(run):
-    draft = Draft(run)
+    draft = LabelDraft(run)
     change(draft, "name", name="<script>", ids="parts:1")
     draft.save(draft.version)
     assert read_labels(run.out / "labels.yaml", run.ids.fingerprint) == draft.labels
@@ -107,7 +107,7 @@ def test_saving_writes_the_labels_and_ends_the_draft(run):
 
 
 def test_the_second_of_two_windows_is_told(run):
-    draft = Draft(run)
+    draft = LabelDraft(run)
     seen = draft.version
     draft.change(seen, "ignore", {"ids": "parts:1"})
     with pytest.raises(ConflictError, match="another window"):
@@ -117,7 +117,7 @@ def test_the_second_of_two_windows_is_told(run):
 
 
 def test_labels_that_another_program_wrote_are_not_written_over_unasked(run):
-    draft = Draft(run)
+    draft = LabelDraft(run)
     change(draft, "name", name="mine", ids="parts:1")
     theirs, _ = edits.name(starter(2), "theirs", claim_of("parts:2"))
     write_labels(run.out, theirs, run.ids.fingerprint)
@@ -130,7 +130,7 @@ def test_labels_that_another_program_wrote_are_not_written_over_unasked(run):
 
 
 def test_taking_their_labels_can_be_undone(run):
-    draft = Draft(run)
+    draft = LabelDraft(run)
     change(draft, "name", name="mine", ids="parts:1")
     theirs, _ = edits.name(starter(2), "theirs", claim_of("parts:2"))
     write_labels(run.out, theirs, run.ids.fingerprint)
@@ -141,7 +141,7 @@ def test_taking_their_labels_can_be_undone(run):
 
 
 def test_a_change_that_is_refused_changes_nothing(run):
-    draft = Draft(run)
+    draft = LabelDraft(run)
     before = draft.state()
     for values in ({"name": "x", "ids": "parts:99"}, {"name": "background", "ids": "parts:1"}):
         with pytest.raises(LeopartError):
@@ -150,7 +150,7 @@ def test_a_change_that_is_refused_changes_nothing(run):
 
 
 def test_the_table_of_the_page_gives_the_masks_of_the_command(run):
-    draft = Draft(run)
+    draft = LabelDraft(run)
     change(draft, "name", name="shirt", ids="parts:1,3")
     change(draft, "ignore", ids="parts:2")
     table = np.array(draft.state()["table"])
@@ -162,7 +162,7 @@ def test_the_table_of_the_page_gives_the_masks_of_the_command(run):
 
 
 def test_a_run_at_work_in_the_folder_is_told_and_nothing_is_written(run):
-    draft = Draft(run)
+    draft = LabelDraft(run)
     change(draft, "ignore", ids="parts:1")
     with locked(run.out), pytest.raises(LeopartError, match="save them when it has ended"):
         draft.save(draft.version)

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from leopart.errors import LeopartError
 from leopart.viewer import pictures
-from leopart.viewer.draft import ConflictError, Draft
+from leopart.viewer.draft import ConflictError, LabelDraft
 from leopart.viewer.guard import Access, Guard
 from leopart.viewer.run import Run
 from leopart.viewer.work import Work
@@ -57,7 +57,7 @@ def make_app(run: Run, access: Access, work: Work) -> Starlette:
 class _Pages:
     def __init__(self, run: Run, access: Access, work: Work) -> None:
         self._run, self._access, self._work = run, access, work
-        self._draft = Draft(run)
+        self._draft = LabelDraft(run)
         self._decoding = threading.Semaphore(_DECODERS)
 
     def index(self, _: Request) -> Response:

@@ -24,7 +24,7 @@ class ConflictError(LeopartError):
     """Somebody else has changed what is being changed."""
 
 
-class Draft:
+class LabelDraft:
     """The labels of a run as the page has them.
 
     A change goes into `OUT/.view/draft.yaml` at once; `save` alone writes `labels.yaml`. Every change names

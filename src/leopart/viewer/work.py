@@ -17,7 +17,7 @@ from leopart.viewer.statistics import Statistics, statistics_of, suggestions
 T = TypeVar("T")
 
 
-class Job:
+class BackgroundJob:
     """One piece of work in a thread of its own, and how far it is."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Work:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self.counting, self.applying = Job(), Job()
+        self.counting, self.applying = BackgroundJob(), BackgroundJob()
         self.statistics: Statistics | None = None
         self.suggestions: list[dict[str, Any]] = []
 

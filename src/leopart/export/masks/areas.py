@@ -12,7 +12,7 @@ import numpy as np
 
 from leopart.export.masks.photos import MaskedPhoto
 from leopart.export.masks.tables import csv_text
-from leopart.export.masks.writer import Job, MaskFormat
+from leopart.export.masks.writer import ExportJob, MaskFormat
 from leopart.files import whole_file
 from leopart.labels.rules import BACKGROUND
 
@@ -39,7 +39,7 @@ components in all, mean share over all photos and over those that show it.
 - Python: `pandas.read_csv("areas.csv")`. R: `read.csv("areas.csv", encoding = "UTF-8")`.
 """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ExportJob) -> None:
         super().__init__(job)
         self.kind = job.options.what.removesuffix("s")
         self.names = {0: BACKGROUND} | {one.id: one.name for one in self.classes}

@@ -10,7 +10,7 @@ from leopart.errors import LeopartError
 from leopart.export.masks.photos import MaskedPhoto
 from leopart.export.masks.regions import Region
 from leopart.export.masks.runs import runs_by_column
-from leopart.export.masks.writer import Job, MaskFormat, Records, write_document
+from leopart.export.masks.writer import ExportJob, MaskFormat, Records, write_document
 from leopart.files import whole_file
 
 
@@ -30,7 +30,7 @@ pixels, box, `iscrowd` 0. Category ids are the ids of the masks. Photos are in `
 - Datumaro: `datumaro.Dataset.import_from(FOLDER, "coco_instances")`; it needs `--photos copy`.
 """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ExportJob) -> None:
         super().__init__(job)
         _require_pycocotools()
         self.images, self.annotations = Records(job.opened), Records(job.opened)

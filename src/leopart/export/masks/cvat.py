@@ -10,7 +10,7 @@ from typing import ClassVar
 from leopart.export.masks.classes import distinct_colours
 from leopart.export.masks.photos import MaskedPhoto
 from leopart.export.masks.voc_masks import VocMasks, line_names
-from leopart.export.masks.writer import Job, MaskFormat, require_one_line
+from leopart.export.masks.writer import ExportJob, MaskFormat, require_one_line
 from leopart.files import whole_file
 
 
@@ -27,7 +27,7 @@ suffix.
 CVAT makes a mask of each region, or a polygon if "Convert masks to polygons" is on.
 """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ExportJob) -> None:
         super().__init__(job)
         self.masks = VocMasks(self.classes, "cvat")
         file = job.opened.enter_context(whole_file(self.folder.place("cvat.zip")))

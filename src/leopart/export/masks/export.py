@@ -15,7 +15,7 @@ from leopart.export.masks.classes import What, read_mask_classes
 from leopart.export.masks.folder import ExportFolder
 from leopart.export.masks.formats import FORMATS
 from leopart.export.masks.photos import MaskedPhoto, mask_path, read_masked, what_happened
-from leopart.export.masks.writer import Job, MaskFormat, MaskOptions
+from leopart.export.masks.writer import ExportJob, MaskFormat, MaskOptions
 from leopart.parallel import ordered_map, workers
 from leopart.paths import is_folder, shown
 from leopart.progress import Track, silent
@@ -64,7 +64,7 @@ def export_masks(
     target = ExportFolder(folder, form)
     failures: list[str] = []
     with ExitStack() as opened:
-        job = Job(target, classes, options, opened)
+        job = ExportJob(target, classes, options, opened)
         kinds: list[type[MaskFormat]] = [FORMATS[form], *([Areas] if options.areas and form != "csv" else [])]
         writers = [kind(job) for kind in kinds]
         read = partial(_read, out, options, {one.id for one in classes}, FORMATS[form])
@@ -120,7 +120,7 @@ def _read(
 
 
 def _add(
-    item: tuple[MaskedPhoto, str | None] | PhotoError, writers: Sequence[MaskFormat], job: Job
+    item: tuple[MaskedPhoto, str | None] | PhotoError, writers: Sequence[MaskFormat], job: ExportJob
 ) -> list[str]:
     """Hand a photo to all writers; the reason if it cannot be exported."""
     try:

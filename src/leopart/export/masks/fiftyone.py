@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from leopart.export.masks.photos import MaskedPhoto
 from leopart.export.masks.png import grey_png
-from leopart.export.masks.writer import Job, MaskFormat
+from leopart.export.masks.writer import ExportJob, MaskFormat
 
 
 class FiftyOne(MaskFormat):
@@ -31,7 +31,7 @@ fo.launch_app(dataset)
 ```
 """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ExportJob) -> None:
         super().__init__(job)
         self.largest = max((one.id for one in self.classes), default=0)
 

@@ -13,7 +13,7 @@ from leopart.data.images import opened
 from leopart.errors import LeopartError, PhotoError
 from leopart.export.masks.photos import MaskedPhoto
 from leopart.export.masks.tables import csv_text
-from leopart.export.masks.writer import Job, MaskFormat
+from leopart.export.masks.writer import ExportJob, MaskFormat
 from leopart.paths import shown
 
 _ORIENTATION = 0x0112
@@ -32,7 +32,7 @@ as no data. Colours are in the colour table, names in `classes.csv` (`id,name`).
 - Python: `rasterio.open("photo.tif").read(1)`.
 """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ExportJob) -> None:
         super().__init__(job)
         _require_rasterio()
         largest = max((one.id for one in self.classes), default=0)

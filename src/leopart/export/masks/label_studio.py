@@ -8,7 +8,7 @@ from xml.sax.saxutils import quoteattr
 
 from leopart.export.masks.brush import brush_rle
 from leopart.export.masks.photos import MaskedPhoto
-from leopart.export.masks.writer import Job, MaskFormat, Records
+from leopart.export.masks.writer import ExportJob, MaskFormat, Records
 from leopart.files import whole_file
 
 _FROM, _TO = "tag", "image"
@@ -29,7 +29,7 @@ class LabelStudio(MaskFormat):
 4. Import: upload `tasks.json`.
 """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ExportJob) -> None:
         super().__init__(job)
         self.names = {one.id: one.name for one in self.classes}
         self.tasks = Records(job.opened)

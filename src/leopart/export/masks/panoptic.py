@@ -9,7 +9,7 @@ import numpy as np
 from leopart.export.masks.coco import image_record
 from leopart.export.masks.photos import MaskedPhoto
 from leopart.export.masks.png import colour_png
-from leopart.export.masks.writer import Job, MaskFormat, Records, write_document
+from leopart.export.masks.writer import ExportJob, MaskFormat, Records, write_document
 from leopart.files import whole_file
 
 _FOLDER = "annotations/panoptic_default"
@@ -28,7 +28,7 @@ Photos are in `images/default/`.
 - Datumaro: `datumaro.Dataset.import_from(FOLDER, "coco_panoptic")`; it needs `--photos copy`.
 """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ExportJob) -> None:
         super().__init__(job)
         self.images, self.annotations = Records(job.opened), Records(job.opened)
 

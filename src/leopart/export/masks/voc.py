@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from leopart.export.masks.photos import MaskedPhoto
 from leopart.export.masks.voc_masks import VocMasks, line_names
-from leopart.export.masks.writer import Job, MaskFormat, require_one_line
+from leopart.export.masks.writer import ExportJob, MaskFormat, require_one_line
 from leopart.files import whole_file
 
 _ROOT = "VOCdevkit/VOC2012"
@@ -26,7 +26,7 @@ instances in `SegmentationObject/`, names of the photos in `ImageSets/Segmentati
 - Roboflow, Supervisely: upload the folder as Pascal VOC segmentation.
 """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ExportJob) -> None:
         super().__init__(job)
         self.masks = VocMasks(self.classes, "voc")
         list_file = self.folder.place(f"{_ROOT}/ImageSets/Segmentation/trainval.txt")

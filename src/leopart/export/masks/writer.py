@@ -39,7 +39,7 @@ class MaskOptions:
 
 
 @dataclass(frozen=True)
-class Job:
+class ExportJob:
     """What a format works with."""
 
     folder: ExportFolder
@@ -59,7 +59,7 @@ class MaskFormat(ABC):
     ABOUT: ClassVar[str] = ""
     """Which files there are, and how a tool imports them; Markdown for the folder's README."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ExportJob) -> None:
         self.job, self.folder, self.classes = job, job.folder, job.classes
 
     @abstractmethod

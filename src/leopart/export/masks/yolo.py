@@ -14,7 +14,7 @@ from leopart.export.masks.png import grey_png
 from leopart.export.masks.polygons import outline
 from leopart.export.masks.tables import csv_text
 from leopart.export.masks.voc_masks import MOST
-from leopart.export.masks.writer import Job, MaskFormat
+from leopart.export.masks.writer import ExportJob, MaskFormat
 from leopart.labels.rules import BACKGROUND
 
 
@@ -32,7 +32,7 @@ with index masks in its place.
 - All photos are for training and validation alike: split them before you trust a score.
 """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ExportJob) -> None:
         super().__init__(job)
         self.semantic = job.options.semantic
         if self.semantic and len(self.classes) > MOST:
