@@ -27,7 +27,9 @@ test-all: $(VENV)/.installed-test
 
 # Sums differ between processors: in their order, in what is rounded in between, and in the number formats.
 # test-as-KIND-THREADS runs the numeric tests as a processor of that kind would, in so many threads.
-NUMERIC := $(addprefix tests/,clustering data evaluation export features models segment training)
+NUMERIC := $(addprefix tests/,clustering evaluation export features models training/methods) \
+	$(addprefix tests/training/test_,module.py optimisation.py distributed.py) \
+	$(addprefix tests/segment/test_,fitting.py part_model.py refinement.py saved.py)
 AS_default := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE
 AS_avx2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2
 PYTHONS ?= python3.12 python3.13

@@ -19,6 +19,7 @@ from leopart.models.backbone import Backbone
 from leopart.segment import saved
 from leopart.segment.fitting import fit_parts
 from leopart.segment.part_model import PartModel
+from tolerances import assert_same
 
 SETTINGS = FitSettings(
     n_parts=5, n_objects=2, foreground=0.4, communities="map-equation", contexts=True, seed=3
@@ -50,12 +51,17 @@ def test_what_is_read_labels_like_what_was_written(
     assert card == CARD
     assert np.array_equal(read.object_of_part, model.object_of_part)
     assert (read.clusters.spherical, read.parts.spherical) == (True, False)
+    for part in ("clusters", "parts"):
+        assert torch.equal(getattr(read, part).centroids, getattr(model, part).centroids)
     for photo in range(12):
         tokens = planted_store.tokens_of(photo)
         ids, scores = model.label_scored(tokens)
         again, scores_again = read.label_scored(tokens)
         np.testing.assert_array_equal(ids, again)
-        np.testing.assert_array_equal(scores, scores_again)
+        # What is read lies elsewhere in memory, where a product may be summed in another order. Scores are
+        # differences of numbers round 10.
+        before, after = (np.nan_to_num(of, neginf=0) for of in (scores, scores_again))
+        assert_same(after, before, terms=16, scale=10)
 
 
 def test_contexts_are_kept_to_the_last_bit(folder: Path, model: PartModel, tmp_path: Path):

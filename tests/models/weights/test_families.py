@@ -15,6 +15,7 @@ from leopart.models.weights.cards import verify
 from leopart.models.weights.conversion import convert_foreign, read_foreign
 from leopart.models.weights.families import FAMILIES, MASK, PRETRAINING, RECOMPUTED, TEACHER, TRAINING, Ledger
 from leopart.models.weights.registry import BACKBONES, BackboneSpec
+from tolerances import assert_same
 
 NATIVE = {16: 48, 14: 42, 8: 24}
 """Side at which no position table has to be resampled."""
@@ -251,7 +252,8 @@ def test_a_converted_file_is_the_checkpoint_read_in_place(tmp_path: Path, monkey
     assert card.dropped[PRETRAINING] == 3
     pixels = pixels_for(spec)
     for backbone in (in_place, named, load_backbone(named.source)):
-        assert torch.equal(backbone.encode(pixels).tokens, converted.encode(pixels).tokens)
+        assert all(map(torch.equal, backbone.parameters(), converted.parameters()))
+        assert_same(backbone.encode(pixels).tokens, converted.encode(pixels).tokens, terms=1000)
     assert named.fingerprint == in_place.fingerprint
     assert named.source == f"{spec.name}:{file.resolve()}"
 
