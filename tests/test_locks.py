@@ -102,7 +102,7 @@ def test_the_lock_of_another_machine_is_taken_over_once_it_is_old(tmp_path: Path
     take(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"host": 1}'])
 def test_a_lock_that_cannot_be_read_holds_until_it_is_old(tmp_path: Path, content: bytes):
     path = tmp_path / LOCK
     path.write_bytes(content)

@@ -20,6 +20,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import MaxLen
 
 from leopart.documents import read_json
 from leopart.errors import LeopartError
@@ -30,6 +33,8 @@ from leopart.paths import shown
 _TOUCH, _STALE = 15.0, 120.0
 LOCK = ".leopart.lock"
 """Name of the file in a folder."""
+
+_Word = Annotated[str, MaxLen(255)]
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,12 @@ class Holder:
         token: of this lock alone.
     """
 
-    host: str
-    system: str
+    host: _Word
+    system: _Word
     process: int
-    born: str | None
-    since: str
-    token: str
+    born: _Word | None
+    since: _Word
+    token: _Word
 
     @classmethod
     def me(cls) -> Holder:

@@ -55,6 +55,18 @@ def test_letters_that_the_terminal_does_not_take_are_escaped(tmp_path: Path, env
     assert line.isascii()
 
 
+def test_a_photo_whose_name_the_locale_cannot_write_is_told_in_one_sentence(segmented: Path, photos: Path):
+    (photos / "0.png").rename(photos / "käse.png")
+    environment = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    out = photos.parent / "out"
+    ran = shell(f"{LEOPART} predict {segmented} {photos} --out {out} --device cpu", **environment)
+    assert ran.returncode == 2
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith(b"leopart: ")
+    assert b"PYTHONUTF8=1" in line
+    assert shell(f"{LEOPART} predict {segmented} {photos} --out {out} --device cpu").returncode == 0
+
+
 def test_a_path_beyond_the_limits_is_told_in_one_sentence(run, tmp_path: Path):
     for out in ("x" * 300, "/".join(["x" * 200] * 30)):
         ran = run("segment", tmp_path, "--out", tmp_path / out)

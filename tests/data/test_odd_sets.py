@@ -114,6 +114,11 @@ def test_a_class_name_used_twice_is_refused(tmp_path: Path, second: str):
         read_classes(tmp_path / "classes.txt")
 
 
+def test_odd_white_space_beside_an_id_is_passed_over(tmp_path: Path):
+    (tmp_path / "classes.txt").write_text("0\tbackground\n30\x1f\tcow\n")
+    assert read_classes(tmp_path / "classes.txt") == {0: "background", 30: "cow"}
+
+
 def test_an_id_of_many_digits_is_refused(tmp_path: Path):
     (tmp_path / "classes.txt").write_text("9" * 5000 + "\tcow\n")
     with pytest.raises(LeopartError, match="write an id, a tab and a name"):

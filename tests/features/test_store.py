@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from leopart.errors import LeopartError
+from leopart.features import store
 from leopart.features.store import FeatureRecipe, FeatureStore, StoredPhoto, StoreMismatchError
 
 RECIPE = FeatureRecipe(
@@ -257,3 +258,20 @@ def test_where_room_cannot_be_reserved_zeros_are_written(tmp_path: Path, monkeyp
     assert (tmp_path / "tokens.bin").stat().st_blocks > 0
     assert (tmp_path / "tokens.bin").stat().st_size == store.tokens.nbytes
     assert not store.done.any()
+
+
+def test_a_store_that_has_no_room_for_another_one_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    filled(tmp_path / "store").close()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_reserve", full)
+        with pytest.raises(LeopartError, match="No space left on device; free some space"):
+            FeatureStore.replace(tmp_path / "store", replace(RECIPE, dim=6), ENTRIES)
+    kept = FeatureStore.open(tmp_path / "store", RECIPE, ENTRIES)
+    np.testing.assert_array_equal(kept.tokens_of(0), features(0)[0])
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]

@@ -97,8 +97,9 @@ def read_classes(path: Path, most: int = IGNORE) -> dict[int, str]:
         if not line.strip():
             continue
         key, tab, name = line.partition("\t")
+        key = key.strip()  # of more characters than `int` passes over
         where = f"line {number} of {shown(path)}"
-        if not (_NUMBER.fullmatch(key.strip()) and tab and 0 < len(name.strip()) <= _LONGEST_NAME):
+        if not (_NUMBER.fullmatch(key) and tab and 0 < len(name.strip()) <= _LONGEST_NAME):
             raise LeopartError(
                 f"{where} is {line[:80]!r}; write an id, a tab and a name of at most 200 characters"
             )
