@@ -223,7 +223,8 @@ def test_only_what_was_being_written_is_removed(tmp_path: Path):
     def write() -> None:
         with whole_file(tmp_path / "scores.json"):
             for path in list(tmp_path.iterdir()):  # as `kill` would leave it
-                (tmp_path / f"{path.name[:-6]}0{path.name[-5:]}").touch()
+                other = "1" if path.name[-6] == "0" else "0"
+                (tmp_path / f"{path.name[:-6]}{other}{path.name[-5:]}").touch()
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
