@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= demo
-PYTEST := $(BIN)/python -m pytest
+# A process a core, but no more than eight; what a file sets up is set up once.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 .PHONY: help demo test test-all test-portable test-oldest test-pythons lint types bench format clean
 
@@ -42,7 +43,7 @@ test-as-%: $(VENV)/.installed-test
 
 # The oldest versions that pyproject.toml allows, on the Python of `make`. They warn of their own age.
 test-oldest: $(VENV)-oldest/.installed
-	$(VENV)-oldest/bin/python -m pytest -W default -m "not slow and not gpu"
+	$(PYTEST:$(BIN)%=$(VENV)-oldest/bin%) -W default -m "not slow and not gpu"
 
 $(VENV)-oldest/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-oldest

@@ -43,7 +43,7 @@ PAPER = {
     "ablate-fg-bg": {"loss_mask": "bg"},
     "dev": {"epochs": 2, "batch_size": 16, "queue": 128, "loss_mask": "all", "weight_decay_end": 0.4},
 }
-"""What each row of spec/leopart-facts.md 4.1 has other than the base."""
+"""What each configuration of the authors has other than the base."""
 DATA = ("imagenet100:", "imagenet:", "coco:", "voc:", "folder:", "Any data", "on COCO")
 
 

@@ -1,4 +1,4 @@
-"""What the processes of one run tell each other; nothing happens where there is only one."""
+"""What the processes of one run say to each other; nothing happens where there is only one."""
 
 from __future__ import annotations
 

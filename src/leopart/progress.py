@@ -1,4 +1,4 @@
-"""How long work tells how far it is: the caller hands in a `Track`, which wraps an iterable."""
+"""How long work reports how far it is: the caller hands in a `Track`, which wraps an iterable."""
 
 from __future__ import annotations
 

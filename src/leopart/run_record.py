@@ -1,4 +1,4 @@
-"""What a run tells about itself, whatever it did: seconds, memory, versions, commit, settings."""
+"""What a run records about itself, whatever it did: seconds, memory, versions, commit, settings."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _version(name: str) -> str | None:
 
 
 def peak_memory() -> int | None:
-    """Largest resident memory of this process so far in MiB; None where the system does not tell."""
+    """Largest resident memory of this process so far in MiB; None where the system does not say."""
     try:
         import resource
     except ImportError:  # Windows

@@ -1,6 +1,6 @@
 """Damage small valid files at random, by seed, and see that a reader reads or refuses them, in one sentence.
 
-`LEOPART_FUZZ_SECONDS` is how long each reader is tried (5 by default, 60 in `make test-all`). The same seed
+`LEOPART_FUZZ_SECONDS` is how long each reader is tried (2 by default, 60 in `make test-all`). The same seed
 gives the same files in the same order, so a failure is found again by its number.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 from leopart.errors import LeopartError
 
-SECONDS = float(os.environ.get("LEOPART_FUZZ_SECONDS", "5"))
+SECONDS = float(os.environ.get("LEOPART_FUZZ_SECONDS", "2"))
 #: A reader that takes longer on a file of a few kilobytes hangs.
 _LONGEST = 10.0
 #: What a message may have beyond the path and the remedy.

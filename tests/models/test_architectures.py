@@ -196,14 +196,14 @@ def test_a_row_gives_the_sizes_that_timm_knows_of_the_architecture(name: str):
     ],
 )
 def test_networks_have_as_many_parameters_as_published(name: str, millions: float):
-    """spec/leopart-facts.md 2.1, and the model cards of DINOv2 and DINOv3."""
+    """DINO's ViT, and the model cards of DINOv2 and DINOv3."""
     count = sum(parameter.numel() for parameter in empty_network(BACKBONES[name]).parameters())
 
     assert count / 1e6 == pytest.approx(millions, abs=5e-7 if name == "dino_vits16" else 0.1)
 
 
 def test_strides_of_the_last_stage_became_dilations():
-    """spec/leopart-facts.md 2.5: the first 3 x 3 keeps dilation 1, all others have 2."""
+    """The authors' resnet.py: the first 3 x 3 keeps dilation 1, all others have 2."""
     stage = build_backbone(
         small("swav_resnet50"), source_model(small("swav_resnet50")).state_dict()
     ).model.layer4

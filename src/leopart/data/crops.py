@@ -98,7 +98,7 @@ def sample_crops(
     Raises:
         LeopartError: the photo has no pixels.
 
-    Source: Leopart, `LeopartTransforms`; spec/leopart-facts.md 1.2.
+    Source: Leopart, `LeopartTransforms`.
     """
     if height < 1 or width < 1:
         raise LeopartError(f"a photo of {width}x{height} pixels has no views; leave it out")
@@ -143,7 +143,7 @@ def pair_boxes(
         all [..., N, T, 4]: region of view v that it shares with global view g. Both x1, y1, x2, y2 as float32
         in [0, s]; the pair (i, i) is the full view. Where two crops are disjoint, the box is empty.
 
-    Source: Leopart, `calculate_bboxes`; spec/leopart-facts.md 1.4.
+    Source: Leopart, `calculate_bboxes`.
     """
     boxes = np.asarray(crops, np.float64)
     low, high = boxes[..., :2], boxes[..., 2:]

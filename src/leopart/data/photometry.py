@@ -88,7 +88,7 @@ def draw_photometry(count: int, settings: AugmentSettings, generator: np.random.
     [-0.2 s, 0.2 s], s the jitter strength; the standard deviation of the blur is uniform in [0.1 b, 2 b].
     The same number of random numbers is drawn whatever the settings are.
 
-    Source: Leopart, `LeopartTransforms`; spec/leopart-facts.md 1.3; torchvision, `ColorJitter`.
+    Source: Leopart, `LeopartTransforms`; torchvision, `ColorJitter`.
     """
     chances = generator.random((3, count))
     order = generator.random((count, 4)).argsort(1)

@@ -1,4 +1,4 @@
-"""What is odd about photos that can be read, gathered while they are read and told once."""
+"""What is odd about photos that can be read, gathered while they are read and said once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Remarks:
             self.add("flat", photo)
 
     def sentences(self) -> list[str]:
-        """What to tell, a sentence for each kind."""
+        """What to say, a sentence for each kind."""
         bits = {kind: photos for kind, photos in self._photos.items() if kind.endswith(" bits")}
         pages = {kind: photos for kind, photos in self._photos.items() if kind.endswith(" pages")}
         found = []

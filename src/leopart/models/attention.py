@@ -35,7 +35,7 @@ def attention_mask(attention: Tensor, keep: float = 0.6) -> Tensor:
     Raises:
         LeopartError: `keep` is outside (0, 1], or the shape is another one.
 
-    Source: Leopart, `process_attentions`; spec/leopart-facts.md 3.1.
+    Source: Leopart, `process_attentions`.
     """
     if not 0 < keep <= 1:
         message = f"keep is the share of attention that stays on and must be in (0, 1], not {keep}"

@@ -34,7 +34,7 @@ class DenseHead(nn.Module):
         layers: linear layers; 1 or less means one plain linear map from D to E.
         generator: fresh weights are drawn from it, on the CPU; None takes torch's own.
 
-    Source: Leopart, CVPR 2022, supplement; spec/leopart-facts.md 2.2.
+    Source: Leopart, CVPR 2022, supplement.
     """
 
     def __init__(

@@ -48,7 +48,7 @@ def resample_position_table(
     Raises:
         LeopartError: the image is smaller than one patch.
 
-    Source: DINO, `interpolate_pos_encoding`; spec/leopart-facts.md 2.1.
+    Source: DINO, `interpolate_pos_encoding`.
     """
     rows, columns = height // patch_size, width // patch_size
     if min(rows, columns) < 1:

@@ -37,7 +37,7 @@ def parameter_groups(named_parameters: Iterable[tuple[str, Tensor]]) -> dict[str
         Names in the given order under `backbone_decayed`, `backbone_undecayed`, `head_decayed` and
         `head_undecayed`; each may be empty.
 
-    Source: Leopart, CVPR 2022; spec/leopart-facts.md 4.
+    Source: Leopart, CVPR 2022, supplement; the authors' code.
     """
     groups: dict[str, list[str]] = {
         f"{part}_{decay}": [] for part in ("backbone", "head") for decay in ("decayed", "undecayed")
@@ -52,7 +52,7 @@ def parameter_groups(named_parameters: Iterable[tuple[str, Tensor]]) -> dict[str
 def set_schedules(optimizer: torch.optim.Optimizer, recipe: Recipe, step: int, total: int) -> None:
     """Learning rate and weight decay of step `step`, from 0, of `total`.
 
-    Source: Leopart, CVPR 2022, supplement; spec/leopart-facts.md 4. The warm-up is ours and off by default.
+    Source: Leopart, CVPR 2022, supplement. The warm-up is ours and off by default.
     """
     warm = min(1.0, (step + 1) / recipe.warmup) if recipe.warmup else 1.0
     decay = cosine(recipe.weight_decay, recipe.weight_decay_end, step, total)
@@ -78,7 +78,7 @@ def cosine(start: float, end: float, step: int, total: int) -> float:
     Raises:
         ValueError: `step` is negative or `total` is below 1.
 
-    Source: Leopart, CVPR 2022; spec/leopart-facts.md 4.
+    Source: Leopart, CVPR 2022, supplement; the authors' code.
     """
     if step < 0 or total < 1:
         raise ValueError(f"a schedule needs a step from 0 and a total from 1, got {step} of {total}")
@@ -103,7 +103,7 @@ def ema_update(teacher: Iterable[Tensor], student: Iterable[Tensor], momentum: f
     Raises:
         ValueError: `momentum` is outside [0, 1], or there are not as many parameters on both sides.
 
-    Source: Leopart, CVPR 2022; spec/leopart-facts.md 2.3.
+    Source: Leopart, CVPR 2022, supplement.
     """
     if not 0 <= momentum <= 1:
         raise ValueError(f"the momentum must be in [0, 1], not {momentum}")

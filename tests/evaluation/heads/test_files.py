@@ -17,7 +17,7 @@ def linear(dim: int = 8, classes: int = 21) -> State:
 
 
 def fcn(dim: int = 8, middle: int = 6, classes: int = 21) -> State:
-    """Shapes of spec/leopart-facts.md 9.2 with 512 made small."""
+    """Shapes of the published heads with 512 made small."""
     layers = {
         "convs.0.conv": torch.nn.Conv2d(dim, middle, 3),
         "convs.1.conv": torch.nn.Conv2d(middle, middle, 3),

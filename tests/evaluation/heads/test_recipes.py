@@ -1,4 +1,4 @@
-"""Against the table of spec/leopart-facts.md 6.5, copied here row by row."""
+"""Against the settings of the FCN head in the authors' code, written here row by row."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The two-level map equation: how briefly a random walk on a graph can be told, given modules of its nodes.
+"""The two-level map equation: how briefly modules of a graph's nodes describe a random walk on it.
 
-A walker's steps are told by codewords. One codebook names the modules whenever the walker enters one; each
-module has a codebook of its nodes and of leaving it. Good modules hold the walker for long, so that short
-codewords of few nodes do most of the telling. The codelength, in bits a step, is the quality of a partition:
-less is better.
+A walker's steps are described by codewords. One codebook names the modules whenever the walker enters one;
+each module has a codebook of its nodes and of leaving it. Good modules hold the walker for long, so that
+short codewords of few nodes describe most steps. The codelength, in bits a step, is the quality of a
+partition: less is better.
 
 Written from the papers: Rosvall and Bergstrom, Maps of random walks on complex networks reveal community
 structure, 2008; Rosvall, Axelsson and Bergstrom, The map equation, 2009; Kheirkhahzadeh, Lancichinetti and
@@ -105,7 +105,7 @@ def module_terms(visits: NDArray[np.float64], exits: NDArray[np.float64]) -> NDA
 
 
 def flow_network(edges: NDArray[np.float64], n_nodes: int, markov_time: float = 1.0) -> FlowNetwork:
-    """The random walk on a graph, told every `markov_time` steps.
+    """The random walk on a graph, described every `markov_time` steps.
 
     Args:
         edges: (a, b, weight) rows of an undirected graph, [E, 3], E >= 1; weights > 0. Each edge is listed

@@ -1,4 +1,4 @@
-"""Modules of a graph that tell a random walk on it most briefly: a search for the least codelength.
+"""Modules of a graph that describe a random walk on it most briefly: a search for the least codelength.
 
 One search goes as in Louvain: nodes move one by one, then whole modules, and so on up and down until nothing
 moves. That ends in one of many valleys. So there are several starts; the best partition is shaken and

@@ -61,8 +61,8 @@ def list_ade20k_parts(path: Path, max_index: int | None = MAX_INDEX) -> Labelled
     Raises:
         LeopartError: there is no index, or it is not that of the release.
 
-    Source: spec/leopart-facts.md 8.5. Deviation: parts outside the list are without a label, where the
-    authors' program ends with an error.
+    Source: Leopart, CVPR 2022, supplement; README of ADE20K. Deviation: parts outside the list are
+    without a label, where the authors' program ends with an error.
     """
     index_file = _find_index(path)
     index = _columns(index_file)

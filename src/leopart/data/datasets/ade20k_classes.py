@@ -1,6 +1,6 @@
 """The 111 part classes of ADE20K's street scenes that are scored.
 
-Source: spec/leopart-facts.md 8.5; ids are `name_ndx` of the release ADE20K_2021_17_01.
+Source: Leopart, CVPR 2022, supplement; ids are `name_ndx` of the release ADE20K_2021_17_01.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def list_stuff(path: Path, split: str) -> LabelledPhotos:
     Raises:
         LeopartError: the folder of photos or of masks is missing.
 
-    Source: spec/leopart-facts.md 8.3. Things, unlabelled and `other` pixels are without a label.
+    Source: Leopart, CVPR 2022, supplement. Things, unlabelled and `other` pixels are without a label.
     """
     year = _year(split)
     photos = photo_folder(path, year)
@@ -96,8 +96,8 @@ def list_things(path: Path, split: str) -> LabelledPhotos:
     Raises:
         LeopartError: the folder of photos or of masks is missing.
 
-    Source: spec/leopart-facts.md 8.4. Stuff and unlabelled pixels are without a label. Deviation: panoptic
-    masks are read as they are where they are there; no conversion is needed.
+    Source: Leopart, CVPR 2022, supplement. Stuff and unlabelled pixels are without a label. Deviation:
+    panoptic masks are read as they are where they are there; no conversion is needed.
     """
     year = _year(split)
     photos = photo_folder(path, year)
@@ -162,7 +162,7 @@ def tenth(photos: Sequence[str], seed: int = 400) -> list[str]:
     Returns:
         The chosen names, sorted.
 
-    Source: spec/leopart-facts.md 8.2, D12. Deviation: the authors shuffle a listing in the file system's
+    Source: Leopart, CVPR 2022, supplement. Deviation: the authors shuffle a listing in the file system's
     order, so that their tenth is another one on every machine, and round down.
     """
     shuffled = sorted(photos)

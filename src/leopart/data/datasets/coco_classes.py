@@ -1,6 +1,6 @@
 """The coarse classes of COCO that are scored, and the categories each of them gathers.
 
-Source: spec/leopart-facts.md 8.3 and 8.4; COCO-Stuff's label hierarchy, panopticapi's categories.
+Source: Leopart, CVPR 2022, supplement; COCO-Stuff's label hierarchy, panopticapi's categories.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def training_photos(data: str) -> list[Photo]:
     Raises:
         LeopartError: the layout is unknown, or the folder does not have it; the message says what to do.
 
-    Source: spec/leopart-facts.md 1.1 and 8.
+    Source: Leopart, CVPR 2022, supplement, data sets.
     """
     name, colon, rest = data.partition(":")
     if not colon or name not in LAYOUTS:

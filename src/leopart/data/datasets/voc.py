@@ -123,7 +123,7 @@ def list_voc(path: Path, split: str) -> LabelledPhotos:
     Raises:
         LeopartError: there is no such set or list; `trainaug` lacks SegmentationClassAug.
 
-    Source: spec/leopart-facts.md 8.1, D18.
+    Source: Leopart, CVPR 2022, supplement; the authors' VOC data module.
     """
     voc = find_voc(path)
     if not is_file(voc.list_of(split)):

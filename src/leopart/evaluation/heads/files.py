@@ -56,7 +56,7 @@ def read_head(file: Path) -> HeadFile:
         LeopartError: the file cannot be read or holds no such head, or keys are missing, unexpected, of
             inconsistent shape, or not finite.
 
-    Source: spec/leopart-facts.md 9.2.
+    Source: the heads that the authors published.
     """
     book = Ledger(read_checkpoint(file), "state_dict")
     book.drop(_BACKBONE, r"(model|teacher)\.")
@@ -113,7 +113,7 @@ def write_head(file: Path, head: HeadFile) -> None:
     Raises:
         LeopartError: the suffix is unknown, or the file cannot be written.
 
-    Source: spec/leopart-facts.md 9.2.
+    Source: the heads that the authors published.
     """
     check_head_name(file)
     state = {_PREFIX + key: value.detach().cpu().float().contiguous() for key, value in head.state.items()}

@@ -95,7 +95,7 @@ class LinearHead(SegmentationHead):
         classes: C.
         generator: for the initial weights, drawn on the CPU; None = torch's own.
 
-    Source: Leopart, CVPR 2022, linear classifier; spec/leopart-facts.md 6.4.
+    Source: Leopart, CVPR 2022, linear classifier; the authors' linear_finetune.py.
     """
 
     kind = "linear"
@@ -129,7 +129,7 @@ class FCNHead(SegmentationHead):
         width: M.
         generator: for the initial weights, drawn on the CPU; None = torch's own.
 
-    Source: Leopart, CVPR 2022, FCN head; spec/leopart-facts.md 6.5. Weights start as there: Kaiming's normal
+    Source: Leopart, CVPR 2022, FCN head; the authors' fcn_head.py. Weights start as there: Kaiming's normal
     by fan-out and zero biases, the classifier as torch has it.
     """
 

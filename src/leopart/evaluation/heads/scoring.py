@@ -56,7 +56,7 @@ def score_head(
         ValueError: tokens and labels differ in number, or labels are out of range.
         LeopartError: a mask cannot be read (where `labels` reads them).
 
-    Source: Leopart, CVPR 2022, linear and FCN heads; spec/leopart-facts.md 6.4.
+    Source: Leopart, CVPR 2022, linear and FCN heads; the authors' linear_finetune.py.
     """
     mine = paired_photos(tokens, labels, photos)[rank() :: world_size()]
 

@@ -110,7 +110,7 @@ def train_head(
         ValueError: the side of the label maps is not that of the recipe.
         LeopartError: the loss is not finite, or a photo cannot be read.
 
-    Source: Leopart, CVPR 2022, linear and FCN heads; spec/leopart-facts.md 6.4 and 6.5. The authors keep the
+    Source: Leopart, CVPR 2022, linear and FCN heads; the authors' linear_finetune.py. The authors keep the
     best 3 epochs by the first 8 validation batches.
     """
     if examples.side != recipe.train_size:

@@ -45,7 +45,7 @@ def random_view(
     Returns:
         Pixels [P, P, 3], by Pillow's antialiased bilinear; ids [S, S], by nearest to P and then to S.
 
-    Source: Leopart, CVPR 2022, training of linear and FCN heads; spec/leopart-facts.md 6.4.
+    Source: Leopart, CVPR 2022, training of linear and FCN heads; linear_finetune.py.
     """
     height, width = mask.shape
     x1, y1, x2, y2 = sample_crops(height, width, _CROPS, generator)[0].tolist()

@@ -4,7 +4,7 @@ A key is loaded (perhaps under another name), dropped for a reason that is writt
 left over and does not fit the network makes `leopart.models.weights.networks.build_network` refuse the file
 and list it, so nothing is lost silently.
 
-Source of the layouts: spec/leopart-facts.md 9.1 and 9.2, and the published code of each project.
+Source of the layouts: the published code of each project.
 """
 
 from __future__ import annotations

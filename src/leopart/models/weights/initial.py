@@ -20,7 +20,7 @@ def random_weights(spec: BackboneSpec, seed: int) -> dict[str, Tensor]:
         spec: the row.
         seed: of the random numbers; the global generator is left alone.
 
-    Source: DINO, `VisionTransformer._init_weights`, spec/leopart-facts.md 2.1; He et al., Delving deep into
+    Source: DINO, `VisionTransformer._init_weights`; He et al., Delving deep into
     rectifiers, 2015.
     """
     generator = torch.Generator().manual_seed(seed)

@@ -35,7 +35,7 @@ def alignment_matrix(boxes: Tensor, height: int, width: int, bins: int = 7) -> T
     Returns:
         float32 [..., bins * bins, height * width]; rows sum to 1, bins and tokens are row-major.
 
-    Source: Leopart, CVPR 2022; spec/leopart-facts.md 3.4.
+    Source: Leopart, CVPR 2022; the authors' `spatial_loss`.
     """
     boxes = boxes.float()
     down = _axis_matrix(boxes[..., 1], boxes[..., 3], height, bins)

@@ -127,7 +127,7 @@ def _share_trunk(student: Any, teacher: Any, blocks: int) -> None:
 def _set_drop_path(model: Any, rate: float, first: int) -> None:
     """Stochastic depth that rises linearly over all blocks; frozen ones drop nothing.
 
-    Source: DINO's ViT; spec/leopart-facts.md 2.1.
+    Source: DINO's ViT in the authors' vit.py.
     """
     from timm.layers import DropPath
 

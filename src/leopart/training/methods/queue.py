@@ -35,7 +35,7 @@ class TokenQueue(nn.Module):
         rows: [T, Q, E] float32; zero where not filled yet.
         fill: how many rows of each target are filled, [T] int64.
 
-    Source: Leopart, CVPR 2022, supplement; spec/leopart-facts.md 3.2.
+    Source: Leopart, CVPR 2022, supplement.
     """
 
     rows: Tensor

@@ -44,7 +44,7 @@ class Labelled:
     def score(self, backbone: Backbone, precision: str) -> dict[str, float]:
         """Mean IoU in [0, 1] for each number of clusters that the tokens are enough for.
 
-        Source: Leopart, validation in training; spec/leopart-facts.md 5. Deviations: cluster ids, not
+        Source: Leopart, validation in training, by the authors' code. Deviations: cluster ids, not
         tokens, are enlarged to 100 x 100, as in the evaluation itself; no cluster has to keep a pixel.
         """
         preprocessing = Preprocessing(_side(self.size, backbone.patch_size))

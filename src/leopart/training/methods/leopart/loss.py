@@ -80,7 +80,7 @@ def dense_loss(
     Raises:
         ValueError: shapes do not fit each other.
 
-    Source: Leopart, CVPR 2022; spec/leopart-facts.md 3.4. The authors take log(softmax(x)).
+    Source: Leopart, CVPR 2022; the authors' `spatial_loss`. The authors take log(softmax(x)).
     """
     regions.check(teacher, *student)
     with torch.autocast(teacher.device.type, enabled=False):

@@ -43,7 +43,7 @@ def sinkhorn(
     Returns:
         float32, the shape of `scores`; every row sums to 1, those of weight 0 too.
 
-    Source: Leopart, CVPR 2022; spec/leopart-facts.md 3.3.
+    Source: Leopart, CVPR 2022; the authors' `sinkhorn`.
     """
     with torch.autocast(scores.device.type, enabled=False):
         matrix = (scores.float() if scores.ndim == 3 else scores[None].float()) / eps
