@@ -23,7 +23,9 @@ Whole = Callable[[str], dict[str, str]]
 
 
 def is_one_sentence(ended: Run) -> bool:
-    lines = [line for line in ended.said.splitlines() if line.startswith("leopart: ")]
+    """Whether one line says what happened; a training that a signal ends has a line of its own."""
+    said = ended.said.splitlines()
+    lines = [line for line in said if line.startswith("leopart: ") or "; continue with: " in line]
     return len(lines) == 1 and "Traceback" not in ended.said
 
 
