@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import atexit
 import os
-import signal
 import sys
-from types import FrameType
 from typing import TextIO
 
 from leopart.cli.main import main
-from leopart.errors import Terminated
+from leopart.cli.signals import listen
 
 
 def command() -> None:
@@ -22,7 +20,7 @@ def command() -> None:
     """
     status = 1
     sys.stdout, sys.stderr = _open(sys.stdout), _open(sys.stderr)
-    signal.signal(signal.SIGTERM, _terminate)
+    listen()
 
     def leave() -> None:
         if os.environ.get("WORLD_SIZE", "1") != "1" or "SLURM_STEP_ID" in os.environ:
@@ -46,13 +44,6 @@ def _open(stream: TextIO | None) -> TextIO:
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")
     return stream
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    """Once as Ctrl-C, to tidy up; a second SIGTERM ends the process at once."""
-    del frame
-    signal.signal(number, signal.SIG_DFL)
-    raise Terminated
 
 
 if __name__ == "__main__":

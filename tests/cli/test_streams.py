@@ -75,26 +75,51 @@ def test_a_path_beyond_the_limits_is_told_in_one_sentence(run, tmp_path: Path):
         assert "File name too long" in line
 
 
-def test_sigterm_ends_a_command_with_a_sentence_and_its_own_status(tmp_path: Path):
-    code = (
-        "import sys, time, types\n"
-        "fake = types.ModuleType('leopart.cli.demo')\n"
-        "def wait(words):\n"
-        "    print('begun', flush=True)\n"
-        "    time.sleep(100)\n"
-        "fake.main = wait\n"
-        "sys.modules['leopart.cli.demo'] = fake\n"
-        "sys.argv = ['leopart', 'demo']\n"
-        "from leopart.__main__ import command\n"
-        "command()\n"
-    )
+_WAIT = """
+import signal, sys, time, types
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+fake = types.ModuleType("leopart.cli.demo")
+def wait(words):
+    print("begun", flush=True)
+    {wait}
+fake.main = wait
+sys.modules["leopart.cli.demo"] = fake
+sys.argv = ["leopart", "demo"]
+from leopart.__main__ import command
+command()
+"""
+#: A module in C whose start is interrupted tells Python that it cannot be imported.
+_SWALLOWED = """
+    from leopart.errors import LeopartError
+    try:
+        time.sleep(100)
+    except KeyboardInterrupt as error:
+        raise {kind}("it needs a package") from error
+"""
+
+
+@pytest.mark.parametrize(
+    "wait",
+    ["time.sleep(100)", _SWALLOWED.format(kind="LeopartError"), _SWALLOWED.format(kind="ImportError")],
+    ids=["plain", "told as a mistake", "raised as a failure"],
+)
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [(signal.SIGTERM, "leopart: ended by SIGTERM"), (signal.SIGINT, "\nleopart: interrupted")],
+)
+def test_a_signal_ends_a_command_with_a_sentence_and_its_own_status(
+    wait: str, number: signal.Signals, says: str
+):
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", _WAIT.format(wait=wait)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
     time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert err == "leopart: ended by SIGTERM; run the same command again to finish\n"
+    assert process.returncode == 128 + number
+    assert err == f"{says}; run the same command again to finish\n"

@@ -14,6 +14,7 @@ from importlib import import_module
 
 from leopart import __version__
 from leopart.cli.display import say
+from leopart.cli.signals import HEARD
 from leopart.errors import LeopartError, Terminated
 from leopart.files import cannot_use
 
@@ -89,22 +90,33 @@ def _run(words: list[str]) -> int:
 def _command(name: str, words: list[str]) -> int:
     try:
         status: int = import_module(f"leopart.cli.{name}").main(words)
-    except LeopartError as error:
-        return _complain(str(error))
-    except Terminated:
+    except KeyboardInterrupt as error:
+        return _ended(isinstance(error, Terminated))
+    except Exception as error:  # noqa: BLE001 - what is not explained is raised again
+        if HEARD:  # a library took what the signal raised for a failure of its own
+            return _ended(HEARD[-1] == signal.SIGTERM)
+        return _explained(error)
+    return status
+
+
+def _ended(by_sigterm: bool) -> int:
+    if by_sigterm:
         return _complain("ended by SIGTERM; run the same command again to finish", 128 + signal.SIGTERM)
-    except KeyboardInterrupt:
-        sys.stderr.write("\nleopart: interrupted; run the same command again to finish\n")
-        return 128 + signal.SIGINT
-    except OSError as error:
-        if error.filename is None:  # it is about standard output
-            raise
+    sys.stderr.write("\nleopart: interrupted; run the same command again to finish\n")
+    return 128 + signal.SIGINT
+
+
+def _explained(error: Exception) -> int:
+    """Tell what the user can do something about; raise the rest."""
+    if isinstance(error, LeopartError):
+        return _complain(str(error))
+    if isinstance(error, OSError) and error.filename is not None:  # without: it is about standard output
         return _complain(str(cannot_use(error)))
-    except UnicodeEncodeError as error:
+    if isinstance(error, UnicodeEncodeError):
         letters = ascii(error.object[error.start : error.end])
         what = f"{letters} cannot be written in this terminal's encoding ({error.encoding})"
         return _complain(f"{what}: set PYTHONUTF8=1, or a UTF-8 locale such as LC_ALL=C.UTF-8")
-    return status
+    raise error
 
 
 def _complain(message: str, status: int = 2) -> int:
