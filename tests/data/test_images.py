@@ -248,7 +248,7 @@ def test_floating_point_grey_is_0_to_1(tmp_path: Path):
 )
 def test_numbers_without_a_brightness_are_refused(tmp_path: Path, values: np.ndarray):
     Image.fromarray(values).save(tmp_path / "p.tif")
-    with pytest.raises(PhotoError, match=r"p\.tif holds .*no agreed brightness; save it as 8-bit"):
+    with pytest.raises(PhotoError, match=r"p\.tif holds .*no agreed brightness; give --stretch 1 99"):
         load_photo(tmp_path / "p.tif")
 
 

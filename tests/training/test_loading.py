@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import torch
 from PIL import Image
 
 from leopart.data.photos import Photo, find_photos
-from leopart.data.views import ViewMaker
-from leopart.errors import LeopartError
+from leopart.data.views import ViewMaker, Views
+from leopart.errors import LeopartError, Terminated
+from leopart.training import loading, stopping
 from leopart.training.loading import PositionBatch, StreamData, StreamLoader, outlive_signals, views_on
 from leopart.training.run import view_maker
 from leopart.training.stream import Positions, Stream, ViewDataset
@@ -194,3 +196,60 @@ def test_loading_processes_outlive_what_stops_their_group_but_not_a_second_sigte
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+
+
+def test_too_little_shared_memory_is_reported_with_what_helps(photos, maker, monkeypatch):
+    """In a thread of the queue the error would be printed, and the training wait for a batch for ever."""
+
+    def full(self: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left (28)")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    stream = Stream(len(photos), 4, seed=0)
+    loader = StreamLoader(ViewDataset(photos, stream, maker), Positions(stream, 2), workers=1)
+    with pytest.raises(LeopartError, match=r"shared memory .*MiB .*No space left.*: give --workers 0, .*shm"):
+        next(iter(loader))
+
+
+class Stuck(ViewMaker):
+    """Never gives a view, as a network drive that does not answer."""
+
+    def __call__(self, photo: object, generator: np.random.Generator) -> Views:
+        time.sleep(1000)
+        raise AssertionError
+
+
+@pytest.fixture
+def stuck(photos, maker, monkeypatch) -> StreamLoader:
+    monkeypatch.setattr(loading, "_LOOK", 1)
+    stream = Stream(len(photos), 4, seed=0)
+    dataset = ViewDataset(photos, stream, Stuck(maker.crops, maker.augment))
+    return StreamLoader(dataset, Positions(stream, 2), workers=1)
+
+
+def test_a_batch_that_never_comes_ends_the_run(stuck, monkeypatch):
+    monkeypatch.setattr(loading, "_PATIENCE", 2.0)
+    with pytest.raises(LeopartError, match=r"given no photos for .*: check that their disk answers"):
+        next(iter(stuck))
+
+
+def test_who_waits_for_a_batch_is_asked_whether_to_go_on(stuck):
+    def enough() -> None:
+        raise KeyboardInterrupt
+
+    stuck.while_waiting = enough
+    with pytest.raises(KeyboardInterrupt):
+        next(iter(stuck))
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+)
+def test_a_signal_ends_a_run_that_waits_for_photos(number, kind, monkeypatch):
+    stop = stopping.Stop()
+    stop._give_up()  # nobody has asked
+    stop._hear(number, None)
+    stop._give_up()  # the photos of the step under way have some time left
+    monkeypatch.setattr(stopping, "_GRACE", -1.0)
+    with pytest.raises(kind):
+        stop._give_up()

@@ -17,6 +17,7 @@ from leopart.config.checks import (
     require_images,
 )
 from leopart.config.method import Count, FitSettings, MethodOptions
+from leopart.errors import LeopartError
 from leopart.settings import check_fields
 
 _CONTEXTS: dict[str, bool | Literal["auto"]] = {"auto": "auto", "yes": True, "no": False}
@@ -30,6 +31,11 @@ class RunConfig:
     """Folder for all output. It is made if it does not exist; a run that was interrupted continues."""
     overlays: bool = True
     """Also write pictures of the masks over the photos."""
+    stretch: tuple[float, float] | None = None
+    """Two percentiles that become black and white in every photo, such as 1 99, for photos that come out
+    nearly black or flat. What is used then lies in OUT/developed."""
+    pages: Literal["first", "all"] = "first"
+    """Whether each page of a TIFF is a photo (they are written to OUT/developed), or only the first one."""
     overwrite: bool = False
     """Do everything again, even if OUT holds the finished output of this very command."""
     device: Device = "auto"
@@ -49,6 +55,9 @@ class RunConfig:
         """
         check_fields(self)
         require_folder(self.out)
+        if self.stretch is not None and not 0 <= self.stretch[0] < self.stretch[1] <= 100:
+            given = " ".join(f"{value:g}" for value in self.stretch)
+            raise LeopartError(f"--stretch takes two percentiles in 0..100, the lower first, not {given}")
 
 
 @dataclass(frozen=True, kw_only=True)

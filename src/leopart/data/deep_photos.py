@@ -31,7 +31,22 @@ def levels(values: npt.NDArray[Any], top: float) -> npt.NDArray[np.uint8]:
     return found
 
 
-def deep_pixels(image: ImageFile.ImageFile, path: Path) -> Deep | None:
+def stretched(values: npt.NDArray[Any], percentiles: tuple[float, float]) -> npt.NDArray[np.uint8]:
+    """Values as 0 to 255, so that the lower percentile is black and the upper one white; all channels alike.
+
+    Values that are no numbers are black. Where the two percentiles are equal, what lies above them is white.
+    """
+    numbers = values[np.isfinite(values)].astype(np.float64)
+    if not len(numbers):
+        return np.zeros(values.shape, np.uint8)
+    low, high = np.percentile(numbers, percentiles)
+    span = high - low or np.spacing(max(abs(low), 1e-30))
+    with np.errstate(over="ignore"):  # beyond white is white
+        shares = np.nan_to_num((values.astype(np.float64) - low) / span, nan=0.0)
+    return levels(shares.clip(0, 1), 1.0)
+
+
+def deep_pixels(image: ImageFile.ImageFile, path: Path, page: int = 0) -> Deep | None:
     """All 16 bits of a photo in colours, of which Pillow keeps 8.
 
     Pillow also garbles TIFFs of 16 bits whose channels lie one after the other without compression; tifffile
@@ -40,15 +55,16 @@ def deep_pixels(image: ImageFile.ImageFile, path: Path) -> Deep | None:
     Args:
         image: opened, its pixels not yet loaded.
         path: its file.
+        page: of a TIFF, the one that `image` is at.
 
     Returns:
         [H, W, 3], or [H, W, 4] with opacity last, as stored (not upright); None for other kinds of photos.
     """
     if image.format == "TIFF":
-        return _tiff(image, path) if _is_deep_tiff(image) else None
+        return _tiff(image, path, page) if _is_deep_tiff(image) else None
     stored = str(image.tile[0][3]) if image.tile else ""
     deep = image.format == "PNG" and stored in ("RGB;16B", "RGBA;16B", "LA;16B")
-    return _by_opencv(path, image) if deep and "transparency" not in image.info else None
+    return _by_opencv(path, image, page) if deep and "transparency" not in image.info else None
 
 
 def _is_deep_tiff(image: ImageFile.ImageFile) -> bool:
@@ -59,23 +75,28 @@ def _is_deep_tiff(image: ImageFile.ImageFile) -> bool:
     return rgb and unsigned and set(bits) == {16} and len(bits) in (3, 4) and extra in ((), (0,), (2,))
 
 
-def _tiff(image: ImageFile.ImageFile, path: Path) -> Deep | None:
+def _tiff(image: ImageFile.ImageFile, path: Path, page: int) -> Deep | None:
     tags: Any = image.tag_v2  # type: ignore[attr-defined]
     if tags.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) == 1:
-        return _by_opencv(path, image)
+        return _by_opencv(path, image, page)
     if tags.get(TiffImagePlugin.COMPRESSION, 1) != 1:
         return None
     from tifffile import TiffFile
 
     with TiffFile(path) as file:
-        planes = np.asarray(file.pages[0].asarray())
+        planes = np.asarray(file.pages[page].asarray())
     return _checked(np.moveaxis(planes, 0, -1), image)
 
 
-def _by_opencv(path: Path, image: ImageFile.ImageFile) -> Deep | None:
+def _by_opencv(path: Path, image: ImageFile.ImageFile, page: int) -> Deep | None:
     import cv2
 
-    found = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    data = np.fromfile(path, np.uint8)
+    if page:
+        _, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED, range=(page, page + 1))
+        found = pages[0] if pages else None
+    else:
+        found = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if found is None or found.ndim != 3:
         return None
     order = [2, 1, 0, 3][: found.shape[2]]

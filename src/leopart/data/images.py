@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
-from leopart.data.deep_photos import deep_pixels, levels, used_bits
+from leopart.data.deep_photos import deep_pixels, levels, stretched, used_bits
 from leopart.data.photos import HEIF_SUFFIXES, Photo, find_photos, output_stems, shown
 from leopart.errors import LeopartError, PhotoError
 
@@ -25,6 +25,7 @@ __all__ = [
     "find_photos",
     "load_photo",
     "output_stems",
+    "page_count",
     "photo_size",
     "resize",
     "stored_orientation",
@@ -74,6 +75,25 @@ def photo_size(path: Path) -> tuple[int, int]:
         return (width, height) if _orientation(image) >= 5 else (height, width)
 
 
+def page_count(path: Path) -> int:
+    """Pages of a TIFF, as far as its headers can be read; 1 for every other kind of file.
+
+    Raises:
+        PhotoError: the file cannot be opened as a photo.
+    """
+    with opened(path) as image:
+        return _pages(image)
+
+
+def _pages(image: ImageFile.ImageFile) -> int:
+    """Looking for pages moves the file on, and damage behind the first page is no matter."""
+    found = 1
+    if image.format == "TIFF":
+        with suppress(Exception):
+            found = getattr(image, "n_frames", 1)
+    return found
+
+
 def _unheard(_: str) -> None:
     """Take a remark that nobody asked for."""
 
@@ -92,16 +112,21 @@ def load_photo(
     path: Path,
     smallest: int | tuple[int, int] | None = None,
     *,
+    page: int = 0,
+    stretch: tuple[float, float] | None = None,
     remark: Callable[[str], object] = _unheard,
 ) -> npt.NDArray[np.uint8]:
     """Read a photo as 8-bit RGB, upright.
 
     Orientation comes from EXIF. Transparent parts lie on white, as photo viewers show them. Of an animation
-    or a stack of pages the first one is taken. Values of 16 bits are scaled by the bits that the photo uses
-    (see `used_bits`), never clipped; floating-point grey is read as 0..1. Colour profiles are not applied.
+    the first picture is taken. Values of 16 bits are scaled by the bits that the photo uses (see
+    `used_bits`), never clipped; floating-point grey is read as 0..1. Colour profiles are not applied.
 
     Args:
         path: the file; its suffix does not matter.
+        page: which one of a TIFF, from 0.
+        stretch: percentiles of the photo that become black and white, see `stretched`; then numbers without
+            an agreed brightness range are read too.
         remark: takes what is odd about the photo, though it can be read: `10 bits`, `3 pages`.
         smallest: a big JPEG may be decoded at 1/2, 1/4 or 1/8 (many times faster) as long as height and
             width stay at least this (one number, or height and width of the upright photo). None: full size.
@@ -114,32 +139,26 @@ def load_photo(
             numbers without an agreed brightness range; the message says which and what to do.
     """
     with opened(path) as image:
+        if page:
+            image.seek(page)
         orientation = _orientation(image)
         if smallest is not None:
             height, width = (smallest, smallest) if isinstance(smallest, int) else smallest
             image.draft(None, (height, width) if orientation >= 5 else (width, height))
-        deep = deep_pixels(image, path)
+        deep = deep_pixels(image, path, page)
         if deep is not None:
-            upright: Image.Image = _shallow(deep, remark)
+            upright: Image.Image = _shallow(deep, stretch, remark)
         else:
             image.load()
             if image.format == "TIFF":  # Pillow has turned it while loading and dropped the tag
                 orientation = _orientation(image)
-            upright = _to_rgb(image, path, remark)
+            upright = _to_rgb(image, path, stretch, remark)
         if orientation in _TURNS:
             upright = upright.transpose(_TURNS[orientation])
         pixels = np.array(upright)
-        if image.format == "TIFF":
-            _remark_pages(image, remark)
-        return pixels
-
-
-def _remark_pages(image: ImageFile.ImageFile, remark: Callable[[str], object]) -> None:
-    """Count pages last: looking for them moves the file on, and damage behind the first page is no matter."""
-    with suppress(Exception):
-        pages: int = getattr(image, "n_frames", 1)
-        if pages > 1:
+        if (pages := _pages(image)) > 1:
             remark(f"{pages} pages")
+        return pixels
 
 
 def resize(photo: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
@@ -284,23 +303,39 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _shallow(deep: npt.NDArray[np.uint16], remark: Callable[[str], object]) -> Image.Image:
+def _shallow(
+    deep: npt.NDArray[np.uint16], stretch: tuple[float, float] | None, remark: Callable[[str], object]
+) -> Image.Image:
     """A photo of 16 bits, [H, W, 3 or 4], as RGB."""
-    bits = used_bits(deep[..., :3])
-    if bits < 16:
-        remark(f"{bits} bits")
-    colours = levels(deep[..., :3], 2.0**bits - 1)
+    if stretch is not None:
+        colours = stretched(deep[..., :3], stretch)
+    else:
+        bits = used_bits(deep[..., :3])
+        if bits < 16:
+            remark(f"{bits} bits")
+        colours = levels(deep[..., :3], 2.0**bits - 1)
     if deep.shape[2] == 3:
         return Image.fromarray(colours)
     return _on_white(Image.fromarray(np.dstack([colours, levels(deep[..., 3], 65535.0)])))
 
 
-def _to_rgb(image: Image.Image, path: Path, remark: Callable[[str], object]) -> Image.Image:
+def _to_rgb(
+    image: Image.Image, path: Path, stretch: tuple[float, float] | None, remark: Callable[[str], object]
+) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
-        image = Image.fromarray(_grey_levels(image, path, remark))
+        image = Image.fromarray(_grey_levels(image, path, stretch, remark))
+    elif stretch is not None:
+        image = _stretched_colours(image, stretch)
     if not image.has_transparency_data:
         return image if image.mode == "RGB" else image.convert("RGB")
     return _on_white(image)
+
+
+def _stretched_colours(image: Image.Image, stretch: tuple[float, float]) -> Image.Image:
+    """The same photo with 8 bits a channel, RGB or RGBA; its opacity stays."""
+    stored = np.array(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+    stored[..., :3] = stretched(stored[..., :3], stretch)
+    return Image.fromarray(stored)
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -310,9 +345,15 @@ def _on_white(image: Image.Image) -> Image.Image:
     return white
 
 
-def _grey_levels(image: Image.Image, path: Path, remark: Callable[[str], object]) -> npt.NDArray[np.uint8]:
+def _grey_levels(
+    image: Image.Image, path: Path, stretch: tuple[float, float] | None, remark: Callable[[str], object]
+) -> npt.NDArray[np.uint8]:
     """Scale 16-bit or floating-point grey to [H, W] uint8."""
     tags = getattr(image, "tag_v2", {})  # TIFF only
+    is_negative = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0  # white is zero
+    if stretch is not None:
+        found = stretched(np.asarray(image), stretch)
+        return np.uint8(255) - found if is_negative else found
     if image.mode == "F":
         top, kind = 1.0, "floating-point numbers outside 0..1"
     elif image.mode == "I" and image.format == "TIFF":
@@ -323,10 +364,9 @@ def _grey_levels(image: Image.Image, path: Path, remark: Callable[[str], object]
     values = np.asarray(image)
     if not (top > 0 and values.min() >= 0 and values.max() <= top):  # so for NaN as well
         no_range = f"{kind}, which have no agreed brightness"
-        raise PhotoError(f"{shown(path)} holds {no_range}; save it as 8-bit or 16-bit grey, or as RGB")
+        remedy = "give --stretch 1 99, or save it as 8-bit or 16-bit grey, or as RGB"
+        raise PhotoError(f"{shown(path)} holds {no_range}; {remedy}")
     if top == 65535 and (bits := used_bits(values)) < 16:
         remark(f"{bits} bits")
         top = 2.0**bits - 1
-    if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:  # white is zero
-        return np.uint8(255) - levels(values, top)
-    return levels(values, top)
+    return np.uint8(255) - levels(values, top) if is_negative else levels(values, top)

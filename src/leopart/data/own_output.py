@@ -9,7 +9,7 @@ from leopart.paths import is_folder
 
 _MARK = ".leopart"
 """A file that names, one a line, the folders beside it that Leopart wrote."""
-_WRITTEN = frozenset(("parts", "objects", "overlays", "segmenter", "sheets"))
+_WRITTEN = frozenset(("parts", "objects", "overlays", "segmenter", "sheets", "developed"))
 """What `segment`, `predict` and `train` leave beside their config.yaml."""
 _SETTINGS = {b"out", b"device"}
 """Options that each of them has."""

@@ -60,10 +60,15 @@ class PhotoSearch:
     """In natural order of their names (`img2` before `img10`), each file once."""
     left_out: list[Path]
     """Folders whose pictures are no photos, see `pictures_that_are_no_photos`."""
+    remarks: tuple[str, ...] = ()
+    """What else there is to say of them, in sentences."""
 
     @property
     def notes(self) -> list[str]:
-        """What was left out, in one sentence; empty where nothing was."""
+        """What was left out, and all remarks, in sentences."""
+        return [*self._left_out(), *self.remarks]
+
+    def _left_out(self) -> list[str]:
         if not self.left_out:
             return []
         places = sorted({shown(folder.parent) for folder in self.left_out})

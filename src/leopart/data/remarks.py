@@ -39,10 +39,11 @@ class Remarks:
             found.append(f"{what}: {differ}." if len(bits) > 1 else f"{what}.")
         if pages:
             kinds = ", ".join(f"{kind}: {_some(pages[kind])}" for kind in sorted(pages))
-            found.append(f"only the first page of each TIFF was used ({kinds}): save pages as files.")
+            remedy = "give --pages all, or save pages as files"
+            found.append(f"only the first page of each TIFF was used ({kinds}): {remedy}.")
         if flat := self._photos.get("flat"):
             what = f"photos that are nearly one colour hold nothing to find ({_some(flat)})"
-            found.append(f"{what}: check their exposure, or leave them out.")
+            found.append(f"{what}: give --stretch 1 99, or leave them out.")
         return found
 
 

@@ -72,7 +72,7 @@ class Learned:
     attention_backbone: str | None = None
     adapted: Adapted | None = None
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, stretch: tuple[float, float] | None = None) -> None:
         """Write a segmenter, see `saved.save`."""
         saved.save(
             folder,
@@ -82,6 +82,7 @@ class Learned:
             attention_backbone=self.attention_backbone,
             labels=self.labels,
             is_adapted=self.adapted is not None,
+            stretch=stretch,
         )
 
 

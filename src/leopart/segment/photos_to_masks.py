@@ -78,7 +78,7 @@ def _segmented(
     open_progress: OpenProgress,
 ) -> Summary:
     watch = Stopwatch()
-    search = run_folder.photos_for(config)
+    search = run_folder.photos_for(config, track=track)
     photos = search.photos
     with watch.stage("loading the backbone"):
         extractor = _open(config)
@@ -102,7 +102,7 @@ def _segmented(
     with watch.stage("masks"):
         written, patches = _write_masks(config, photos, learned, track)
         write_photo_list(config.out, [item.entry for item in written])
-    learned.save(config.out / "segmenter")
+    learned.save(config.out / "segmenter", stretch=config.stretch)
     notes = start_labels(config.out)
     summary = _summary(config, search, learned, len(written), extractor.backbone.spec, watch)
     summary = replace(summary, inputs=inputs, warnings=[*summary.warnings, *notes])
@@ -135,7 +135,8 @@ def _predicted(config: PredictConfig, track: Track) -> Summary:
     folder = saved.folder_of(config.segmenter)
     if config.out.resolve() == folder.resolve().parent:
         raise LeopartError(f"--out {config.out} is the run that made the segmenter: choose another folder")
-    search = run_folder.photos_for(config)
+    config = replace(config, stretch=config.stretch or saved.stretch_of(folder))
+    search = run_folder.photos_for(config, track=track)
     photos = search.photos
     inputs = identity(photos, saved.hash_of(folder))
     if (done := finished(config, photos, inputs)) is not None:

@@ -9,23 +9,27 @@ from pathlib import Path
 import yaml
 
 from leopart.config import PredictConfig, SegmentConfig
+from leopart.data.developing import Development, develop
 from leopart.data.photos import PhotoSearch, search_photos
 from leopart.errors import LeopartError
 from leopart.features.store import is_store_or_begun
 from leopart.files import put_back, write_text
 from leopart.models.weights.cards import card_path
 from leopart.models.weights.spec import TUNED
+from leopart.progress import Track, silent
 from leopart.run_record import settings_of
 from leopart.segment.adapting import STATE
 
 FEATURES = ".features"
 """Below the output folder, until the run is done."""
+DEVELOPED = "developed"
+"""Below the output folder: photos as `--stretch` and `--pages all` make them."""
 #: What a run writes below its output folder, and never reads as photos.
-_OUTPUTS = ("parts", "objects", "labels", "overlays", "segmenter", FEATURES, STATE)
+_OUTPUTS = ("parts", "objects", "labels", "overlays", "segmenter", DEVELOPED, FEATURES, STATE)
 
 
-def photos_for(config: SegmentConfig | PredictConfig) -> PhotoSearch:
-    """The photos asked for, without earlier output of this folder, which needs no note.
+def photos_for(config: SegmentConfig | PredictConfig, *, track: Track = silent) -> PhotoSearch:
+    """The photos asked for, developed, without earlier output of this folder, which needs no note.
 
     Raises:
         LeopartError: there is no photo, or the output folder holds something that no run has written.
@@ -43,7 +47,8 @@ def photos_for(config: SegmentConfig | PredictConfig) -> PhotoSearch:
     if not photos:
         raise LeopartError(f"all photos are earlier output in {config.out}: give the folder of the photos")
     others = [path for path in search.left_out if Path(os.path.realpath(path)) not in outputs]
-    return PhotoSearch(photos, others)
+    how = Development(config.stretch, config.pages == "all")
+    return develop(PhotoSearch(photos, others), config.out / DEVELOPED, how, track=track)
 
 
 def _is_state(folder: Path) -> bool:

@@ -62,6 +62,8 @@ class Card:
     """Name or path of the backbone whose attention was used, needed for another fit; None = the backbone."""
     labels: str = "none"
     """Labels that the two learned from, see `BackboneSpec.labels`."""
+    stretch: tuple[float, float] | None = None
+    """Percentiles that were made black and white in the photos, and are in more photos, see `load_photo`."""
 
 
 def folder_of(path: Path) -> Path:
@@ -79,6 +81,7 @@ def save(
     attention_backbone: str | None,
     labels: str,
     is_adapted: bool,
+    stretch: tuple[float, float] | None = None,
 ) -> None:
     """Write a segmenter; a backbone that exists nowhere else goes with it.
 
@@ -90,6 +93,7 @@ def save(
         attention_backbone: see `Card`.
         labels: see `Card`.
         is_adapted: whether the backbone was adapted to the photos, and so exists nowhere else.
+        stretch: see `Card`.
 
     Raises:
         LeopartError: the folder cannot be written.
@@ -105,6 +109,7 @@ def save(
         settings=settings,
         attention_backbone=attention_backbone,
         labels=labels,
+        stretch=stretch,
     )
     write(folder, model, card, backbone if inside else None)
 
@@ -176,6 +181,20 @@ def read(folder: Path) -> tuple[Card, PartModel]:
         raise LeopartError(message) from error
 
 
+def stretch_of(folder: Path) -> tuple[float, float] | None:
+    """How the photos of a saved segmenter were stretched, see `Card`; loading it checks the rest.
+
+    Raises:
+        LeopartError: there is no segmenter, or this entry was altered.
+    """
+    try:
+        given = _read_json(folder).get("stretch")
+        return None if given is None else checked(given, tuple[float, float])
+    except ValueError as error:
+        message = f"{folder / _JSON} was altered (stretch): copy the folder again or refit"
+        raise LeopartError(message) from error
+
+
 def hash_of(folder: Path) -> str:
     """Changes with the segmenter, whose arrays' hash is in its card; empty where loading it will fail."""
     path = folder / _JSON
@@ -188,7 +207,8 @@ def _card(content: dict[str, Any]) -> Card:
     Raises:
         LookupError, ValueError: an entry is missing, or does not fit.
     """
-    values = {field.name: content[field.name] for field in fields(Card) if field.name != "labels"}
+    written = [field.name for field in fields(Card) if field.name not in ("labels", "stretch")]
+    values = {name: content[name] for name in written} | {"stretch": content.get("stretch")}
     settings = values["settings"]
     is_older = isinstance(settings, dict) and settings.get("communities") == _REMOVED
     if is_older:

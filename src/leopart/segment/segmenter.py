@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leopart.config.method import FitSettings
+from leopart.data.images import load_photo
 from leopart.data.photos import find_photos
 from leopart.errors import LeopartError
 from leopart.features.extract import Extractor, Preprocessing
@@ -86,6 +87,7 @@ class Segmenter:
         labels_used_: labels that the backbone, and the one whose attention was used, learned from, or `none`.
         labels_: names of parts and objects, after `load` of a run's folder that has them; otherwise None.
         attention_backbone_: name or path of the latter; None = the backbone itself.
+        stretch_: percentiles that become black and white in photos given as files; None = as they are.
         adapted_: whether the backbone was adapted to the photos; then `save` keeps it inside.
         fit_: evidence for what was chosen (`Fit`), after `fit` only.
         failures_: photos that could not be read, and why, after `fit` only.
@@ -97,6 +99,7 @@ class Segmenter:
     labels_used_: str
     labels_: LabelTable | None = None
     attention_backbone_: str | None
+    stretch_: tuple[float, float] | None = None
     adapted_: bool
     fit_: Fit
     failures_: list[Failure]
@@ -192,7 +195,7 @@ class Segmenter:
         self.extractor_, self.settings_ = learned.extractor, learned.settings
         self.fit_, self.model_ = learned.fit, learned.fit.model
         self.labels_used_, self.attention_backbone_ = learned.labels, learned.attention_backbone
-        self.labels_ = None
+        self.labels_, self.stretch_ = None, None
         self.adapted_, self.failures_ = learned.adapted is not None, learned.failures
         if self.failures_:
             text = f"{len(self.failures_)} of {len(found)} photos left out: {self.failures_[0].reason}"
@@ -207,6 +210,8 @@ class Segmenter:
             NotFittedError: nothing has been learned yet.
         """
         source = photo if isinstance(photo, np.ndarray) else Path(photo)
+        if isinstance(source, Path) and self.stretch_ is not None:
+            source = load_photo(source, stretch=self.stretch_)
         ((tokens, _),) = self.extractor.forward([self.extractor.prepare(source)])
         coarse, parts = part_masks(self.model_, tokens, source, refine=self.refine)
         objects = self.model_.object_table(coarse).astype(np.int32)[parts]
@@ -230,6 +235,7 @@ class Segmenter:
             attention_backbone=self.attention_backbone_,
             labels=self.labels_used_,
             is_adapted=self.adapted_,
+            stretch=self.stretch_,
         )
 
     @classmethod
@@ -270,7 +276,7 @@ class Segmenter:
         saved.check_backbone(folder, card, segmenter.extractor_.backbone)
         segmenter.model_, segmenter.settings_, segmenter.labels_used_ = model, card.settings, card.labels
         segmenter.labels_ = labels_beside(folder)
-        segmenter.attention_backbone_ = card.attention_backbone
+        segmenter.attention_backbone_, segmenter.stretch_ = card.attention_backbone, card.stretch
         segmenter.adapted_ = backbone is None and card.backbone == TUNED
         return segmenter
 

@@ -147,7 +147,7 @@ def _settings(summary: Summary) -> dict[str, str]:
     }
     rows = {}
     for name, value in summary.settings.items():
-        text = ", ".join(value) if isinstance(value, list) else str(value)
+        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         if value == "auto" and taken.get(name) is not None:
             chosen = taken[name]
             text += f" ({chosen:.3f})" if isinstance(chosen, float) else f" ({chosen})"
