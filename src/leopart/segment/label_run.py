@@ -14,6 +14,7 @@ from leopart.labels.file import colour_of, made_for, read_labels, undo, version_
 from leopart.labels.rules import Labels, claim_of
 from leopart.labels.votes import Ballot, Vote
 from leopart.locks import locked
+from leopart.paths import shown
 from leopart.progress import Track, silent
 from leopart.segment.labelling import (
     Applied,
@@ -61,6 +62,11 @@ def _changed(config: LabelConfig, ids: Ids, track: Track) -> LabelRun:
     votes = 0
     if config.from_ is not None:
         labels, notes, votes = _voted(config, config.from_, ids, labels, track)
+    if config.import_ is not None and config.format is not None:
+        from leopart.segment.importing import imported
+
+        found = imported(config.out, config.import_, config.format, ids, labels, track)
+        labels, notes = found.labels, [*notes, *found.notes]
     labels = _edited(config, labels, notes)
     labels.table(ids.n_objects, ids.n_parts)
     if config.dry_run:
@@ -74,6 +80,8 @@ def _changed(config: LabelConfig, ids: Ids, track: Track) -> LabelRun:
     applied = apply_labels(config.out, labels, track=track)
     if votes and config.from_ is not None:
         record_names(config.out, config.from_, votes)
+    if config.import_ is not None:
+        record_names(config.out, f"{config.format}:{shown(config.import_)}", found.photos)
     return LabelRun(labels, notes, applied)
 
 
