@@ -27,7 +27,8 @@ from leopart.figures.classes import ClassColours, labels_of, legend_of
 from leopart.figures.overlays import Layer, overlay_page
 from leopart.progress import Track
 from leopart.segment.outputs import part_palette
-from leopart.segment.segmenter import Segmentation, Segmenter
+from leopart.segment.segmentation import Segmentation
+from leopart.segment.segmenter import Segmenter
 
 Drawn = tuple[Layer, Sequence[LegendEntry]]
 """Masks of the photos shown, and the legend."""
