@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from annotated_types import Interval
@@ -34,6 +34,11 @@ class LabelConfig:
     """Which masks of DATA: masks, or NAME for masks_NAME/ and classes_NAME.txt."""
     min_agreement: Annotated[float, Interval(ge=0, le=1)] = 0.5
     """Share of its labelled pixels, 0 to 1, that must agree for a part to be named by --from."""
+    import_: Annotated[Path | None, tyro.conf.arg(name="import", metavar="FILE")] = None
+    """Take over names and merges that people made in an annotation tool: what the tool exported, see
+    --format."""
+    format: Literal["cvat", "label-studio", "coco", "voc"] | None = None
+    """Of --import: a zip of CVAT (Segmentation mask 1.1), JSON of Label Studio or COCO, or a VOC folder."""
     name: Annotated[Many, tyro.conf.arg(metavar="NAME=IDS")] = ()
     """Call parts or objects by a name, as in shirt=parts:3,7. What had another name moves."""
     merge: Annotated[Many, tyro.conf.arg(metavar="NAME=A,B")] = ()
@@ -46,12 +51,18 @@ class LabelConfig:
     """Make parts or objects background."""
     remove: Annotated[Many, tyro.conf.arg(metavar="NAME")] = ()
     """Take a label away; what it claimed is background."""
+    split: Annotated[str | None, tyro.conf.arg(metavar="part:ID")] = None
+    """Split a part that holds several things: its pieces are clustered, and those that are new get ids after
+    all others. They keep the part's object and label until you name them."""
+    into: Annotated[int, Interval(ge=2, le=100)] = 2
+    """Number of pieces that --split makes."""
     undo: bool = False
-    """Go back to the labels before the last change, and apply them."""
+    """Go back to the labels before the last change, and apply them; a split is taken back, too."""
     dry_run: bool = False
     """Say what the labels would be; write nothing."""
     device: Annotated[str, tyro.conf.arg(metavar="auto|cpu|cuda|cuda:N|mps")] = "auto"
-    """Where --from segments the labelled photos; auto takes a GPU if there is one."""
+    """Where --from segments the labelled photos and --split computes tokens; auto takes a GPU if there is
+    one."""
     config: OptionalPath = None
     """Read options from this YAML file. The command line wins."""
     quiet: bool = False
@@ -60,8 +71,8 @@ class LabelConfig:
     @property
     def changes(self) -> bool:
         """Whether any option changes the labels."""
-        edits = (self.from_, self.name, self.merge, self.rename, self.colour, self.ignore, self.remove)
-        return any(edits)
+        edits = (self.name, self.merge, self.rename, self.colour, self.ignore, self.remove)
+        return any((self.from_, self.import_, *edits))
 
     def check(self) -> None:
         """Refuse values that make no sense.
@@ -70,8 +81,12 @@ class LabelConfig:
             LeopartError: says which option, and what it takes.
         """
         check_fields(self)
-        if self.undo and self.changes:
+        if (self.import_ is None) != (self.format is None):
+            raise LeopartError("--import and --format go together; give a file and what wrote it")
+        if self.undo and (self.changes or self.split):
             raise LeopartError("--undo goes back by one version; give changes in another command")
+        if self.split and self.changes:
+            raise LeopartError("--split is a change of its own; give names and others in another command")
         for option in ("name", "merge", "rename", "colour"):
             for given in getattr(self, option):
                 left, equals, right = given.rpartition("=")

@@ -6,7 +6,7 @@ import inspect
 import tempfile
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,6 +29,7 @@ from leopart.segment.labelling import LabelTable, labels_beside
 from leopart.segment.learning import Workspace, learn, open_extractor
 from leopart.segment.outputs import part_masks
 from leopart.segment.part_model import PartModel
+from leopart.segment.segmentation import Segmentation
 
 if TYPE_CHECKING:
     from typing import Self
@@ -38,18 +39,6 @@ PathLike = str | Path
 
 class NotFittedError(LeopartError):
     """A segmenter that has learned nothing yet was asked for masks, or to be saved."""
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """Masks of one photo at its own size."""
-
-    parts: NDArray[np.int32]
-    """Part ids, 0 = background, 1..K; [H, W]."""
-    objects: NDArray[np.int32]
-    """Object ids, 0 = background, 1..; [H, W]."""
-    labels: NDArray[np.int32] | None = None
-    """Label ids, 0 = background, [H, W]; None where the segmenter has no labels."""
 
 
 class Segmenter:
@@ -215,8 +204,9 @@ class Segmenter:
         ((tokens, _),) = self.extractor.forward([self.extractor.prepare(source)])
         coarse, parts = part_masks(self.model_, tokens, source, refine=self.refine)
         objects = self.model_.object_table(coarse).astype(np.int32)[parts]
-        labels = None if self.labels_ is None else self.labels_.of(parts, objects)
-        return Segmentation(parts, objects, labels)
+        if self.labels_ is None:
+            return Segmentation(parts, objects)
+        return Segmentation(parts, objects, self.labels_.of(parts, objects), self.labels_.labels.classes)
 
     def save(self, folder: PathLike) -> None:
         """Write the fitted segmenter: `segmenter.json` and `arrays.safetensors`, no pickle.

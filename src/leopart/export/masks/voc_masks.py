@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from leopart.data.annotations.colour_masks import line_name
 from leopart.errors import LeopartError
 from leopart.export.masks.classes import MaskClass, distinct_colours
 from leopart.export.masks.photos import MaskedPhoto
@@ -102,7 +102,7 @@ def line_names(classes: Sequence[MaskClass]) -> tuple[list[str], list[str]]:
     names: dict[str, None] = {BACKGROUND: None}  # in order
     notes = []
     for one in classes:
-        wanted = name = re.sub(r"[:\x00-\x1f\x7f-\x9f\u2028\u2029]|^#", "_", one.name.strip())
+        wanted = name = line_name(one.name)
         number = 1
         while name in names:
             number += 1
