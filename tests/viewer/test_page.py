@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,30 @@ def test_labels_written_by_another_program_are_told(page):
     assert "another program" in page.inner_text("#why")
     page.click("#take")
     expect(page.locator("[data-id=p1] em")).to_have_text("object 1")
+
+
+def test_masks_are_exported_and_fetched(page):
+    page.click("#export")
+    page.select_option("#wanted [name=format]", "csv")
+    assert not page.is_visible("#wanted [name=semantic]")
+    page.select_option("#wanted [name=what]", "parts")
+    page.click("#begin")
+    expect(page.locator("#exported")).to_contain_text("parts of 40 photos as csv:")
+    with page.expect_download() as download:
+        page.click("#fetch")
+    assert download.value.suggested_filename == "leopart-csv.zip"
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.read("areas.csv") == (page.out / "export" / "csv" / "areas.csv").read_bytes()
+
+
+def test_an_export_that_cannot_be_is_said_in_the_dialog(page):
+    page.keyboard.press("e")
+    page.select_option("#wanted [name=format]", "csv")
+    page.click("#begin")
+    expect(page.locator("#exported")).to_contain_text("name them with `leopart label` first")
+    assert not page.is_visible("#fetch")
+    page.keyboard.press("Escape")
+    assert not page.is_visible("#exporting")
 
 
 def test_only_the_tiles_in_sight_exist(page):

@@ -14,12 +14,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from leopart.errors import LeopartError
 from leopart.viewer import pictures
 from leopart.viewer.draft import ConflictError, LabelDraft
+from leopart.viewer.exports import Tickets, export_config, formats, zipped
 from leopart.viewer.guard import Access, Guard
 from leopart.viewer.run import Run
 from leopart.viewer.work import Work
@@ -43,6 +44,9 @@ def make_app(run: Run, access: Access, work: Work) -> Starlette:
         Route("/api/progress", pages.progress),
         Route("/api/change", pages.change, methods=["POST"]),
         Route("/api/save", pages.save, methods=["POST"]),
+        Route("/api/export", pages.export, methods=["POST"]),
+        Route("/api/download", pages.offer, methods=["POST"]),
+        Route("/download/{ticket}", pages.download),
         Route("/photo/{size}/{index:int}", pages.photo),
         Route("/mask/{size}/{index:int}", pages.mask),
         Route("/patch/{part:int}/{index:int}", pages.patch),
@@ -57,7 +61,7 @@ def make_app(run: Run, access: Access, work: Work) -> Starlette:
 class _Pages:
     def __init__(self, run: Run, access: Access, work: Work) -> None:
         self._run, self._access, self._work = run, access, work
-        self._draft = LabelDraft(run)
+        self._draft, self._tickets = LabelDraft(run), Tickets()
         self._decoding = threading.Semaphore(_DECODERS)
 
     def index(self, _: Request) -> Response:
@@ -71,7 +75,7 @@ class _Pages:
         return Response((_PAGE / name).read_bytes(), media_type=_TYPES[name.rpartition(".")[2]])
 
     def run(self, _: Request) -> Response:
-        return JSONResponse(self._run.described())
+        return JSONResponse(self._run.described() | {"formats": formats()})
 
     def labels(self, _: Request) -> Response:
         return JSONResponse(self._draft.state())
@@ -93,7 +97,7 @@ class _Pages:
         return JSONResponse(orders[by](part))
 
     def progress(self, _: Request) -> Response:
-        jobs = {"counting": self._work.counting.state(), "applying": self._work.applying.state()}
+        jobs = {"counting": self._work.counting.state(), "writing": self._work.writing.state()}
         return JSONResponse(jobs | {"version": self._draft.version})
 
     async def change(self, request: Request) -> Response:
@@ -113,11 +117,38 @@ class _Pages:
         return await run_in_threadpool(self._save, values)
 
     def _save(self, values: dict[str, Any]) -> Response:
-        if self._work.applying.running:
-            raise ConflictError("label masks are still being written; your changes are kept, save them then")
+        if self._work.writing.running:
+            what = self._work.writing.title.lower()
+            raise ConflictError(f"{what} is not done yet; your changes are kept, save them then")
         labels = self._draft.save(_version(values), overwrite=values.get("overwrite") is True)
         self._work.apply(labels)
         return JSONResponse(self._draft.state())
+
+    async def export(self, request: Request) -> Response:
+        values = await _values(request)
+        return await run_in_threadpool(self._export, values)
+
+    def _export(self, values: dict[str, Any]) -> Response:
+        self._work.export(export_config(self._run, values))
+        return JSONResponse({})
+
+    async def offer(self, request: Request) -> Response:
+        form = (await _values(request)).get("format")
+        if not isinstance(form, str) or form not in formats():
+            raise HTTPException(404, "there is no such format")
+        return JSONResponse({"address": f"/download/{self._tickets.issue(form)}"})
+
+    def download(self, request: Request) -> Response:
+        form = self._tickets.format_of(request.path_params["ticket"])
+        if form is None:
+            raise HTTPException(404, "this address is no longer valid; choose Download in the page again")
+        if self._work.writing.running:
+            raise LeopartError("the page is still writing; fetch it then")
+        headers = {
+            "content-disposition": f'attachment; filename="leopart-{form}.zip"',
+            "content-encoding": "identity",  # it is compressed already
+        }
+        return StreamingResponse(zipped(self._run, form), media_type="application/zip", headers=headers)
 
     def photo(self, request: Request) -> Response:
         content = self._picture(pictures.picture, request)

@@ -63,7 +63,7 @@ class PageServer:
         self._server = uvicorn.Server(config)
 
     def run(self, *, ready: Callable[[], object] = lambda: None) -> None:
-        """Serve until Ctrl-C, or until `close` in another thread; label masks in work are finished.
+        """Serve until Ctrl-C, or until `close` in another thread; what is being written is finished.
 
         Args:
             ready: called when the page can be opened.
@@ -76,7 +76,7 @@ class PageServer:
             pass  # the way to end it
         finally:
             self._socket.close()
-            self._work.applying.wait()
+            self._work.writing.wait()
 
     def close(self) -> None:
         """End `run`."""

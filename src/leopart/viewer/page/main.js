@@ -1,6 +1,7 @@
 // Starts the page, and what belongs to no single place of it: saving, keys, progress.
 
 import { get, post } from "./api.js";
+import { showExport, startExport } from "./export.js";
 import { sort, startGrid } from "./grid.js";
 import { prepare } from "./paint.js";
 import { close, fit, startPhoto, step, zoom } from "./photo.js";
@@ -8,24 +9,23 @@ import { ignore, startSidebar } from "./sidebar.js";
 import { change, changed, listen, reload, say, sentence, state } from "./state.js";
 
 const el = (id) => document.getElementById(id);
-let applying = { running: false, message: "" };
+let writing = { running: false, message: "" };
 
 function status() {
   el("undo").disabled = !state.labels.undo;
   el("redo").disabled = !state.labels.redo;
-  el("save").disabled = applying.running;
-  const { running, done, total, message } = applying;
-  let text = state.labels.saved ? message || "No unsaved changes" : "Not saved (kept as a draft)";
-  if (running) text = `Writing masks: ${done} of ${total}`;
+  el("save").disabled = writing.running;
+  const { running, title, done, total, message, exported } = writing;
+  let text = state.labels.saved ? (!exported && message) || "No unsaved changes" : "Not saved (kept as a draft)";
+  if (running) text = `${title}: ${done} of ${total}`;
   el("saved").textContent = el("saved").title = text;
 }
 
 async function save(overwrite = false) {
   try {
     state.labels = await post("/api/save", { version: state.labels.version, overwrite });
-    applying = { running: true, done: 0, total: state.run.photos.length, message: "" };
     changed();
-    progress();
+    await progress();
   } catch (error) {
     if (error.status !== 409 || !error.message.includes("another program")) { say(sentence(error)); if (error.status === 409) await reload(); return; }
     el("why").textContent = error.message;
@@ -37,10 +37,11 @@ let waiting;
 async function progress() {
   clearTimeout(waiting);
   try {
-    const found = await get("/api/progress"), before = applying.running;
-    applying = found.applying;
+    const found = await get("/api/progress"), before = writing.running;
+    writing = found.writing;
+    showExport(writing);
     if (found.version !== state.labels.version) await reload();
-    if (before && !applying.running) say(applying.message);
+    if (before && !writing.running && !writing.exported) say(writing.message);
     if (!state.statistics && !found.counting.running) {
       const statistics = await get("/api/statistics");
       if (statistics.ready) { state.statistics = statistics; changed(); }
@@ -48,7 +49,7 @@ async function progress() {
     }
     status();
   } catch (error) { el("saved").textContent = sentence(error); }
-  waiting = setTimeout(progress, applying.running || !state.statistics ? 400 : 3000);
+  waiting = setTimeout(progress, writing.running || !state.statistics ? 400 : 3000);
 }
 
 function mode(value) {
@@ -67,7 +68,7 @@ function keys(event) {
   const large = state.current !== null;
   const actions = {
     1: () => mode("photo"), 2: () => mode("parts"), 3: () => mode("objects"), 4: () => mode("labels"),
-    o: () => el("outlines").click(), n: () => el("label").focus(), i: ignore, "/": () => el("search").focus(), "?": () => el("keys").showModal(),
+    o: () => el("outlines").click(), n: () => el("label").focus(), i: ignore, "/": () => el("search").focus(), "?": () => el("keys").showModal(), e: () => el("export").click(),
     ...(large && { escape: close, arrowleft: () => step(-1), arrowright: () => step(1), 0: fit, "+": () => zoom(1.25), "=": () => zoom(1.25), "-": () => zoom(0.8) }),
   };
   if (!actions[key] || (event.target.matches("input") && key.startsWith("arrow"))) return;
@@ -84,6 +85,7 @@ async function start() {
   document.title = `${state.run.folder} - Leopart`;
   el("folder").textContent = state.run.folder;
   startGrid();
+  startExport(progress);
   changed();
   await sort();
   document.addEventListener("keydown", keys);
