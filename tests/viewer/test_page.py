@@ -186,6 +186,22 @@ def test_a_name_that_another_label_has_merges_them_and_split_parts_them(page):
     expect(page.locator("#labels .rename")).to_have_count(2)
 
 
+def test_a_part_within_one_object_is_moved_to_another(page):
+    box = open_first(page)
+    page.keyboard.down("Alt")
+    page.mouse.click(*place_of(box, 2))
+    page.keyboard.up("Alt")
+    assert page.inner_text("#selected") == "Selected: parts 2@1"
+    page.keyboard.press("m")
+    page.select_option("#object", "2")
+    expect(page.locator("#selected")).to_have_text("Nothing selected")
+    page.mouse.move(*place_of(box, 2))
+    assert "part 2 · object 1 · label object 2" in page.inner_text("#hover")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+z")
+    expect(page.locator("#undo")).to_be_disabled()
+
+
 def test_search_hides_what_does_not_match(page):
     page.keyboard.press("/")
     page.keyboard.type("part 4")

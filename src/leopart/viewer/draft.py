@@ -181,6 +181,15 @@ def _split(labels: Labels, values: dict[str, str]) -> edits.Edited:
     return labels, []
 
 
+def _move(labels: Labels, values: dict[str, str]) -> edits.Edited:
+    """Give parts the label of an object."""
+    moved, goal = claim_of(values["ids"]), claim_of(f"object:{values['object']}")
+    owner = next((label for label in labels if goal.objects <= label.claim.objects), None)
+    if owner is None:
+        raise LeopartError(f"object {values['object']} has no label; name it first")
+    return edits.name(labels, owner.name, moved)
+
+
 def _ignore(labels: Labels, values: dict[str, str]) -> edits.Edited:
     return edits.ignore(labels, claim_of(values["ids"]))
 
@@ -210,6 +219,7 @@ ACTIONS: dict[str, Callable[[Labels, dict[str, str]], edits.Edited]] = {
     "recolour": _recolour,
     "remove": _remove,
     "split": _split,
+    "move": _move,
 }
 """What can be done to labels; each is what an option of `leopart label` does."""
 

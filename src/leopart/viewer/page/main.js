@@ -68,7 +68,7 @@ function keys(event) {
   const large = state.current !== null;
   const actions = {
     1: () => mode("photo"), 2: () => mode("parts"), 3: () => mode("objects"), 4: () => mode("labels"),
-    o: () => el("outlines").click(), n: () => el("label").focus(), i: ignore, "/": () => el("search").focus(), "?": () => el("keys").showModal(), e: () => el("export").click(),
+    o: () => el("outlines").click(), n: () => el("label").focus(), i: ignore, m: () => el("object").focus(), "/": () => el("search").focus(), "?": () => el("keys").showModal(), e: () => el("export").click(),
     ...(large && { escape: close, arrowleft: () => step(-1), arrowright: () => step(1), 0: fit, "+": () => zoom(1.25), "=": () => zoom(1.25), "-": () => zoom(0.8) }),
   };
   if (!actions[key] || (event.target.matches("input") && key.startsWith("arrow"))) return;

@@ -17,7 +17,7 @@ export function prepare() {
       const group = { photo: 0, parts: part, objects: object, labels: label }[mode];
       const colour = { photo: null, parts: run.partColours[part], objects: run.objectColours[object], labels: ofLabel.get(label) }[mode];
       groups[at] = group;
-      chosen[at] = selection.has(`p${part}`) || (object && selection.has(`o${object}`)) ? 1 : 0;
+      chosen[at] = selection.has(`p${part}`) || (object && (selection.has(`o${object}`) || selection.has(`p${part}@${object}`))) ? 1 : 0;
       if (colour && group) colours[at] = packed(colour, opacity * 255 * (selection.size && !chosen[at] ? 0.45 : 1));
       if (chosen[at] && mode === "photo") colours[at] = packed([255, 220, 0], opacity * 160);
     }

@@ -17,7 +17,7 @@ const swatch = (colour) => { const made = node("span", "swatch"); made.style.bac
 const css = ([r, g, b]) => `rgb(${r}, ${g}, ${b})`;
 const percent = (share) => (share < 0.001 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
 
-const idsOf = (label) => [...label.objects.map((id) => `o${id}`), ...label.parts.map((id) => `p${id}`)];
+const idsOf = ({ objects, parts, within }) => [...objects.map((id) => `o${id}`), ...parts.map((id) => `p${id}`), ...within.map(([object, part]) => `p${part}@${object}`)];
 
 function describe(label) {
   const words = [];
@@ -48,7 +48,7 @@ function labelRow(label) {
   name.addEventListener("change", rename);
   const select = node("button", "", "Select", { title: `Select ${describe(label)}` });
   select.addEventListener("click", (event) => toggle(idsOf(label), event.shiftKey));
-  const split = node("button", "", "Split", { title: "A label for each of its parts and objects", disabled: idsOf(label).length + label.within.length < 2 });
+  const split = node("button", "", "Split", { title: "A label for each of its parts and objects", disabled: idsOf(label).length < 2 });
   split.addEventListener("click", () => change("split", { name: label.name }));
   const remove = node("button", "", "×", { title: `Remove label ${label.name}` });
   remove.setAttribute("aria-label", `Remove label ${label.name}`);
@@ -128,7 +128,7 @@ function show() {
   for (const row of el("tree").children) {
     const { id, object } = row.dataset, ignored = id && state.labels.ignored[id[0] === "p" ? "parts" : "objects"].includes(Number(id.slice(1)));
     if (!id) continue;
-    const label = id[0] === "p" ? labelOf(Number(object), Number(id.slice(1))) : state.labels.labels.find((one) => one.objects.includes(Number(id.slice(1))));
+    const label = id[0] === "p" ? labelOf(Number(object), Number(id.slice(1))) : labelOfObject(Number(id.slice(1)));
     row.hidden = !matches(`${row.textContent} ${label ? label.name : ""}`);
     row.classList.toggle("chosen", state.selection.has(id));
     row.setAttribute("aria-selected", state.selection.has(id));
@@ -139,7 +139,15 @@ function show() {
   el("suggestions").replaceChildren(...offers.slice(0, 4).map(suggestionRow));
   const what = claim().replace("objects:", "objects ").replace("parts:", "parts ").replace(" parts", ", parts").replace(/^, /, "");
   el("selected").textContent = what ? `Selected: ${what}` : "Nothing selected";
-  for (const id of ["give", "ignore", "clear"]) el(id).disabled = !what;
+  for (const id of ["give", "object", "ignore", "clear"]) el(id).disabled = !what;
+  el("object").replaceChildren(new Option("Move to object …", ""), ...state.run.objects.map(([object]) => objectOption(object)));
+}
+
+const labelOfObject = (object) => state.labels.labels.find((one) => one.objects.includes(object));
+
+function objectOption(object) {
+  const label = labelOfObject(object), own = `object ${object}`;
+  return Object.assign(new Option(!label ? `${own} (no label)` : label.name === own ? own : `${own} (${label.name})`, object), { disabled: !label });
 }
 
 function sameLabel(parts) {
@@ -147,9 +155,13 @@ function sameLabel(parts) {
   return given[0] && given.every((one) => one === given[0]);
 }
 
-export async function ignore() {
-  if (state.selection.size && (await change("ignore", { ids: claim() }))) { state.selection.clear(); changed(); }
+async function changeSelection(action, values = {}) {
+  if (!state.selection.size || !(await change(action, { ids: claim(), ...values }))) return;
+  state.selection.clear();
+  changed();
 }
+
+export const ignore = () => changeSelection("ignore");
 
 export function startSidebar() {
   listen(show);
@@ -173,11 +185,8 @@ export function startSidebar() {
   el("ignore").addEventListener("click", ignore);
   el("selection").addEventListener("submit", async (event) => {
     event.preventDefault();
-    if (!state.selection.size) return;
-    if (await change("name", { ids: claim(), name: el("label").value })) {
-      el("label").value = "";
-      state.selection.clear();
-      changed();
-    }
+    await changeSelection("name", { name: el("label").value });
+    if (!state.selection.size) el("label").value = "";
   });
+  el("object").addEventListener("change", () => changeSelection("move", { object: el("object").value }));
 }

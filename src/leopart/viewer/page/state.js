@@ -6,7 +6,7 @@ export const state = {
   run: null, // see Run.described
   labels: null, // see Draft.state
   statistics: null, // null until the masks are counted
-  selection: new Set(), // "p3" or "o2"
+  selection: new Set(), // "p3", "o2", or "p3@2" for part 3 within object 2
   mode: "labels",
   opacity: 0.55,
   outlines: true,
@@ -60,9 +60,9 @@ export function toggle(ids, more) {
   changed();
 }
 
-// The selection as `leopart label` writes it: objects:2 parts:3,7
+// The selection as `leopart label` writes it: objects:2 parts:3,7,8@2
 export function claim(selection = state.selection) {
-  const of = (kind) => [...selection].filter((id) => id[0] === kind).map((id) => Number(id.slice(1))).sort((a, b) => a - b);
+  const of = (kind) => [...selection].filter((id) => id[0] === kind).map((id) => id.slice(1)).sort((a, b) => parseInt(a) - parseInt(b));
   const words = [["objects", of("o")], ["parts", of("p")]];
   return words.filter(([, ids]) => ids.length).map(([kind, ids]) => `${kind}:${ids.join(",")}`).join(" ");
 }
