@@ -58,6 +58,13 @@ def test_part_colours__parts_of_an_object_differ_but_share_its_hue():
         assert np.abs(turn).max() < np.deg2rad(35)
 
 
+def test_part_colours__a_split_changes_no_other_colour_and_pieces_differ():
+    before = part_colours([0, 1, 1, 2, 0])
+    after = part_colours([0, 1, 1, 2, 0, 1, 1, 2], [[2, 5, 6], [3, 7]])
+    assert np.array_equal(after[:5], before)
+    assert (distances(after[1:])[~np.eye(7, dtype=bool)] > 3).all()
+
+
 def test_part_colours__parts_without_object_are_distinct_greys():
     greys = part_colours([0, 0, 0, 0])[1:].astype(int)
     assert np.ptp(greys, axis=1).max() <= 1

@@ -31,6 +31,7 @@ from leopart.features.extract import Extractor, Preprocessing
 from leopart.labels.rules import Claim, Label, Labels
 from leopart.models.backbone import Backbone
 from leopart.segment.labelling import Ids, LabelTable
+from leopart.segment.pieces import Split
 from leopart.segment.segmenter import Segmenter
 
 REPOSITORY = Path(__file__).parents[2]
@@ -118,6 +119,35 @@ def test_every_photo_of_a_batch_has_objects_by_its_own_parts(
             tables.add(tuple(table))
     assert len(tables) > 2
     assert found.get_modelmeta().custom_metadata_map["object_ids"] == "5"
+
+
+@pytest.mark.parametrize("in_context", [True, False])
+def test_pieces_of_split_parts_are_those_of_torch_with_the_objects_of_the_part(
+    small_segmenter: Segmenter, tmp_path: Path, in_context: bool
+) -> None:
+    whole = small_segmenter.model_ if in_context else replace(small_segmenter.model_, mixture=None)
+    images = made_up_images(3, 64, 64, 4)
+    tokens = [small_segmenter.extractor.forward([image])[0][0] for image in images]
+    ids, embeddings = (
+        np.concatenate([one(photo).reshape(256 * 4, *rest) for photo in tokens])
+        for one, rest in ((whole.label, ()), (lambda photo: whole.embed(photo).numpy(), (-1,)))
+    )
+    part = 1 + int(np.bincount(ids.ravel(), minlength=7)[1:].argmax())
+    own = torch.from_numpy(embeddings[ids == part])[::7]
+    model = whole.with_split(Split(np.array([part, 7, 8]), KMeans(own[:3], spherical=False, objective=0.0)))
+    model = model.with_split(Split(np.array([7, 9]), KMeans(own[3:5], spherical=False, objective=0.0)))
+    found = {}
+    for name, one in (("whole", whole), ("split", model)):
+        small_segmenter.model_ = one
+        export_segmenter(small_segmenter, tmp_path / name)
+        found[name] = session_of(tmp_path / name).run(["parts", "objects"], {"images": images})
+
+    (before, objects), (after, same_objects) = found["whole"], found["split"]
+    np.testing.assert_array_equal(same_objects, objects)
+    np.testing.assert_array_equal(after[before != part], before[before != part])
+    assert set(after[before == part].tolist()) == {part, 7, 8, 9}
+    words = session_of(tmp_path / "split").get_modelmeta().custom_metadata_map
+    assert words["part_ids"] == "9"
 
 
 def test_without_contexts_a_part_has_one_object_everywhere(

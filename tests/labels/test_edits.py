@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from leopart.errors import LeopartError
@@ -58,3 +59,18 @@ def test_labels_are_renamed_recoloured_and_removed_by_name():
     assert edits.remove(labels, "sky").classes == {0: "background", 2: "object 2"}
     with pytest.raises(LeopartError, match="no label 'sea'; there is: sky, object 2"):
         edits.remove(labels, "sea")
+
+
+def test_pieces_of_a_split_part_have_its_label_within_objects_too():
+    labels, _ = edits.name(starter(3), "shirt", claim_of("parts:3"))
+    labels, _ = edits.name(labels, "sleeve", claim_of("parts:3@2,4@2"))
+    labels = edits.ignore(labels, claim_of("parts:3@1"))[0]
+    after = edits.with_pieces(labels, (3, 8, 9))
+
+    assert after.named("shirt").claim == claim_of("parts:3,8,9")
+    assert after.named("sleeve").claim == claim_of("parts:3@2,4@2,8@2,9@2")
+    assert after.ignored == claim_of("parts:3@1,8@1,9@1")
+    before = labels.table(3, 7)
+    table = after.table(3, 9)
+    np.testing.assert_array_equal(table[:, :8], before)
+    np.testing.assert_array_equal(table[:, 8:], before[:, [3, 3]])

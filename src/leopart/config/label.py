@@ -46,12 +46,18 @@ class LabelConfig:
     """Make parts or objects background."""
     remove: Annotated[Many, tyro.conf.arg(metavar="NAME")] = ()
     """Take a label away; what it claimed is background."""
+    split: Annotated[str | None, tyro.conf.arg(metavar="part:ID")] = None
+    """Split a part that holds several things: its pieces are clustered, and those that are new get ids after
+    all others. They keep the part's object and label until you name them."""
+    into: Annotated[int, Interval(ge=2, le=100)] = 2
+    """Number of pieces that --split makes."""
     undo: bool = False
-    """Go back to the labels before the last change, and apply them."""
+    """Go back to the labels before the last change, and apply them; a split is taken back, too."""
     dry_run: bool = False
     """Say what the labels would be; write nothing."""
     device: Annotated[str, tyro.conf.arg(metavar="auto|cpu|cuda|cuda:N|mps")] = "auto"
-    """Where --from segments the labelled photos; auto takes a GPU if there is one."""
+    """Where --from segments the labelled photos and --split computes tokens; auto takes a GPU if there is
+    one."""
     config: OptionalPath = None
     """Read options from this YAML file. The command line wins."""
     quiet: bool = False
@@ -70,8 +76,10 @@ class LabelConfig:
             LeopartError: says which option, and what it takes.
         """
         check_fields(self)
-        if self.undo and self.changes:
+        if self.undo and (self.changes or self.split):
             raise LeopartError("--undo goes back by one version; give changes in another command")
+        if self.split and self.changes:
+            raise LeopartError("--split is a change of its own; give names and others in another command")
         for option in ("name", "merge", "rename", "colour"):
             for given in getattr(self, option):
                 left, equals, right = given.rpartition("=")

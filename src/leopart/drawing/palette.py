@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,15 +39,18 @@ def colours(n: int) -> Colours:
     return np.concatenate([np.zeros((1, 3), np.uint8), rgb])[:n]
 
 
-def part_colours(object_of_part: ArrayLike) -> Colours:
+def part_colours(object_of_part: ArrayLike, splits: Sequence[Sequence[int]] = ()) -> Colours:
     """Colours of parts: shades of the colour of their object, which shows what belongs together.
 
     The parts of an object spread over lightness, and a little over hue, round the colour that
     `colours` gives the object; an object's only part has exactly that colour. Parts without an object are
-    greys.
+    greys. A piece of a part that was split is a lighter or darker shade of that part; no other colour changes
+    by a split.
 
     Args:
         object_of_part: object id of every part id, integer [K + 1]; 0 = no object. Entry 0 is background.
+        splits: ids of the pieces of every split part, the part itself first; the others stand at the end of
+            `object_of_part`.
 
     Returns:
         sRGB, uint8 [K + 1, 3]; row 0 is black.
@@ -58,10 +62,20 @@ def part_colours(object_of_part: ArrayLike) -> Colours:
     if objects.size and objects.min() < 0:
         raise ValueError("object ids start at 0")
     result = np.zeros((len(objects), 3), np.uint8)
-    for obj in np.unique(objects[1:]):
-        members = 1 + np.flatnonzero(objects[1:] == obj)
+    unsplit = objects[: len(objects) - sum(len(ids) - 1 for ids in splits)]
+    for obj in np.unique(unsplit[1:]):
+        members = 1 + np.flatnonzero(unsplit[1:] == obj)
         result[members] = _greys(len(members)) if obj == 0 else _relatives(int(obj), len(members))
+    for part, *pieces in splits:
+        result[pieces] = _tints(result[part], len(pieces))
     return result
+
+
+def _tints(colour: Colours, count: int) -> Colours:
+    """Shades [count, 3] of a colour [3]: lighter ones of a dark colour, darker ones of a light one."""
+    goal = 255.0 if colour.mean() < 128 else 0.0
+    weight = 0.55 * np.arange(1, count + 1)[:, None] / count
+    return np.rint(colour + weight * (goal - colour)).astype(np.uint8)
 
 
 def _shade(index: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:

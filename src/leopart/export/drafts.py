@@ -171,7 +171,7 @@ def segmenter_draft(segmenter: Segmenter, photos: Sequence[Path] = ()) -> Draft:
         "format": "leopart segmenter 1",
         "side": str(side),
         "keep_aspect": str(preprocessing.keep_aspect).lower(),
-        "part_ids": str(len(segmenter.model_.parts.centroids)),
+        "part_ids": str(segmenter.model_.n_parts),
         "object_ids": str(segmenter.model_.n_objects),
         **classes,
     }

@@ -161,7 +161,7 @@ def export_segmenter(
     model, preprocessing = segmenter.model_, segmenter.extractor.preprocessing
     spec = segmenter.extractor.backbone.spec
     facts = {
-        "part ids": f"1 to {len(model.parts.centroids)}",
+        "part ids": f"1 to {model.n_parts}",
         "object ids": f"1 to {model.n_objects}",
         _OBJECTS[model.mixture is not None]: [int(number) for number in model.object_of_part],
         **({} if segmenter.labels_ is None else {"labels": segmenter.labels_.labels.classes}),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from leopart.clustering.contexts import FOLD_IN, TINY, ObjectMixture
 from leopart.export.graph import Graph
 from leopart.segment.part_model import FINER, PartModel
+from leopart.segment.pieces import Split
 
 
 def write_part_model(graph: Graph, model: PartModel, tokens: str) -> tuple[str, str]:
@@ -29,16 +31,32 @@ def write_part_model(graph: Graph, model: PartModel, tokens: str) -> tuple[str, 
     clusters = graph.add("MatMul", embeddings, model.clusters.centroids.T)
     nearest = graph.add("ArgMax", clusters, axis=-1, keepdims=0)
     foreground = graph.add("Gather", model.is_foreground, nearest)
-    centroids = model.parts.centroids
-    # Nearest by distance: largest x.c - |c|^2 / 2.
-    scores = graph.add("MatMul", embeddings, centroids.T)
-    scores = graph.add("Sub", scores, centroids.pow(2).sum(1) / 2)
     zero, one = (np.array(value, dtype=np.int64) for value in (0, 1))
-    parts = graph.add("Add", graph.add("ArgMax", scores, axis=-1, keepdims=0), one)
+    parts = graph.add("Add", _nearest(graph, embeddings, model.parts.centroids), one)
     parts = graph.add("Where", foreground, parts, zero)
     if model.mixture is None:
-        return parts, graph.add("Gather", model.object_of_part, parts)
-    return parts, _objects_in_context(graph, model.mixture, parts)
+        objects = graph.add("Gather", model.object_of_part, parts)
+    else:
+        objects = _objects_in_context(graph, model.mixture, parts)
+    for split in model.splits:
+        parts = _in_pieces(graph, split, embeddings, parts)
+    return parts, objects
+
+
+def _in_pieces(graph: Graph, split: Split, embeddings: str, parts: str) -> str:
+    """Part ids after a split: `Split.piece_of` where the id is that of the part."""
+    piece = graph.add(
+        "Gather", graph.constant(split.ids), _nearest(graph, embeddings, split.pieces.centroids)
+    )
+    own = graph.add("Equal", parts, np.array(split.part, dtype=np.int64))
+    return graph.add("Where", own, piece, parts)
+
+
+def _nearest(graph: Graph, embeddings: str, centroids: Tensor) -> str:
+    """Index of the nearest centroid by distance: largest x.c - |c|^2 / 2."""
+    scores = graph.add("MatMul", embeddings, centroids.T)
+    scores = graph.add("Sub", scores, centroids.pow(2).sum(1) / 2)
+    return graph.add("ArgMax", scores, axis=-1, keepdims=0)
 
 
 def write_labels(graph: Graph, table: NDArray[np.uint16], parts: str, objects: str) -> str:

@@ -19,13 +19,14 @@ from leopart.data.datasets.labelled import labelled_photos
 from leopart.data.labelled import LabelledPhotos
 from leopart.data.photos import Photo, find_photos, output_stems
 from leopart.drawing.page import LegendEntry, Page
-from leopart.drawing.palette import colours, part_colours
+from leopart.drawing.palette import colours
 from leopart.evaluation.metrics.masks import score_maps, score_masks
 from leopart.evaluation.metrics.matching import Matching
 from leopart.figures.choice import chosen
 from leopart.figures.classes import ClassColours, labels_of, legend_of
 from leopart.figures.overlays import Layer, overlay_page
 from leopart.progress import Track
+from leopart.segment.outputs import part_palette
 from leopart.segment.segmenter import Segmentation, Segmenter
 
 Drawn = tuple[Layer, Sequence[LegendEntry]]
@@ -71,7 +72,7 @@ def _foreground(_config: SegmentedConfig, found: FoundMasks, _track: Track) -> D
 
 def _parts(_config: SegmentedConfig, found: FoundMasks, _track: Track) -> Drawn:
     """Part ids in the colours that `leopart segment` gives them."""
-    table = part_colours(found.segmenter.model_.object_of_part)
+    table = part_palette(found.segmenter.model_)
     return Layer("parts", [masks.parts for masks in found.masks], table), []
 
 

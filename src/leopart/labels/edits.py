@@ -84,6 +84,27 @@ def remove(labels: Labels, text: str) -> Labels:
     return replace(labels, labels=tuple(one for one in labels if one.id != gone.id))
 
 
+def with_pieces(labels: Labels, ids: Sequence[int]) -> Labels:
+    """Labels after a part was split: what claimed the part claims its pieces, within objects too.
+
+    Args:
+        labels: as they are.
+        ids: of the pieces; the first is that of the part.
+    """
+    return replace(
+        labels,
+        labels=tuple(replace(one, claim=_grown(one.claim, ids)) for one in labels),
+        ignored=_grown(labels.ignored, ids),
+    )
+
+
+def _grown(claim: Claim, ids: Sequence[int]) -> Claim:
+    part, *pieces = ids
+    within = {(obj, piece) for obj, number in claim.parts_of_objects if number == part for piece in pieces}
+    parts = frozenset(pieces if part in claim.parts else ())
+    return claim | Claim(parts=parts, parts_of_objects=frozenset(within))
+
+
 def _known(labels: Labels, text: str) -> Label:
     label = labels.named(text)
     if label is None:

@@ -103,6 +103,15 @@ def read_labels(path: Path, segmenter: str) -> Labels:
         raise LeopartError(f"{path}: {error}") from error
 
 
+def made_for(path: Path) -> str:
+    """Fingerprint of the segmenter that a file of labels is of.
+
+    Raises:
+        LeopartError: the file cannot be read.
+    """
+    return read_yaml(path, _Content, _REMEDY).segmenter
+
+
 def write_labels(folder: Path, labels: Labels, segmenter: str) -> Path:
     """Put labels in force, and keep the version before as `labels.N.yaml`.
 

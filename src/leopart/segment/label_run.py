@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from leopart.config import LabelConfig
 from leopart.data.datasets.labelled import labelled_photos
+from leopart.errors import LeopartError
 from leopart.labels import edits
-from leopart.labels.file import colour_of, read_labels, undo, version_before
+from leopart.labels.file import colour_of, made_for, read_labels, undo, version_before
 from leopart.labels.rules import Labels, claim_of
 from leopart.labels.votes import Ballot, Vote
 from leopart.locks import locked
@@ -52,10 +54,9 @@ def label_run(config: LabelConfig, *, track: Track = silent) -> LabelRun:
 
 
 def _changed(config: LabelConfig, ids: Ids, track: Track) -> LabelRun:
-    if config.undo:
-        labels = read_labels(version_before(config.out), ids.fingerprint)
-    else:
-        labels = labels_in(config.out, ids)
+    if config.split is not None:
+        return _split(config, config.split, track)
+    labels = _before(config.out, ids) if config.undo else labels_in(config.out, ids)
     notes: list[str] = []
     votes = 0
     if config.from_ is not None:
@@ -65,11 +66,49 @@ def _changed(config: LabelConfig, ids: Ids, track: Track) -> LabelRun:
     if config.dry_run:
         return LabelRun(labels, notes)
     if config.undo:
-        undo(config.out)
+        _go_back(config.out, ids, track)
+    elif ids.before:
+        from leopart.segment.splitting import finish_split  # as in `_go_back`
+
+        finish_split(config.out, device=config.device, track=track)
     applied = apply_labels(config.out, labels, track=track)
     if votes and config.from_ is not None:
         record_names(config.out, config.from_, votes)
     return LabelRun(labels, notes, applied)
+
+
+def _split(config: LabelConfig, words: str, track: Track) -> LabelRun:
+    from leopart.segment.splitting import split
+
+    claim = claim_of(words)
+    if len(claim.parts) != 1 or claim.objects or claim.parts_of_objects:
+        raise LeopartError(f"--split {words!r} is not one part; write part:12")
+    (part,) = claim.parts
+    found = split(config.out, part, config.into, device=config.device, dry_run=config.dry_run, track=track)
+    pieces = ", ".join(f"{number} ({share:.0%} of its cells)" for number, share in found.shares.items())
+    notes = [f"part {part}, in {found.photos} photos, {'would be' if config.dry_run else 'is now'}: {pieces}"]
+    labels = labels_in(config.out, ids_of(config.out))
+    if config.dry_run:
+        return LabelRun(labels, notes)
+    return LabelRun(labels, notes, apply_labels(config.out, labels, track=track))
+
+
+def _before(out: Path, ids: Ids) -> Labels:
+    """Labels of the version before, which may be of the segmenter before a part was split."""
+    version = version_before(out)
+    segmenter = made_for(version)
+    return read_labels(version, segmenter if segmenter in ids.before else ids.fingerprint)
+
+
+def _go_back(out: Path, ids: Ids, track: Track) -> None:
+    """Bring the version before back, and the segmenter that it is of."""
+    segmenter = made_for(version_before(out))
+    if segmenter in ids.before:
+        from leopart.segment.splitting import undo_split  # needs torch, which takes seconds
+
+        for _ in ids.before[ids.before.index(segmenter) :]:
+            undo_split(out, track=track)
+    undo(out)
 
 
 def _voted(

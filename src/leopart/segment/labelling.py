@@ -26,11 +26,12 @@ from leopart.errors import LeopartError
 from leopart.features.failure import Failure
 from leopart.files import write_text
 from leopart.labels import edits
-from leopart.labels.file import LABELS, read_labels, starter, starter_name, write_labels
+from leopart.labels.file import LABELS, made_for, read_labels, starter, starter_name, write_labels
 from leopart.labels.rules import Claim, Labels, union
 from leopart.labels.votes import Ballot, majority_vote
 from leopart.parallel import ordered_map, workers
 from leopart.progress import Track, silent
+from leopart.segment import saved_splits
 from leopart.segment.report.label_page import LABEL_PAGE, write_label_page
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ class Ids:
     """Tells one segmenter from another: the same ids of another one mean something else."""
     n_parts: int
     n_objects: int
+    before: tuple[str, ...] = ()
+    """Its fingerprints before each of the parts that were split, the earliest first."""
+    splits: tuple[tuple[int, ...], ...] = ()
+    """Ids of the pieces of each of these parts, the part's own first."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +117,15 @@ def ids_of(out: Path) -> Ids:
     """
     folder = out / "segmenter" if (out / "segmenter").is_dir() else out
     card = read_json(folder / _CARD, dict[str, Any], _REMEDY)
-    fingerprint, parts, objects = (card.get(key) for key in ("arrays sha256", "parts", "objects"))
-    if not (isinstance(fingerprint, str) and isinstance(parts, int) and isinstance(objects, list)):
+    arrays, parts, objects = (card.get(key) for key in ("arrays sha256", "parts", "objects"))
+    if not (isinstance(arrays, str) and isinstance(parts, int) and isinstance(objects, list)):
         raise LeopartError(f"{folder / _CARD} does not describe a segmenter; {_REMEDY}")
-    return Ids(fingerprint, parts, len(objects))
+    try:
+        splits = tuple(saved_splits.pieces(card))
+    except ValueError as error:
+        raise LeopartError(f"{folder / _CARD} was altered ({error}); {_REMEDY}") from error
+    *before, fingerprint = saved_splits.fingerprints(card)
+    return Ids(fingerprint, parts, len(objects), tuple(before), splits)
 
 
 def labels_in(out: Path, ids: Ids) -> Labels:
@@ -125,8 +135,18 @@ def labels_in(out: Path, ids: Ids) -> Labels:
         LeopartError: the file cannot be used.
     """
     path = out / LABELS
-    labels = read_labels(path, ids.fingerprint) if path.is_file() else starter(ids.n_objects)
+    labels = _read(path, ids) if path.is_file() else starter(ids.n_objects)
     labels.table(ids.n_objects, ids.n_parts)
+    return labels
+
+
+def _read(path: Path, ids: Ids) -> Labels:
+    """Labels of a file that may be of a time before parts were split: their pieces then have their label."""
+    if not ids.before or (segmenter := made_for(path)) not in ids.before:
+        return read_labels(path, ids.fingerprint)
+    labels = read_labels(path, segmenter)
+    for pieces in ids.splits[ids.before.index(segmenter) :]:
+        labels = edits.with_pieces(labels, pieces)
     return labels
 
 

@@ -82,7 +82,7 @@ class MaskWriter:
         labels: LabelTable | None = None,
     ) -> None:
         self.out, self.model, self.overlays, self.refine, self.labels = out, model, overlays, refine, labels
-        self.part_palette = palette.part_colours(model.object_of_part)
+        self.part_palette = part_palette(model)
         self.object_palette = palette.colours(model.n_objects + 1)
 
     def write(
@@ -117,20 +117,12 @@ class MaskWriter:
         present = tuple(int(i) for i in np.unique(object_of_part[shown]) if i)
         if not (self.overlays or wanted.row or wanted.patches):
             return Written(entry, present, row)
-        picture, small = self._picture(photo, parts)
+        picture, small = _picture(photo.path, parts)
         if link:
             save_overlay(self.out / link, picture, small, self.part_palette)
         if wanted.row:
             row = self._row(row, picture, small, object_of_part)
         return Written(entry, present, row, tuple(_cut(picture, patch) for patch in wanted.patches))
-
-    def _picture(self, photo: Photo, parts: NDArray[np.int32]) -> tuple[Pixels, NDArray[np.integer]]:
-        """Photo and part ids at a size for the screen."""
-        longest = max(parts.shape)
-        scale = min(1.0, _OVERLAY / longest)
-        smallest = tuple(max(1, round(side * scale)) for side in parts.shape)
-        picture = load_photo(photo.path, smallest=(smallest[0], smallest[1]))
-        return shrink(picture, parts, _OVERLAY)  # goes by the size of `parts`: a JPEG may come smaller
 
     def _row(
         self,
@@ -149,10 +141,35 @@ class MaskWriter:
         )
 
 
+def redraw_overlay(out: Path, entry: PhotoEntry, parts: NDArray[np.int32], colours: Pixels) -> None:
+    """Draw the overlay of a photo once more after its part mask has changed.
+
+    It stays as it is where there is none, or where the photo has gone or is another one now.
+
+    Args:
+        out: folder of the run.
+        entry: the photo.
+        parts: part ids [H, W].
+        colours: of every part id, see `part_palette`.
+
+    Raises:
+        LeopartError: the photo cannot be read any more, or the overlay cannot be written.
+    """
+    path = entry.mask_path(out, "overlays").with_suffix(".jpg")
+    if path.is_file() and not entry.changed:
+        picture, small = _picture(Path(entry.path), parts)
+        save_overlay(path, picture, small, colours)
+
+
+def part_palette(model: PartModel) -> Pixels:
+    """Colour of every part id, sRGB uint8 [K + 1, 3]; see `part_colours`."""
+    return palette.part_colours(model.object_of_part, [split.ids.tolist() for split in model.splits])
+
+
 def part_masks(
     model: PartModel, tokens: NDArray[np.float16], photo: Path | Pixels, *, refine: bool
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Part ids of a photo on the model's finer grid, and at the photo's own upright size [H, W].
+    """Part ids of a photo: before any split on the model's finer grid, and at its own upright size [H, W].
 
     Args:
         model: gives the ids.
@@ -163,14 +180,29 @@ def part_masks(
     Raises:
         PhotoError: the file cannot be read.
     """
+    coarse, parts = _unsplit_masks(model, tokens, photo, refine=refine)
+    return coarse, model.in_pieces(parts, tokens)
+
+
+def _unsplit_masks(
+    model: PartModel, tokens: NDArray[np.float16], photo: Path | Pixels, *, refine: bool
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     height, width = photo_size(photo) if isinstance(photo, Path) else photo.shape[:2]
     if not refine:
-        coarse = model.label(tokens)
+        coarse, _ = model.label_scored(tokens)
         return coarse, upsample_labels(coarse, height, width)
     scale = min(1.0, refinement.EDGES_SIDE / max(height, width))
     smallest = max(1, round(height * scale)), max(1, round(width * scale))
     pixels = load_photo(photo, smallest=smallest) if isinstance(photo, Path) else photo
     return refinement.refine(model, tokens, pixels, height, width)
+
+
+def _picture(photo: Path, parts: NDArray[np.int32]) -> tuple[Pixels, NDArray[np.integer]]:
+    """Photo and part ids at a size for the screen."""
+    scale = min(1.0, _OVERLAY / max(parts.shape))
+    smallest = tuple(max(1, round(side * scale)) for side in parts.shape)
+    picture = load_photo(photo, smallest=(smallest[0], smallest[1]))
+    return shrink(picture, parts, _OVERLAY)  # goes by the size of `parts`: a JPEG may come smaller
 
 
 def _entry(photo: Photo, stem: str, parts: NDArray[np.int32]) -> PhotoEntry:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from leopart.clustering.contexts import ObjectMixture
 from leopart.clustering.enlarge import enlarged
 from leopart.clustering.kmeans import KMeans
 from leopart.clustering.reduce import Reduction
+from leopart.drawing.masks import upsample_labels
+from leopart.segment.pieces import Split
 
 #: Ids are decided on a grid this many times finer than the tokens', on interpolated embeddings. The paper
 #: interpolates 28 x 28 tokens to 100 x 100, about the same.
@@ -27,15 +29,17 @@ class PartModel:
         reduction: tokens to d dimensions.
         clusters: C spherical clusters of all tokens, each foreground or background.
         is_foreground: [C] bool.
-        parts: K clusters of foreground tokens.
+        parts: clusters of foreground tokens; those of the part ids 1, 2, .. before any part was split.
         object_of_part: [K + 1] int64, object of each part id; entry 0 (background) is 0. With a mixture, the
             object that has most of the part.
         mixture: decides a part's object in a photo by the parts around it, see `object_table`; None = it is
-            the same everywhere. Its object o is object id o + 1, its part p is part id p + 1.
+            the same everywhere. Its object o is object id o + 1, its part p is part id p + 1; it knows
+            nothing of splits.
         margin: [C] float32, foreground precision of each cluster less the threshold, a graded
             `is_foreground`; None = not known.
         scene_of_object: [M] int64, scene group 1.. of objects 1..M, see `scene_groups`; no id depends on it.
             None = not known.
+        splits: parts that were taken apart, in the order in which it was done; see `with_split`.
     """
 
     reduction: Reduction
@@ -46,6 +50,47 @@ class PartModel:
     mixture: ObjectMixture | None = None
     margin: Tensor | None = None
     scene_of_object: NDArray[np.int64] | None = None
+    splits: tuple[Split, ...] = ()
+
+    @property
+    def n_parts(self) -> int:
+        """K: part ids are 1 to this, pieces of split parts included."""
+        return len(self.object_of_part) - 1
+
+    @property
+    def unsplit(self) -> NDArray[np.int64]:
+        """Part that each part id belonged to before any split, [K + 1]; entry 0 is 0."""
+        origin = np.arange(self.n_parts + 1)
+        for split in self.splits:
+            origin[split.ids] = origin[split.part]
+        return origin
+
+    @property
+    def centroids(self) -> Tensor:
+        """Centroid of every part id, [K, d]; row p - 1 is that of part p, of its piece where it was split."""
+        rows = self.parts.centroids.new_zeros(self.n_parts, self.parts.centroids.shape[1])
+        rows[: len(self.parts.centroids)] = self.parts.centroids
+        for split in self.splits:
+            rows[torch.from_numpy(split.ids - 1)] = split.pieces.centroids
+        return rows
+
+    def with_split(self, split: Split) -> PartModel:
+        """The same with one part in pieces; the pieces belong to the part's object."""
+        objects = np.full(len(split.ids) - 1, self.object_of_part[split.part])
+        return replace(
+            self,
+            object_of_part=np.concatenate([self.object_of_part, objects]),
+            splits=(*self.splits, split),
+        )
+
+    def before_split(self) -> PartModel:
+        """The same without the last split.
+
+        Raises:
+            IndexError: no part was split.
+        """
+        added = len(self.splits[-1].ids) - 1
+        return replace(self, object_of_part=self.object_of_part[:-added], splits=self.splits[:-1])
 
     @property
     def scenes(self) -> dict[int, list[int]]:
@@ -67,12 +112,13 @@ class PartModel:
         """Object of each part id in one photo, [K + 1] int64; entry 0 (background) is 0.
 
         Args:
-            ids: part ids of the photo as `label` gives them, any shape.
+            ids: part ids of the photo on the finer grid, with or without pieces, any shape.
         """
         if self.mixture is None:
             return self.object_of_part
-        counts = np.bincount(ids.ravel(), minlength=len(self.object_of_part))[1:]
-        return np.concatenate([[0], 1 + self.mixture.assign(counts)])
+        unsplit = self.unsplit
+        counts = np.bincount(unsplit[ids.ravel()], minlength=len(self.parts.centroids) + 1)[1:]
+        return np.concatenate([[0], 1 + self.mixture.assign(counts)])[unsplit]
 
     def label(self, tokens: NDArray[np.float16]) -> NDArray[np.int32]:
         """Part ids of one photo, 0 = background and 1..K, on the finer grid.
@@ -83,11 +129,34 @@ class PartModel:
         Returns:
             int32 [FINER * h, FINER * w].
         """
-        return self.label_scored(tokens)[0]
+        ids = self.label_scored(tokens)[0]
+        return self.in_pieces(ids, tokens)
+
+    def in_pieces(self, ids: NDArray[np.int32], tokens: NDArray[np.float16]) -> NDArray[np.int32]:
+        """Part ids of one photo after all splits.
+
+        At any size of the photo, pixels of a split part become pieces and all others stay as they are: a
+        split moves no outline between parts.
+
+        Args:
+            ids: part ids before any split, [H, W].
+            tokens: of the photo, [h, w, D].
+        """
+        if not self.splits:
+            return ids
+        ids, embeddings = ids.copy(), self.embed(tokens)
+        for split in self.splits:
+            divide(ids, split, embeddings)
+        return ids
 
     @torch.inference_mode()
     def label_scored(self, tokens: NDArray[np.float16]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """`label`, and how near each cell is to its part's centroid (larger is nearer; background -inf)."""
+        """`label` before any split, and how near each cell is to its part's centroid.
+
+        Returns:
+            The ids, and a fit that is larger where the centroid is nearer, -inf in the background; both
+            [FINER * h, FINER * w].
+        """
         embeddings = self.embed(tokens)
         foreground = self.foreground(embeddings)
         ids = torch.zeros(foreground.shape, dtype=torch.int32)
@@ -98,7 +167,7 @@ class PartModel:
 
     @torch.inference_mode()
     def nearest_parts(self, tokens: NDArray[np.float16]) -> NDArray[np.int32]:
-        """Part ids 1..K of all cells of the finer grid, foreground or not; see `label`."""
+        """Part ids before any split of all cells of the finer grid, foreground or not; see `label`."""
         ids, _ = self.parts.nearest(self.embed(tokens))
         return np.asarray(1 + ids.numpy(), np.int32)
 
@@ -120,3 +189,16 @@ def finer_embeddings(reduced: Tensor) -> Tensor:
     """Reduced tokens [h, w, d] on the finer grid, [FINER * h, FINER * w, d]; see `enlarged`."""
     height, width = reduced.shape[:2]
     return enlarged(reduced, (FINER * height, FINER * width))
+
+
+def divide(ids: NDArray[np.int32], split: Split, embeddings: Tensor) -> None:
+    """Replace a part's id by those of its pieces, in place.
+
+    Args:
+        ids: part ids, [H, W]; changed where they are `split.part`.
+        split: which pieces.
+        embeddings: of the photo on the finer grid, [h, w, d]; see `PartModel.embed`.
+    """
+    own = ids == split.part
+    if own.any():
+        ids[own] = upsample_labels(split.piece_of(embeddings), *ids.shape)[own]

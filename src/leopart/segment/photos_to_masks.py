@@ -228,7 +228,7 @@ def _summary(
 
 
 def _counts(photos: Sequence[Photo], failures: Sequence[Failure], model: PartModel) -> dict[str, int]:
-    sizes = {"parts": len(model.parts.centroids), "objects": model.n_objects}
+    sizes = {"parts": model.n_parts, "objects": model.n_objects}
     return {"photos": len(photos), "failed": len(failures), **sizes}
 
 

@@ -1,7 +1,7 @@
 """A fitted segmenter on disk.
 
 FOLDER/
-segmenter.json        settings, backbone and the hash of the arrays, for people and programs
+segmenter.json        settings, backbone, split parts and the hash of the arrays, for people and programs
 arrays.safetensors    reduction, foreground clusters, parts, objects, scene groups; the settings as a check
 backbone.safetensors  weights of a backbone that was adapted to the photos; backbone.json is its card
 """
@@ -30,10 +30,11 @@ from leopart.files import sha256, whole_file, write_text
 from leopart.models.backbone import Backbone
 from leopart.models.tuned import save_tuned
 from leopart.models.weights.spec import TUNED
+from leopart.segment import saved_splits
 from leopart.segment.array_checks import checked_arrays
 from leopart.segment.part_model import PartModel
 
-_FORMAT = 3
+_FORMAT, _FORMAT_WITH_SPLITS = 3, 4
 _JSON, _ARRAYS = "segmenter.json", "arrays.safetensors"
 _MIXTURE = "parts_of_object"
 _MARGIN = "clusters.margin"
@@ -127,20 +128,41 @@ def write(folder: Path, model: PartModel, card: Card, own: Backbone | None = Non
     described["labels used"] = described.pop("labels")
     with whole_file(folder / _ARRAYS) as file:
         file.write(safetensors.torch.save(_arrays(model), metadata={"card": _seal(described)}))
-    objects = [
-        {"id": number, "parts": [int(p) for p in (model.object_of_part == number).nonzero()[0]]}
-        for number in range(1, model.n_objects + 1)
-    ]
+    objects = _objects(model)
     content = {
         "format": _FORMAT,
         "labels used": card.labels,
         **described,
-        "parts": len(model.parts.centroids),
+        "parts": model.n_parts,
         "objects": objects,
         **_tree(model, objects),
         "arrays sha256": sha256(folder / _ARRAYS),
     }
+    _write_json(folder, content, model)
+
+
+def write_splits(folder: Path, model: PartModel) -> None:
+    """Write a model that differs from the one in the folder in its splits only; one file changes.
+
+    Raises:
+        LeopartError: the folder holds no segmenter, or cannot be written.
+    """
+    content, objects = saved_splits.without(_read_json(folder)), _objects(model)
+    content |= {"parts": model.n_parts, "objects": objects, **_tree(model, objects)}
+    _write_json(folder, content, model)
+
+
+def _write_json(folder: Path, content: dict[str, Any], model: PartModel) -> None:
+    content["format"] = _FORMAT_WITH_SPLITS if model.splits else _FORMAT
+    content |= saved_splits.described(model, content["arrays sha256"])
     write_text(folder / _JSON, json.dumps(content, indent=2) + "\n")
+
+
+def _objects(model: PartModel) -> list[dict[str, Any]]:
+    return [
+        {"id": number, "parts": [int(p) for p in (model.object_of_part == number).nonzero()[0]]}
+        for number in range(1, model.n_objects + 1)
+    ]
 
 
 def _tree(model: PartModel, objects: list[dict[str, Any]]) -> dict[str, Any]:
@@ -170,7 +192,8 @@ def read(folder: Path) -> tuple[Card, PartModel]:
         with safe_open(arrays, "pt") as file:
             if (file.metadata() or {}).get("card") != _seal(content):
                 raise ValueError("its settings are not those of the arrays")
-        return card, checked_arrays(_model(safetensors.torch.load_file(arrays)))
+        model = checked_arrays(_model(safetensors.torch.load_file(arrays)))
+        return card, saved_splits.with_splits(model, content)
     except (KeyError, TypeError, ValueError, SafetensorError) as error:
         message = f"{folder / _JSON} was altered ({error}): copy the folder again or refit"
         raise LeopartError(message) from error
@@ -234,7 +257,7 @@ def _read_json(folder: Path) -> dict[str, Any]:
         message = f"{folder} holds no segmenter ({_JSON} cannot be read): give the output folder of `segment`"
         raise LeopartError(message)
     content = read_json(path, dict[str, Any], "copy the folder again or refit")
-    if content.get("format") != _FORMAT:
+    if content.get("format") not in (_FORMAT, _FORMAT_WITH_SPLITS):
         message = f"{path} is of a format this version does not read: refit, or use the version that wrote it"
         raise LeopartError(message)
     return content
@@ -256,7 +279,7 @@ def _arrays(model: PartModel) -> dict[str, Tensor]:
         "clusters.centroids": model.clusters.centroids,
         "clusters.is_foreground": model.is_foreground,
         "parts.centroids": model.parts.centroids,
-        "object_of_part": torch.from_numpy(model.object_of_part),
+        "object_of_part": torch.from_numpy(model.object_of_part[: len(model.parts.centroids) + 1]),
     }
     if model.mixture is not None:
         arrays[_MIXTURE] = torch.from_numpy(model.mixture.parts_of_object)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from leopart.data.photos import shown
+from leopart.documents import read_json
 from leopart.features.failure import Failure
 from leopart.files import write_text
 from leopart.run_record import peak_memory, versions
@@ -59,3 +60,26 @@ class Summary:
         content["seconds"] = {stage: round(seconds, 3) for stage, seconds in self.seconds.items()}
         # Paths may hold bytes that are not UTF-8; JSON cannot.
         write_text(path, shown(json.dumps(content, indent=2, default=str, ensure_ascii=False)) + "\n")
+
+
+def update_summary(out: Path, facts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Change some facts in a run's `summary.json`; without that file, nothing.
+
+    Args:
+        out: folder of the run.
+        facts: values by their key, by the section that holds them; None removes one.
+
+    Raises:
+        LeopartError: the file is damaged, or cannot be written.
+    """
+    path = out / "summary.json"
+    if not path.is_file():
+        return
+    content = read_json(path, dict[str, Any], "run `leopart segment` again")
+    for section, values in facts.items():
+        before = content.get(section)
+        after = {**(before if isinstance(before, Mapping) else {}), **values}
+        content[section] = {
+            key: value for key, value in after.items() if key not in values or value is not None
+        }
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
