@@ -88,7 +88,7 @@ def test_a_change_without_the_pages_token_is_refused(served, given):
     before = files_of(out)
     headers = {"x-leopart-token": given.encode()} if given else {}
     change = {"version": 0, "action": "ignore", "ids": "parts:1"}
-    for path in ("/api/change", "/api/save", "/api/export", "/api/download"):
+    for path in ("/api/change", "/api/save", "/api/export", "/api/download", "/api/split"):
         assert httpx.post(address + path, headers=headers, json=change).status_code == 403
     assert not (out / ".view" / "draft.yaml").exists()
     assert {name: before[name] for name in before} == {name: files_of(out)[name] for name in before}
@@ -225,6 +225,29 @@ def test_a_format_that_there_is_not_is_neither_written_nor_read(served, path, bo
     assert 400 <= answer.status_code < 500
     assert answer.json()["error"]
     assert files_of(out).keys() == before.keys()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b'{"version": 0}',
+        b'{"version": 0, "part": "1", "into": 2}',
+        b'{"version": 0, "part": 1}',
+        b'{"version": 0, "part": true, "into": true}',
+        b'{"version": 0, "part": 1, "into": 1000000000}',
+        b'{"version": 0, "back": true}',
+        b'{"version": 9, "part": 1, "into": 2}',
+    ],
+)
+def test_a_split_that_is_not_one_is_refused_and_writes_nothing(served, body):
+    address, out = served
+    before = files_of(out)
+    answer = httpx.post(address + "/api/split", headers={"x-leopart-token": token(address)}, content=body)
+    assert 400 <= answer.status_code < 500
+    assert answer.json()["error"]
+    assert files_of(out) == before
 
 
 def test_an_export_is_fetched_with_a_ticket_alone(served):

@@ -6,6 +6,7 @@ import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from PIL import Image
 from browser import chromium, opened
 from leopart.labels.file import labels_text, read_labels, starter
 from leopart.labels.rules import claim_of
+from leopart.locks import locked
 from leopart.segment.labelling import apply_labels, ids_of
+from leopart.viewer.fitted import run_of
 from run_folders import make_run
 
 expect = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect
@@ -32,12 +35,12 @@ def browser() -> Iterator[Any]:
         yield started
 
 
-@pytest.fixture
-def page(tmp_path: Path, browser: Any) -> Iterator[Any]:
-    """The page of a run with 40 photos; whatever goes wrong in it fails the test."""
+@contextmanager
+def shown(out: Path, browser: Any) -> Iterator[Any]:
+    """The page of a run; whatever goes wrong in it fails the test."""
     from leopart.viewer.serve import PageServer
 
-    server = PageServer(make_run(tmp_path, 40, names=(HOSTILE,)))
+    server = PageServer(out)
     thread = threading.Thread(target=server.run)
     thread.start()
     faults: list[str] = []
@@ -45,7 +48,7 @@ def page(tmp_path: Path, browser: Any) -> Iterator[Any]:
     tab.on("pageerror", lambda error: faults.append(str(error)))
     tab.on("console", lambda message: faults.append(message.text) if is_fault(message) else None)
     tab.on("dialog", lambda dialog: faults.append(dialog.message) or dialog.dismiss())
-    tab.out = tmp_path / "OUT"
+    tab.out, tab.address = out, server.address
     try:
         tab.goto(server.address)
         tab.wait_for_selector(".patches img")
@@ -57,9 +60,16 @@ def page(tmp_path: Path, browser: Any) -> Iterator[Any]:
     assert faults == []
 
 
+@pytest.fixture
+def page(tmp_path: Path, browser: Any) -> Iterator[Any]:
+    """The page of a run with 40 photos."""
+    with shown(make_run(tmp_path, 40, names=(HOSTILE,)), browser) as tab:
+        yield tab
+
+
 def is_fault(message: Any) -> bool:
-    """Errors on the console; that a change was refused (409) is none."""
-    return message.type == "error" and "409" not in message.text
+    """Errors on the console; that a change or an export was refused is none."""
+    return message.type == "error" and not {"409", "422"} & set(message.text.split())
 
 
 def open_first(page: Any) -> tuple[float, float, float, float]:
@@ -194,12 +204,114 @@ def test_a_part_within_one_object_is_moved_to_another(page):
     assert page.inner_text("#selected") == "Selected: parts 2@1"
     page.keyboard.press("m")
     page.select_option("#object", "2")
+    page.click("#move")
     expect(page.locator("#selected")).to_have_text("Nothing selected")
     page.mouse.move(*place_of(box, 2))
     assert "part 2 · object 1 · label object 2" in page.inner_text("#hover")
     page.keyboard.press("Escape")
     page.keyboard.press("Control+z")
     expect(page.locator("#undo")).to_be_disabled()
+
+
+def test_a_part_is_split_and_taken_back(fitted, browser, tmp_path):
+    with shown(run_of(fitted, out=tmp_path / "OUT"), browser) as page:
+        page.locator(".tile").nth(2).click()
+        page.wait_for_selector("#stage[data-shown='2']")
+        page.keyboard.press("2")
+        page.click("[data-id=p1]")
+        page.fill("#pieces", "3")
+        page.click("#divide")
+        expect(page.locator("#tree .part")).to_have_count(8, timeout=60_000)
+        expect(page.locator("#said")).to_contain_text("part 1, in ")
+        page.wait_for_selector("#stage[data-shown='2']")  # the photo that was shown
+        assert page.is_checked("#modes input[value=parts]")
+        page.click("#undo")
+        expect(page.locator("#tree .part")).to_have_count(6, timeout=60_000)
+        expect(page.locator("#undo")).to_be_disabled()
+
+
+def test_the_second_of_two_windows_is_told_and_shows_what_is_in_force(page, browser):
+    other = browser.new_page()
+    other.goto(page.address)
+    other.wait_for_selector(".patches img")
+    page.click("[data-id=p1]")
+    page.keyboard.press("i")
+    expect(page.locator("[data-id=p1] em")).to_have_text("ignored")
+    other.click("[data-id=p2]")
+    other.evaluate("document.getElementById('ignore').click()")
+    expect(other.locator("#said")).to_contain_text("another window has changed the labels")
+    expect(other.locator("[data-id=p1] em")).to_have_text("ignored")
+    expect(other.locator("[data-id=p2] em")).to_have_text("object 1")
+    other.close()
+
+
+def test_a_run_at_work_in_the_folder_is_said_and_the_draft_kept(page):
+    page.click("[data-id=p1]")
+    page.keyboard.press("i")
+    expect(page.locator("#saved")).to_contain_text("Not saved")
+    with locked(page.out):
+        page.click("#save")
+        expect(page.locator("#said")).to_contain_text("in use by another run")
+        expect(page.locator("#saved")).to_contain_text("kept as a draft")
+    page.click("#save")
+    expect(page.locator("#saved")).to_have_text("40 label masks are written.")
+
+
+FOCUS = """() => {
+  const node = document.activeElement, box = node.getBoundingClientRect();
+  const ring = node.matches("#modes input") ? node.nextElementSibling : node, style = getComputedStyle(ring);
+  const isInView = box.left >= 0 && box.right <= innerWidth && box.top >= -1 && box.bottom <= innerHeight + 1;
+  const name = node.id || node.name || node.dataset.id || node.dataset.key || node.className;
+  return [node === document.body ? "" : name, style.outlineStyle, parseFloat(style.outlineWidth), isInView];
+}"""
+
+
+def test_tab_reaches_everything_with_a_visible_focus(page):
+    page.click("[data-id=p1]")
+    page.evaluate("document.activeElement.blur()")
+    reached = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        name, kind, width, is_in_view = page.evaluate(FOCUS)
+        if not name or name in reached:  # without a name: the page itself, between its end and its beginning
+            continue
+        reached.append(name)
+        assert kind not in ("none", "hidden"), name
+        assert width >= 2, name
+        assert is_in_view, name
+    wanted = {
+        "mode",
+        "opacity",
+        "outlines",
+        "save",
+        "export",
+        "help",
+        "order",
+        "tile",
+        "search",
+        "1/0",
+        "1/1",
+    }
+    wanted |= {"p1", "label", "give", "object", "move", "divide", "pieces", "ignore", "clear"}
+    assert wanted <= set(reached)
+
+
+def test_nothing_is_cut_off_at_1280_by_720(page):
+    open_first(page)
+    page.click("[data-id=p1]")
+    for selector in ("header", "#tools", "#selection"):
+        cut = page.eval_on_selector_all(
+            f"{selector} button, {selector} input, {selector} select, {selector} label",
+            """all => all.filter(one => {
+              const box = one.getBoundingClientRect();
+              const isShort = one.matches("button, label") && one.scrollWidth > one.clientWidth + 1;
+              return one.offsetParent && (isShort || box.right > innerWidth || box.bottom > innerHeight);
+            }).map(one => one.id || one.textContent)""",
+        )
+        assert cut == [], selector
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator("header").bounding_box()["height"] < 60
+    assert page.locator("#lists").bounding_box()["height"] > 300
 
 
 def test_search_hides_what_does_not_match(page):

@@ -19,10 +19,11 @@ from starlette.routing import Route
 
 from leopart.errors import LeopartError
 from leopart.viewer import pictures
-from leopart.viewer.draft import ConflictError, LabelDraft
+from leopart.viewer.draft import ConflictError
 from leopart.viewer.exports import Tickets, export_config, formats, zipped
 from leopart.viewer.guard import Access, Guard
 from leopart.viewer.run import Run
+from leopart.viewer.session import Session
 from leopart.viewer.work import Work
 
 _PAGE = files("leopart.viewer") / "page"
@@ -31,9 +32,9 @@ _DECODERS = 4
 """Photos that are decoded at a time, whatever the number of requests: each may take 100 MB."""
 
 
-def make_app(run: Run, access: Access, work: Work) -> Starlette:
+def make_app(access: Access, work: Work) -> Starlette:
     """The ASGI application of a run's page."""
-    pages = _Pages(run, access, work)
+    pages = _Pages(access, work)
     routes = [
         Route("/", pages.index),
         Route("/page/{name}", pages.asset),
@@ -44,6 +45,7 @@ def make_app(run: Run, access: Access, work: Work) -> Starlette:
         Route("/api/progress", pages.progress),
         Route("/api/change", pages.change, methods=["POST"]),
         Route("/api/save", pages.save, methods=["POST"]),
+        Route("/api/split", pages.split, methods=["POST"]),
         Route("/api/export", pages.export, methods=["POST"]),
         Route("/api/download", pages.offer, methods=["POST"]),
         Route("/download/{ticket}", pages.download),
@@ -59,12 +61,17 @@ def make_app(run: Run, access: Access, work: Work) -> Starlette:
 
 
 class _Pages:
-    def __init__(self, run: Run, access: Access, work: Work) -> None:
-        self._run, self._access, self._work = run, access, work
-        self._draft, self._tickets = LabelDraft(run), Tickets()
+    def __init__(self, access: Access, work: Work) -> None:
+        self._access, self._work = access, work
+        self._session, self._tickets = Session(work), Tickets()
         self._decoding = threading.Semaphore(_DECODERS)
 
+    @property
+    def _run(self) -> Run:
+        return self._session.run
+
     def index(self, _: Request) -> Response:
+        self._session.reopen_if_stale()
         text = (_PAGE / "index.html").read_text(encoding="utf-8").replace("{{token}}", self._access.token)
         return Response(text, media_type="text/html")
 
@@ -78,7 +85,7 @@ class _Pages:
         return JSONResponse(self._run.described() | {"formats": formats()})
 
     def labels(self, _: Request) -> Response:
-        return JSONResponse(self._draft.state())
+        return JSONResponse(self._session.state())
 
     def statistics(self, _: Request) -> Response:
         found = self._work.statistics
@@ -98,7 +105,7 @@ class _Pages:
 
     def progress(self, _: Request) -> Response:
         jobs = {"counting": self._work.counting.state(), "writing": self._work.writing.state()}
-        return JSONResponse(jobs | {"version": self._draft.version})
+        return JSONResponse(jobs | {"version": self._session.draft.version, "ids": self._run.ids.fingerprint})
 
     async def change(self, request: Request) -> Response:
         values = await _values(request)
@@ -107,22 +114,32 @@ class _Pages:
     def _change(self, values: dict[str, Any]) -> Response:
         texts = {name: value for name, value in values.items() if isinstance(value, str)}
         try:
-            notes = self._draft.change(_version(values), texts.get("action", ""), texts)
+            notes = self._session.change(_version(values), texts.get("action", ""), texts)
         except KeyError as error:
             raise LeopartError(f"the change lacks {error}; reload the page") from error
-        return JSONResponse(self._draft.state() | {"said": notes})
+        return JSONResponse(self._session.state() | {"said": notes})
 
     async def save(self, request: Request) -> Response:
         values = await _values(request)
         return await run_in_threadpool(self._save, values)
 
     def _save(self, values: dict[str, Any]) -> Response:
-        if self._work.writing.running:
-            what = self._work.writing.title.lower()
-            raise ConflictError(f"{what} is not done yet; your changes are kept, save them then")
-        labels = self._draft.save(_version(values), overwrite=values.get("overwrite") is True)
-        self._work.apply(labels)
-        return JSONResponse(self._draft.state())
+        self._session.save(_version(values), overwrite=values.get("overwrite") is True)
+        return JSONResponse(self._session.state())
+
+    async def split(self, request: Request) -> Response:
+        values = await _values(request)
+        return await run_in_threadpool(self._split, values)
+
+    def _split(self, values: dict[str, Any]) -> Response:
+        if values.get("back") is True:
+            self._session.unsplit(_version(values))
+        else:
+            part, into = values.get("part"), values.get("into")
+            if type(part) is not int or type(into) is not int:
+                raise HTTPException(400, "the request names no part, or no number of pieces")
+            self._session.split(_version(values), part, into)
+        return JSONResponse({})
 
     async def export(self, request: Request) -> Response:
         values = await _values(request)

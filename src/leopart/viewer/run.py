@@ -72,7 +72,8 @@ class Run:
             "objects": [[number, parts] for number, parts in self.objects.items()],
             "objectOfPart": object_of_part.tolist(),
             "scenes": self.scenes,
-            "partColours": part_colours(object_of_part).tolist(),
+            "ids": self.ids.fingerprint,
+            "partColours": part_colours(object_of_part, self.ids.splits).tolist(),
             "objectColours": colours(self.ids.n_objects + 1).tolist(),
         }
 

@@ -88,25 +88,43 @@ class BackgroundJob:
 class Work:
     """All work of a run's page.
 
+    Attributes:
+        run: as it was opened last.
+        counting: of its masks.
+        writing: into its folder.
+        statistics: None until the masks are counted.
+        suggestions: pairs of parts that may belong together.
+
     Args:
         run: opened.
     """
 
     def __init__(self, run: Run) -> None:
-        self._run = run
-        self.counting, self.writing = BackgroundJob(), BackgroundJob()
+        self.writing = BackgroundJob()
+        self._take(run)
+
+    def _take(self, run: Run) -> None:
+        self.run, self.counting = run, BackgroundJob()
         self.statistics: Statistics | None = None
         self.suggestions: list[dict[str, Any]] = []
 
+    def open(self, run: Run) -> None:
+        """Go on with the same run, opened anew; its masks are counted again."""
+        self._take(run)
+        self.count()
+
     def count(self) -> None:
         """Begin to count what the masks hold."""
-        self.counting.start("Counting", self._count)
+        run = self.run
 
-    def _count(self, track: Track) -> JobOutcome:
-        found = statistics_of(self._run, track=track)
-        self.suggestions = suggestions(self._run, found)
-        self.statistics = found
-        return JobOutcome()
+        def work(track: Track) -> JobOutcome:
+            found = statistics_of(run, track=track)
+            offered = suggestions(run, found)
+            if run is self.run:
+                self.suggestions, self.statistics = offered, found
+            return JobOutcome()
+
+        self.counting.start("Counting", work)
 
     def apply(self, labels: Labels) -> None:
         """Begin to write label masks, as `leopart label` does.
@@ -114,10 +132,11 @@ class Work:
         Raises:
             LeopartError: other work is not done yet.
         """
+        run = self.run
 
         def work(track: Track) -> JobOutcome:
-            with locked(self._run.out, "save again when it has ended"):
-                found = apply_labels(self._run.out, labels, track=track)
+            with locked(run.out, "save again when it has ended"):
+                found = apply_labels(run.out, labels, track=track)
             if not found.failures:
                 return JobOutcome(f"{found.written} label masks are written.")
             first = found.failures[0].reason
@@ -135,7 +154,7 @@ class Work:
         """
 
         def work(track: Track) -> JobOutcome:
-            message, notes = export(self._run, config, track)
+            message, notes = export(self.run, config, track)
             return JobOutcome(message, notes, config.format)
 
         self.writing.start("Exporting", work)

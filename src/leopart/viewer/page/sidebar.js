@@ -1,6 +1,7 @@
 // Labels, suggestions, and the tree of scene groups, objects and parts. Names come from people: textContent only.
 
-import { change, changed, claim, labelOf, listen, state, toggle } from "./state.js";
+import { patch, post } from "./api.js";
+import { change, changed, claim, labelOf, listen, say, sentence, state, toggle } from "./state.js";
 
 const el = (id) => document.getElementById(id);
 const refused = new Set();
@@ -78,7 +79,7 @@ function partRow(object, part) {
   if (statistics) {
     const patches = node("span", "patches");
     for (const index of statistics.best[part].slice(0, 4)) {
-      patches.append(node("img", "", "", { src: `/patch/${part}/${index}`, alt: "", loading: "lazy" }));
+      patches.append(node("img", "", "", { src: patch(part, index), alt: "", loading: "lazy" }));
     }
     row.append(patches);
   }
@@ -139,8 +140,11 @@ function show() {
   el("suggestions").replaceChildren(...offers.slice(0, 4).map(suggestionRow));
   const what = claim().replace("objects:", "objects ").replace("parts:", "parts ").replace(" parts", ", parts").replace(/^, /, "");
   el("selected").textContent = what ? `Selected: ${what}` : "Nothing selected";
-  for (const id of ["give", "object", "ignore", "clear"]) el(id).disabled = !what;
-  el("object").replaceChildren(new Option("Move to object …", ""), ...state.run.objects.map(([object]) => objectOption(object)));
+  for (const id of ["give", "move", "ignore", "clear"]) el(id).disabled = !what;
+  el("divide").disabled = !onePart();
+  const chosen = el("object").value;
+  el("object").replaceChildren(...state.run.objects.map(([object]) => objectOption(object)));
+  if (chosen) el("object").value = chosen;
 }
 
 const labelOfObject = (object) => state.labels.labels.find((one) => one.objects.includes(object));
@@ -159,6 +163,14 @@ async function changeSelection(action, values = {}) {
   if (!state.selection.size || !(await change(action, { ids: claim(), ...values }))) return;
   state.selection.clear();
   changed();
+}
+
+// The part that is selected, if it is one alone.
+const onePart = () => Number([...state.selection].join(" ").match(/^p(\d+)$/)?.[1] ?? 0);
+
+async function splitPart() {
+  const values = { version: state.labels.version, part: onePart(), into: el("pieces").valueAsNumber };
+  try { await post("/api/split", values); } catch (error) { say(sentence(error)); }
 }
 
 export const ignore = () => changeSelection("ignore");
@@ -188,5 +200,6 @@ export function startSidebar() {
     await changeSelection("name", { name: el("label").value });
     if (!state.selection.size) el("label").value = "";
   });
-  el("object").addEventListener("change", () => changeSelection("move", { object: el("object").value }));
+  el("move").addEventListener("click", () => changeSelection("move", { object: el("object").value }));
+  el("divide").addEventListener("click", splitPart);
 }
