@@ -327,6 +327,9 @@ def test_photos_are_sorted_by_a_part(page):
     page.select_option("#order", "odd")
     page.select_option("#part", "6")
     expect(page.locator("#count")).to_have_text("20 photos")
+    page.select_option("#order", "unusual")
+    expect(page.locator("#count")).to_have_text("40 photos")
+    assert not page.is_visible("#part")
     page.select_option("#order", "name")
     expect(page.locator("#count")).to_have_text("40 photos")
 

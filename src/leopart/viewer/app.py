@@ -95,12 +95,16 @@ class _Pages:
 
     def order(self, request: Request) -> Response:
         found, by = self._work.statistics, request.query_params.get("by")
+        if by == "confidence":
+            return JSONResponse(self._run.by_confidence())
         if found is None:
             raise LeopartError("the masks are still being counted; wait a moment")
+        if by == "unusual":
+            return JSONResponse(found.by_unusualness())
         part = self._part(request.query_params.get("part", ""))
         orders = {"area": found.by_area, "odd": found.by_oddness}
         if by not in orders:
-            raise LeopartError("the order is area or odd; reload the page")
+            raise LeopartError("the order is confidence, unusual, area or odd; reload the page")
         return JSONResponse(orders[by](part))
 
     def progress(self, _: Request) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class Run:
         entries: its photos; the page names a photo by its place here, never by a path.
         objects: main parts of each object id.
         scenes: object ids of each scene group.
+        confidence: of photos, by name, where the run has computed it; the larger, the surer.
     """
 
     out: Path
@@ -37,6 +38,7 @@ class Run:
     entries: tuple[PhotoEntry, ...]
     objects: dict[int, list[int]]
     scenes: list[list[int]]
+    confidence: dict[str, float] = field(default_factory=dict)
 
     @property
     def cache(self) -> Path:
@@ -60,6 +62,11 @@ class Run:
             raise LeopartError(f"the masks of {entry.name} are of another run; run `leopart segment` again")
         return parts.astype(np.uint16), objects.astype(np.uint16)
 
+    def by_confidence(self) -> list[int]:
+        """Photos, the least sure first; those without a confidence last."""
+        values = [self.confidence.get(entry.name, np.inf) for entry in self.entries]
+        return [int(index) for index in np.argsort(values, kind="stable")]
+
     def described(self) -> dict[str, Any]:
         """The run in JSON types, for the page."""
         object_of_part = np.zeros(self.ids.n_parts + 1, np.int64)
@@ -72,6 +79,7 @@ class Run:
             "objects": [[number, parts] for number, parts in self.objects.items()],
             "objectOfPart": object_of_part.tolist(),
             "scenes": self.scenes,
+            "hasConfidence": bool(self.confidence),
             "ids": self.ids.fingerprint,
             "partColours": part_colours(object_of_part, self.ids.splits).tolist(),
             "objectColours": colours(self.ids.n_objects + 1).tolist(),
@@ -100,4 +108,22 @@ def open_run(out: Path) -> Run:
         raise LeopartError(f"{out / 'segmenter'} lists ids that it does not have; {remedy}")
     if not (out / CACHE).resolve().is_relative_to(out):
         raise LeopartError(f"{out / CACHE} leads out of the folder; remove it, it is made anew")
-    return Run(out, ids, tuple(entries), objects, scenes)
+    return Run(out, ids, tuple(entries), objects, scenes, _confidence(out))
+
+
+@dataclass(frozen=True)
+class _Results:
+    confidence: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Summary:
+    results: _Results = field(default_factory=_Results)
+
+
+def _confidence(out: Path) -> dict[str, float]:
+    """See `Run`; empty where the run has none."""
+    path = out / "summary.json"
+    if not path.is_file():
+        return {}
+    return read_json(path, _Summary, "run `leopart segment` again").results.confidence
