@@ -187,6 +187,25 @@ def test_colours_in_the_photo_follow_a_change_at_once(page):
     assert after[0] < 5
 
 
+def test_contrasting_colours_are_drawn_everywhere_and_remembered(page):
+    drawn = """() => {
+      const canvas = document.getElementById("colours");
+      return [...canvas.getContext("2d").getImageData(40, 40, 1, 1).data].slice(0, 3);
+    }"""
+    open_first(page)
+    page.check("#contrast")
+    swatch = "one => getComputedStyle(one).backgroundColor"
+    first = "rgb(254, 228, 176)"
+    assert page.locator("#labels .swatch").first.evaluate(swatch) == first
+    assert page.locator("[data-id=o1] .swatch").evaluate(swatch) == first
+    assert np.abs(np.array(page.evaluate(drawn)) - [254, 228, 176]).max() <= 2  # a canvas multiplies by alpha
+    page.reload()
+    page.wait_for_selector(".patches img")
+    assert page.is_checked("#contrast")
+    page.uncheck("#contrast")
+    assert page.locator("#labels input[type=color]").first.is_visible()
+
+
 def test_a_name_that_another_label_has_merges_them_and_split_parts_them(page):
     first = page.locator("#labels .rename").first
     first.fill("Object 2")

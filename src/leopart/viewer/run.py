@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from leopart.data.masks import read_index_mask
 from leopart.data.photo_list import PhotoEntry, read_photo_list
 from leopart.documents import read_json
-from leopart.drawing.palette import colours, part_colours
+from leopart.drawing.palette import CONTRASTING, colours, part_colours
 from leopart.errors import LeopartError
 from leopart.segment.labelling import Ids, ids_of
 
@@ -82,6 +82,7 @@ class Run:
             "hasConfidence": bool(self.confidence),
             "ids": self.ids.fingerprint,
             "partColours": part_colours(object_of_part, self.ids.splits).tolist(),
+            "contrasting": CONTRASTING.tolist(),
             "objectColours": colours(self.ids.n_objects + 1).tolist(),
         }
 
@@ -112,13 +113,13 @@ def open_run(out: Path) -> Run:
 
 
 @dataclass(frozen=True)
-class _Results:
+class _ResultsOfPhotos:
     confidence: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class _Summary:
-    results: _Results = field(default_factory=_Results)
+class _SummaryOfPhotos:
+    results: _ResultsOfPhotos = field(default_factory=_ResultsOfPhotos)
 
 
 def _confidence(out: Path) -> dict[str, float]:
@@ -126,4 +127,4 @@ def _confidence(out: Path) -> dict[str, float]:
     path = out / "summary.json"
     if not path.is_file():
         return {}
-    return read_json(path, _Summary, "run `leopart segment` again").results.confidence
+    return read_json(path, _SummaryOfPhotos, "run `leopart segment` again").results.confidence

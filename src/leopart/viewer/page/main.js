@@ -109,6 +109,12 @@ async function start() {
   el("modes").addEventListener("change", (event) => mode(event.target.value));
   el("opacity").addEventListener("input", () => { state.opacity = el("opacity").value / 100; changed(); });
   el("outlines").addEventListener("change", () => { state.outlines = el("outlines").checked; changed(); });
+  el("contrast").checked = state.contrasting = localStorage.getItem("contrast") === "yes";
+  el("contrast").addEventListener("change", () => {
+    state.contrasting = el("contrast").checked;
+    localStorage.setItem("contrast", state.contrasting ? "yes" : "no");
+    changed();
+  });
   el("undo").addEventListener("click", undo);
   el("redo").addEventListener("click", () => change("redo"));
   el("save").addEventListener("click", () => save());

@@ -1,7 +1,7 @@
 // Labels, suggestions, and the tree of scene groups, objects and parts. Names come from people: textContent only.
 
 import { patch, post } from "./api.js";
-import { change, changed, claim, labelOf, listen, say, sentence, state, toggle } from "./state.js";
+import { change, changed, claim, colourOf, labelOf, listen, say, sentence, state, toggle } from "./state.js";
 
 const el = (id) => document.getElementById(id);
 const refused = new Set();
@@ -30,7 +30,7 @@ function describe(label) {
 
 function labelRow(label) {
   const row = node("li", "row");
-  const colour = node("input", "", "", { type: "color", value: label.colour, title: `Colour of ${label.name}` });
+  const colour = node("input", "", "", { type: "color", value: label.colour, title: `Colour of ${label.name}`, hidden: state.contrasting });
   colour.setAttribute("aria-label", `Colour of ${label.name}`);
   colour.addEventListener("change", () => change("recolour", { name: label.name, colour: colour.value }));
   const name = node("input", "rename", "", { value: label.name, title: describe(label), maxLength: 200 });
@@ -54,6 +54,7 @@ function labelRow(label) {
   const remove = node("button", "", "×", { title: `Remove label ${label.name}` });
   remove.setAttribute("aria-label", `Remove label ${label.name}`);
   remove.addEventListener("click", () => change("remove", { name: label.name }));
+  if (state.contrasting) row.append(swatch(css(colourOf("label", label.id))));
   for (const [at, control] of [colour, name, select, split, remove].entries()) {
     control.dataset.key = `${label.id}/${at}`;
     row.append(control);
@@ -74,7 +75,7 @@ function item(id, colour, text, details, className) {
 function partRow(object, part) {
   const { run, statistics } = state;
   const share = statistics ? `${percent(statistics.shares[part])}, ${statistics.photos[part]} photos` : "";
-  const row = item(`p${part}`, run.partColours[part], `part ${part}`, share, "part");
+  const row = item(`p${part}`, colourOf("part", part), `part ${part}`, share, "part");
   row.dataset.object = object;
   if (statistics) {
     const patches = node("span", "patches");
@@ -88,14 +89,15 @@ function partRow(object, part) {
 
 let built = null;
 function buildTree() {
-  if (built === state.statistics && el("tree").childElementCount) return;
-  built = state.statistics;
+  const basis = `${Boolean(state.statistics)} ${state.contrasting}`;
+  if (built === basis) return;
+  built = basis;
   const tree = el("tree"), { run } = state, parts = new Map(run.objects);
   tree.replaceChildren();
   run.scenes.forEach((objects, scene) => {
     if (run.scenes.length > 1) tree.append(node("li", "row", `Scene group ${scene + 1}`));
     for (const object of objects) {
-      tree.append(item(`o${object}`, run.objectColours[object], `object ${object}`, "", "object"));
+      tree.append(item(`o${object}`, colourOf("object", object), `object ${object}`, "", "object"));
       tree.append(...parts.get(object).map((part) => partRow(object, part)));
     }
   });

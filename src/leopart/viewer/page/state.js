@@ -10,6 +10,7 @@ export const state = {
   mode: "labels",
   opacity: 0.55,
   outlines: true,
+  contrasting: false, // whether all colours are of the twelve that colour-blind people can tell apart
   order: [], // indices of photos
   current: null, // place in `order` of the large photo
 };
@@ -66,6 +67,16 @@ export function claim(selection = state.selection) {
   const words = [["objects", of("o")], ["parts", of("p")]];
   return words.filter(([, ids]) => ids.length).map(([kind, ids]) => `${kind}:${ids.join(",")}`).join(" ");
 }
+
+// The colour that is drawn, [r, g, b]: of the files, or one of the twelve.
+export function colourOf(kind, id) {
+  const { run, labels, contrasting } = state;
+  if (contrasting) return run.contrasting[(kind === "label" ? labels.labels.findIndex((one) => one.id === id) : id - 1) % run.contrasting.length];
+  if (kind === "label") return rgb(labels.labels.find((one) => one.id === id).colour);
+  return (kind === "part" ? run.partColours : run.objectColours)[id];
+}
+
+const rgb = (text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
 
 export function labelOf(object, part) {
   const id = state.labels.table[object][part];
