@@ -57,4 +57,6 @@ def make_run(
         "tree": [{"scene": 1, "objects": objects}],
     }
     (segmenter / "segmenter.json").write_text(json.dumps(card))
+    summary = {"counts": {"photos": photos, "parts": PARTS, "objects": OBJECTS}}
+    (out / "summary.json").write_text(json.dumps(summary))
     return out

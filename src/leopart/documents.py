@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import yaml
 
@@ -108,7 +109,7 @@ def checked(content: Any, kind: type[T] | TypeAdapter[T]) -> T:
     """
     from pydantic import TypeAdapter, ValidationError
 
-    adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
+    adapter: TypeAdapter[T] = kind if isinstance(kind, TypeAdapter) else _adapter(cast("Hashable", kind))
     try:
         return adapter.validate_python(content)
     except ValidationError as error:
@@ -117,6 +118,14 @@ def checked(content: Any, kind: type[T] | TypeAdapter[T]) -> T:
         where = clipped(".".join(str(part) for part in first["loc"]))
         found = "" if first["type"] == "missing" else f", not {clipped(repr(first['input']))}"
         raise ValueError(f"{where}: {reason}{found}" if where else f"{reason}{found}") from error
+
+
+@lru_cache(maxsize=64)
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """Made once a type: that takes a millisecond, and a list of photos has a document on every line."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 def _checked(path: Path, content: Any, kind: type[T] | TypeAdapter[T], remedy: str, limit: int) -> T:

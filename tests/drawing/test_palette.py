@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from skimage.color import rgb2lab
+from skimage.color import deltaE_ciede2000, rgb2lab
 
-from leopart.drawing.palette import colours, part_colours
+from leopart.drawing.palette import CONTRASTING, colours, part_colours
 
 
 def distances(rgb):
@@ -77,3 +77,36 @@ def test_part_colours__edges_and_bad_input():
     assert part_colours([0]).tolist() == [[0, 0, 0]]
     with pytest.raises(ValueError, match="start at 0"):
         part_colours([0, -1])
+
+
+# Machado, Oliveira and Fernandes 2009, severity 1, linear sRGB.
+SEEN_WITH = {
+    "all cones": np.eye(3),
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+@pytest.mark.parametrize("vision", SEEN_WITH)
+def test_contrasting_colours_are_told_apart_with_any_colour_vision(vision):
+    encoded = CONTRASTING / 255
+    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.array(SEEN_WITH[vision]).T, 0, 1)
+    seen = np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055)
+    lab = rgb2lab(seen[None])[0]
+    apart = deltaE_ciede2000(lab[:, None], lab[None])
+    assert len(apart) == 12
+    assert apart[~np.eye(12, dtype=bool)].min() >= 14

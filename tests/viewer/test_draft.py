@@ -70,6 +70,19 @@ def test_splitting_gives_each_part_a_label_and_keeps_the_first(run):
     assert claims["shirt part 5"] == "parts:5"
 
 
+def test_moving_a_part_to_an_object_gives_it_the_label_of_the_object(run):
+    draft = LabelDraft(run)
+    change(draft, "name", name="dog", ids="objects:2")
+    change(draft, "move", ids="parts:1,3@1", object="2")
+    expected, _ = edits.name(starter(2), "dog", claim_of("objects:2"))
+    expected, _ = edits.name(expected, "dog", claim_of("parts:1,3@1"))
+    assert draft.labels == expected
+    change(draft, "remove", name="dog")
+    for nowhere in ("2", "7", "1-2", "x", "2 parts:1", ""):
+        with pytest.raises(LeopartError):
+            change(draft, "move", ids="parts:4", object=nowhere)
+
+
 def test_a_draft_that_was_not_saved_is_there_at_the_next_start(run):
     change(LabelDraft(run), "name", name="shirt", ids="parts:1")
     again = LabelDraft(run)

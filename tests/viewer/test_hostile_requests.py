@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import socket
 import threading
+import time
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -85,7 +88,7 @@ def test_a_change_without_the_pages_token_is_refused(served, given):
     before = files_of(out)
     headers = {"x-leopart-token": given.encode()} if given else {}
     change = {"version": 0, "action": "ignore", "ids": "parts:1"}
-    for path in ("/api/change", "/api/save"):
+    for path in ("/api/change", "/api/save", "/api/export", "/api/download", "/api/split"):
         assert httpx.post(address + path, headers=headers, json=change).status_code == 403
     assert not (out / ".view" / "draft.yaml").exists()
     assert {name: before[name] for name in before} == {name: files_of(out)[name] for name in before}
@@ -109,6 +112,9 @@ def test_a_change_without_the_pages_token_is_refused(served, given):
         "/api/order?by=area&part=-1",
         "/api/order?by=area&part=²",
         "/../secret.txt",
+        "/download/../../secret.txt",
+        "/download/coco",
+        "/download/%00",
         "http://evil.example/",
         "/\x00",
     ],
@@ -194,6 +200,69 @@ def test_a_broken_request_is_refused_in_a_sentence_and_changes_nothing(served, b
     assert answer.json()["error"]
     assert "Traceback" not in answer.text
     assert httpx.get(address + "/api/labels").json() == before
+
+
+@pytest.mark.parametrize("path", ["/api/export", "/api/download"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"format": null}',
+        b'{"format": ["csv"]}',
+        b'{"format": "../../secret"}',
+        b'{"format": "csv/../../.."}',
+        b'{"format": "onnx"}',
+        b'{"format": "csv\\u0000"}',
+        b'{"format": "<script>", "what": "parts"}',
+    ],
+)
+def test_a_format_that_there_is_not_is_neither_written_nor_read(served, path, body):
+    address, out = served
+    before = files_of(out)
+    answer = httpx.post(address + path, headers={"x-leopart-token": token(address)}, content=body)
+    assert 400 <= answer.status_code < 500
+    assert answer.json()["error"]
+    assert files_of(out).keys() == before.keys()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b'{"version": 0}',
+        b'{"version": 0, "part": "1", "into": 2}',
+        b'{"version": 0, "part": 1}',
+        b'{"version": 0, "part": true, "into": true}',
+        b'{"version": 0, "part": 1, "into": 1000000000}',
+        b'{"version": 0, "back": true}',
+        b'{"version": 9, "part": 1, "into": 2}',
+    ],
+)
+def test_a_split_that_is_not_one_is_refused_and_writes_nothing(served, body):
+    address, out = served
+    before = files_of(out)
+    answer = httpx.post(address + "/api/split", headers={"x-leopart-token": token(address)}, content=body)
+    assert 400 <= answer.status_code < 500
+    assert answer.json()["error"]
+    assert files_of(out) == before
+
+
+def test_an_export_is_fetched_with_a_ticket_alone(served):
+    address, _ = served
+    headers = {"x-leopart-token": token(address)}
+    assert httpx.post(address + "/api/export", headers=headers, json={"format": "csv"}).status_code == 200
+    while httpx.get(address + "/api/progress").json()["writing"]["running"]:
+        time.sleep(0.05)
+    ticket = httpx.post(address + "/api/download", headers=headers, json={"format": "csv"}).json()["address"]
+    answer = httpx.get(address + ticket)
+    assert answer.headers["content-disposition"] == 'attachment; filename="leopart-csv.zip"'
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert "areas.csv" in archive.namelist()
+    assert httpx.get(address + ticket, headers={"sec-fetch-site": "cross-site"}).status_code == 403
+    assert httpx.get(address + ticket[:-1]).status_code == 404
 
 
 def test_two_hundred_requests_at_once_are_all_served(served):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 from PIL import Image
 from safetensors.numpy import save_file
@@ -50,6 +52,30 @@ def test_the_photo_in_which_a_part_lies_elsewhere_is_odd():
     order = Statistics(shares, centres).by_oddness(1)
     assert order[0] == 3
     assert 8 not in order
+
+
+def test_unusual_photos_are_those_without_parts_then_those_with_odd_ones():
+    shares = np.full((9, 3), 0.25, np.float32)
+    shares[8] = (1, 0, 0)
+    shares[5, 2] = 0.001  # odd, but hardly seen
+    shares[5, 1] = 0.26
+    centres = np.full((9, 3, 2), 0.5, np.float32) + np.arange(9)[:, None, None].astype(np.float32) / 1000
+    centres[3, 1] = (0.9, 0.5)
+    order = Statistics(shares, centres).by_unusualness()
+    assert sorted(order) == list(range(9))
+    assert order[:2] == [8, 3]
+
+
+def test_photos_are_ordered_by_the_confidence_in_the_summary(tmp_path):
+    out = make_run(tmp_path, 4)
+    assert not open_run(out).described()["hasConfidence"]
+    assert open_run(out).by_confidence() == [0, 1, 2, 3]
+    summary = json.loads((out / "summary.json").read_text())
+    names = {f"photo {index:04}.jpg": value for index, value in ((0, 0.5), (1, -1.0), (3, 0.1))}
+    (out / "summary.json").write_text(json.dumps(summary | {"results": {"confidence": names}}))
+    run = open_run(out)
+    assert run.described()["hasConfidence"]
+    assert run.by_confidence() == [1, 3, 0, 2]
 
 
 def test_parts_with_like_centroids_and_parts_seen_together_are_suggested(tmp_path):

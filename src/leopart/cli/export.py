@@ -35,19 +35,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _masks(config: ExportConfig) -> int:
-    from leopart.export.masks.classes import default_what
     from leopart.export.masks.export import export_masks
     from leopart.export.masks.writer import MaskOptions
 
-    options = MaskOptions(
-        what=config.what or default_what(config.model),
-        min_area=config.min_area,
-        by_class=config.stuff or config.instances == "classes",
-        photos=config.photo_files,
-        areas=config.areas,
-        semantic=config.semantic,
-        prefix=config.prefix or "",
-    )
+    options = MaskOptions.of(config)
     exported = export_masks(config.model, config.format, config.out, options, track=tracker(config.quiet))
     for failure in exported.failures:
         say(f"leopart: {failure}")

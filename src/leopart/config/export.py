@@ -17,7 +17,7 @@ NetworkFormat = Literal["timm", "safetensors", "onnx"]
 MaskFormat = Literal[
     "coco", "coco-panoptic", "voc", "cvat", "label-studio", "yolo", "fiftyone", "geotiff", "csv"
 ]
-_MASKS = get_args(MaskFormat)
+_MASKS: tuple[MaskFormat, ...] = get_args(MaskFormat)
 _REGIONS = ("coco", "coco-panoptic", "voc", "cvat", "label-studio")
 #: Formats in which an option makes a difference.
 _FORMATS_OF = {
@@ -94,3 +94,8 @@ class ExportConfig:
     def photo_files(self) -> PhotoFiles:
         """How photos come into a folder of masks."""
         return next((how for how in _PHOTO_FILES if how == str(self.photos)), "link")
+
+
+def mask_formats() -> dict[MaskFormat, list[str]]:
+    """Every format for masks, with the options that make a difference in it alone or with others."""
+    return {form: [name for name, forms in _FORMATS_OF.items() if form in forms] for form in _MASKS}

@@ -80,6 +80,8 @@ class Segmenter:
         adapted_: whether the backbone was adapted to the photos; then `save` keeps it inside.
         fit_: evidence for what was chosen (`Fit`), after `fit` only.
         failures_: photos that could not be read, and why, after `fit` only.
+        photos_: the photos it was fitted on, those that could not be read included, after `fit` only.
+        opened_from_: folder of the segmenter, after `load` only.
     """
 
     model_: PartModel
@@ -92,6 +94,8 @@ class Segmenter:
     adapted_: bool
     fit_: Fit
     failures_: list[Failure]
+    photos_: tuple[Path, ...] = ()
+    opened_from_: Path | None = None
 
     def __init__(  # noqa: PLR0913 - all options by name, so that editors, `help` and scikit-learn see them
         self,
@@ -184,7 +188,8 @@ class Segmenter:
         self.extractor_, self.settings_ = learned.extractor, learned.settings
         self.fit_, self.model_ = learned.fit, learned.fit.model
         self.labels_used_, self.attention_backbone_ = learned.labels, learned.attention_backbone
-        self.labels_, self.stretch_ = None, None
+        self.labels_, self.stretch_, self.opened_from_ = None, None, None
+        self.photos_ = tuple(photo.path for photo in found)
         self.adapted_, self.failures_ = learned.adapted is not None, learned.failures
         if self.failures_:
             text = f"{len(self.failures_)} of {len(found)} photos left out: {self.failures_[0].reason}"
@@ -265,7 +270,7 @@ class Segmenter:
         segmenter.extractor_ = segmenter._open()
         saved.check_backbone(folder, card, segmenter.extractor_.backbone)
         segmenter.model_, segmenter.settings_, segmenter.labels_used_ = model, card.settings, card.labels
-        segmenter.labels_ = labels_beside(folder)
+        segmenter.labels_, segmenter.opened_from_ = labels_beside(folder), folder
         segmenter.attention_backbone_, segmenter.stretch_ = card.attention_backbone, card.stretch
         segmenter.adapted_ = backbone is None and card.backbone == TUNED
         return segmenter

@@ -32,14 +32,15 @@ class LabelDraft:
 
     Args:
         run: opened.
+        version: of the first state; above those that the page has seen of the same run.
 
     Raises:
         LeopartError: labels.yaml cannot be used.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, version: int = 0) -> None:
         self._run, self._lock = run, threading.RLock()
-        self.version = 0
+        self.version = version
         self.notes: list[str] = []
         self._saved = labels_in(run.out, run.ids)
         self._base = _state(run.out / LABELS)
@@ -50,6 +51,11 @@ class LabelDraft:
     def labels(self) -> Labels:
         """As they are in the page."""
         return self._states[self._at]
+
+    @property
+    def on_disk(self) -> str | None:
+        """Fingerprint of labels.yaml; None where there is none."""
+        return _state(self._run.out / LABELS)
 
     @property
     def _path(self) -> Path:
@@ -153,6 +159,19 @@ class LabelDraft:
             self.version += 1
             return self.labels
 
+    def refuse_unsaved(self, version: int) -> None:
+        """See that nothing would be lost if the labels were read from disk again.
+
+        Raises:
+            ConflictError: another window has changed the labels meanwhile.
+            LeopartError: there are changes that are not saved.
+        """
+        with self._lock:
+            self._refuse_old(version)
+            if self.labels != self._saved:
+                raise LeopartError("save your changes or undo them first: a split is written at once")
+            self._path.unlink(missing_ok=True)  # it says what is saved
+
     def _push(self, labels: Labels) -> None:
         if labels != self.labels:
             self._states = [*self._states[: self._at + 1], labels]
@@ -179,6 +198,15 @@ def _split(labels: Labels, values: dict[str, str]) -> edits.Edited:
         words = str(piece).replace("objects:", "object ").replace("parts:", "part ")
         labels, _ = edits.name(labels, f"{label.name} {words}", piece)
     return labels, []
+
+
+def _move(labels: Labels, values: dict[str, str]) -> edits.Edited:
+    """Give parts the label of an object."""
+    moved, goal = claim_of(values["ids"]), claim_of(f"object:{values['object']}")
+    owner = next((label for label in labels if goal.objects <= label.claim.objects), None)
+    if owner is None:
+        raise LeopartError(f"object {values['object']} has no label; name it first")
+    return edits.name(labels, owner.name, moved)
 
 
 def _ignore(labels: Labels, values: dict[str, str]) -> edits.Edited:
@@ -210,6 +238,7 @@ ACTIONS: dict[str, Callable[[Labels, dict[str, str]], edits.Edited]] = {
     "recolour": _recolour,
     "remove": _remove,
     "split": _split,
+    "move": _move,
 }
 """What can be done to labels; each is what an option of `leopart label` does."""
 

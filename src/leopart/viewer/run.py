@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from leopart.data.masks import read_index_mask
 from leopart.data.photo_list import PhotoEntry, read_photo_list
 from leopart.documents import read_json
-from leopart.drawing.palette import colours, part_colours
+from leopart.drawing.palette import CONTRASTING, colours, part_colours
 from leopart.errors import LeopartError
 from leopart.segment.labelling import Ids, ids_of
 
@@ -30,6 +30,7 @@ class Run:
         entries: its photos; the page names a photo by its place here, never by a path.
         objects: main parts of each object id.
         scenes: object ids of each scene group.
+        confidence: of photos, by name, where the run has computed it; the larger, the surer.
     """
 
     out: Path
@@ -37,6 +38,7 @@ class Run:
     entries: tuple[PhotoEntry, ...]
     objects: dict[int, list[int]]
     scenes: list[list[int]]
+    confidence: dict[str, float] = field(default_factory=dict)
 
     @property
     def cache(self) -> Path:
@@ -60,6 +62,11 @@ class Run:
             raise LeopartError(f"the masks of {entry.name} are of another run; run `leopart segment` again")
         return parts.astype(np.uint16), objects.astype(np.uint16)
 
+    def by_confidence(self) -> list[int]:
+        """Photos, the least sure first; those without a confidence last."""
+        values = [self.confidence.get(entry.name, np.inf) for entry in self.entries]
+        return [int(index) for index in np.argsort(values, kind="stable")]
+
     def described(self) -> dict[str, Any]:
         """The run in JSON types, for the page."""
         object_of_part = np.zeros(self.ids.n_parts + 1, np.int64)
@@ -72,7 +79,10 @@ class Run:
             "objects": [[number, parts] for number, parts in self.objects.items()],
             "objectOfPart": object_of_part.tolist(),
             "scenes": self.scenes,
-            "partColours": part_colours(object_of_part).tolist(),
+            "hasConfidence": bool(self.confidence),
+            "ids": self.ids.fingerprint,
+            "partColours": part_colours(object_of_part, self.ids.splits).tolist(),
+            "contrasting": CONTRASTING.tolist(),
             "objectColours": colours(self.ids.n_objects + 1).tolist(),
         }
 
@@ -99,4 +109,22 @@ def open_run(out: Path) -> Run:
         raise LeopartError(f"{out / 'segmenter'} lists ids that it does not have; {remedy}")
     if not (out / CACHE).resolve().is_relative_to(out):
         raise LeopartError(f"{out / CACHE} leads out of the folder; remove it, it is made anew")
-    return Run(out, ids, tuple(entries), objects, scenes)
+    return Run(out, ids, tuple(entries), objects, scenes, _confidence(out))
+
+
+@dataclass(frozen=True)
+class _ResultsOfPhotos:
+    confidence: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _SummaryOfPhotos:
+    results: _ResultsOfPhotos = field(default_factory=_ResultsOfPhotos)
+
+
+def _confidence(out: Path) -> dict[str, float]:
+    """See `Run`; empty where the run has none."""
+    path = out / "summary.json"
+    if not path.is_file():
+        return {}
+    return read_json(path, _SummaryOfPhotos, "run `leopart segment` again").results.confidence

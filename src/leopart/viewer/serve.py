@@ -7,12 +7,15 @@ import ipaddress
 import socket
 import threading
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from leopart.errors import LeopartError
 from leopart.viewer.run import open_run
+
+if TYPE_CHECKING:
+    from leopart.segment.segmenter import Segmenter
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -50,7 +53,7 @@ class PageServer:
         access = Access(names, port, open_to_network=is_open, in_notebook=in_notebook)
         try:
             self._work = Work(run)
-            app = make_app(run, access, self._work)
+            app = make_app(access, self._work)
         except BaseException:
             self._socket.close()
             raise
@@ -63,7 +66,7 @@ class PageServer:
         self._server = uvicorn.Server(config)
 
     def run(self, *, ready: Callable[[], object] = lambda: None) -> None:
-        """Serve until Ctrl-C, or until `close` in another thread; label masks in work are finished.
+        """Serve until Ctrl-C, or until `close` in another thread; what is being written is finished.
 
         Args:
             ready: called when the page can be opened.
@@ -76,7 +79,7 @@ class PageServer:
             pass  # the way to end it
         finally:
             self._socket.close()
-            self._work.applying.wait()
+            self._work.writing.wait()
 
     def close(self) -> None:
         """End `run`."""
@@ -106,28 +109,54 @@ def serve(out: Path, host: str, port: int, *, browser: bool, say: Callable[[str]
     server.run(ready=ready)
 
 
-def show(folder: str | Path, *, height: int = 720) -> Any:
+def show(
+    run: str | Path | Segmenter,
+    photos: str | Path | Sequence[str | Path] = (),
+    *,
+    out: str | Path | None = None,
+    height: int = 720,
+) -> Any:
     """Show the page of a run in a notebook, from a server in a thread of this process.
 
+    A `Segmenter` that was loaded from the OUT folder of `leopart segment` shows that run. For any other,
+    masks of its photos are written first.
+
     Args:
-        folder: that `leopart segment` wrote.
+        run: folder that `leopart segment` wrote, or a fitted `Segmenter`.
+        photos: with a `Segmenter`: folders or files to show; by default those it was fitted on.
+        out: with a `Segmenter`: new or empty folder for masks and labels; by default a new one below the
+            system's folder for temporary files. It stays there, and the page shows its name.
         height: of the frame, in pixels.
 
     Returns:
         An IPython `IFrame`; without IPython, the address as text.
 
     Raises:
-        LeopartError: see `PageServer`; what is given is no folder.
+        LeopartError: see `PageServer`; what is given is no run, or the segmenter knows no photos.
     """
-    if not isinstance(folder, (str, Path)):
-        raise LeopartError("the page shows a run: give the OUT folder of `leopart segment`")
-    server = PageServer(Path(folder), in_notebook=True)
+    server = PageServer(_folder(run, photos, out), in_notebook=True)
     threading.Thread(target=server.run, daemon=True).start()
     try:
         from IPython.display import IFrame
     except ImportError:
         return server.address
     return IFrame(server.address, "100%", height)
+
+
+def _folder(
+    run: str | Path | Segmenter, photos: str | Path | Sequence[str | Path], out: str | Path | None
+) -> Path:
+    if isinstance(run, str | Path):
+        if photos or out:
+            raise LeopartError("a run's folder has its photos and masks; leave photos= and out= out")
+        return Path(run)
+    from leopart.segment.segmenter import Segmenter
+    from leopart.viewer.fitted import run_of
+
+    if not isinstance(run, Segmenter):
+        raise LeopartError("the page shows a run: give the OUT folder of `leopart segment`, or a Segmenter")
+    given = [photos] if isinstance(photos, str | Path) else photos
+    return run_of(run, [Path(one) for one in given], None if out is None else Path(out))
 
 
 def _listening(host: str, port: int) -> socket.socket:

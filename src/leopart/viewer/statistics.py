@@ -22,6 +22,8 @@ BEST = 6
 _TOGETHER = 0.8
 _ALIKE = 0.6
 _MOST = 12
+_ODDEST = 10.0
+"""What is farther from the usual counts as much as this in a photo's mean."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,33 @@ class Statistics:
         return [int(index) for index in np.argsort(-self.shares[:, part], kind="stable")]
 
     def by_oddness(self, part: int) -> list[int]:
-        """Photos that show a part, those first where its share and position are far from the usual ones.
+        """Photos that show a part, those first where its share and position are far from the usual ones."""
+        seen = np.flatnonzero(self.shares[:, part])
+        return [int(index) for index in seen[np.argsort(-self._oddness(seen, part), kind="stable")]]
+
+    def by_unusualness(self) -> list[int]:
+        """All photos, those first that show no part, then those whose parts are odd: the mean by area."""
+        odd = np.zeros(self.shares.shape)
+        for part in range(1, self.shares.shape[1]):
+            seen = np.flatnonzero(self.shares[:, part])
+            odd[seen, part] = np.minimum(self._oddness(seen, part), _ODDEST)
+        area = self.shares[:, 1:].sum(1)
+        mean = np.where(area > 0, (odd * self.shares).sum(1) / np.maximum(area, 1e-12), np.inf)
+        return [int(index) for index in np.argsort(-mean, kind="stable")]
+
+    def _oddness(self, seen: NDArray[np.intp], part: int) -> NDArray[np.float64]:
+        """How far share and position of a part in photos are from the usual ones, >= 0.
 
         The distance is that of share (on a logarithmic scale), row and column from their medians, each in
         units of its own median deviation: three numbers, of which the largest counts.
         """
-        seen = np.flatnonzero(self.shares[:, part])
-        values = np.column_stack([np.log(self.shares[seen, part]), self.centres[seen, part]])
         if len(seen) < 3:
-            return [int(index) for index in seen]
+            return np.zeros(len(seen))
+        values = np.column_stack([np.log(self.shares[seen, part]), self.centres[seen, part]])
         away = np.abs(values - np.median(values, axis=0))
         usual = np.maximum(np.median(away, axis=0), [0.1, 0.02, 0.02])  # tiny deviations are not odd
-        return [int(index) for index in seen[np.argsort(-(away / usual).max(1), kind="stable")]]
+        largest: NDArray[np.float64] = (away / usual).max(1).astype(np.float64)
+        return largest
 
     def described(self) -> dict[str, Any]:
         """Of each part its share of all area, its number of photos, and the photos that stand for it."""

@@ -107,6 +107,18 @@ class ExportFolder:
         write_text(self.path / MARKER, json.dumps(content, indent=0) + "\n")
 
 
+def files_of_export(folder: Path) -> list[str]:
+    """Names of an export's files below its folder, the one that says so included.
+
+    Raises:
+        LeopartError: there is no complete export.
+    """
+    path = folder / MARKER
+    if not is_file(path):
+        raise LeopartError(f"{shown(folder)} holds no export; export again")
+    return [*read_json(path, _Marker, "export again").files, MARKER]
+
+
 def _link(photo: Path, place: Path) -> None:
     """Make a symbolic link, in place of an earlier one."""
     aside = place.with_name(f".{secrets.token_hex(8)}.part")

@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import IO, Any, ClassVar, Literal
 
-from leopart.config.export import PhotoFiles
+from leopart.config.export import ExportConfig, PhotoFiles
 from leopart.errors import PhotoError
-from leopart.export.masks.classes import MaskClass, What
+from leopart.export.masks.classes import MaskClass, What, default_what
 from leopart.export.masks.folder import ExportFolder
 from leopart.export.masks.photos import MaskedPhoto
 
@@ -36,6 +36,19 @@ class MaskOptions:
     """YOLO: index masks, not polygons."""
     prefix: str = ""
     """Label Studio: path of the photos below the folder that it serves."""
+
+    @classmethod
+    def of(cls, config: ExportConfig) -> MaskOptions:
+        """What a command asks for; labels where the run has any, unless it says which masks."""
+        return cls(
+            what=config.what or default_what(config.model),
+            min_area=config.min_area,
+            by_class=config.stuff or config.instances == "classes",
+            photos=config.photo_files,
+            areas=config.areas,
+            semantic=config.semantic,
+            prefix=config.prefix or "",
+        )
 
 
 @dataclass(frozen=True)

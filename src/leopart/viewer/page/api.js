@@ -16,6 +16,10 @@ export async function post(path, values) {
 }
 
 const kept = new Map();
+let version = ""; // masks that the browser has kept are of other ids after a split
+
+export const ofIds = (ids) => { version = ids.slice(0, 12); };
+export const patch = (part, index) => `/patch/${part}/${index}?${version}`;
 
 // Ids of a photo: {width, height, parts, objects}; the last ones are kept.
 export function mask(size, index) {
@@ -28,7 +32,7 @@ export function mask(size, index) {
 }
 
 async function fetched(key) {
-  const response = await fetch(`/mask/${key}`);
+  const response = await fetch(`/mask/${key}?${version}`);
   if (!response.ok) await answered(response);
   const ids = new Uint16Array(await response.arrayBuffer());
   const [width, height] = ids, pixels = width * height;

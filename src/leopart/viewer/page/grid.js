@@ -59,7 +59,7 @@ export function focusPhoto(place) {
 
 export async function sort() {
   const by = order.value;
-  document.getElementById("which").hidden = by === "name";
+  document.getElementById("which").hidden = by !== "area" && by !== "odd";
   try {
     state.order = by === "name" ? state.run.photos.map((_, index) => index) : await get(`/api/order?by=${by}&part=${part.value}`);
   } catch (error) {
@@ -76,6 +76,7 @@ export async function sort() {
 
 export function startGrid() {
   for (let id = 1; id <= state.run.parts; id++) part.append(new Option(id, id));
+  order.querySelector("[value=confidence]").hidden = !state.run.hasConfidence;
   grid.addEventListener("scroll", show, { passive: true });
   new ResizeObserver(show).observe(grid);
   order.addEventListener("change", sort);

@@ -1,6 +1,6 @@
 // Ids to colours, on a canvas, for every change of mode, name, colour or selection.
 
-import { state } from "./state.js";
+import { colourOf, state } from "./state.js";
 
 let tables = null;
 
@@ -9,15 +9,15 @@ export function prepare() {
   const { run, labels, mode, opacity, selection } = state;
   const columns = run.parts + 1, rows = run.objectColours.length;
   const colours = new Uint32Array(columns * rows), groups = new Uint16Array(columns * rows);
-  const ofLabel = new Map(labels.labels.map((label) => [label.id, rgb(label.colour)]));
+  const ofLabel = new Map(labels.labels.map(({ id }) => [id, colourOf("label", id)]));
   const chosen = new Uint8Array(columns * rows);
   for (let object = 0; object < rows; object++) {
     for (let part = 1; part < columns; part++) {
       const at = object * columns + part, label = labels.table[object][part];
       const group = { photo: 0, parts: part, objects: object, labels: label }[mode];
-      const colour = { photo: null, parts: run.partColours[part], objects: run.objectColours[object], labels: ofLabel.get(label) }[mode];
+      const colour = { photo: null, parts: colourOf("part", part), objects: object && colourOf("object", object), labels: ofLabel.get(label) }[mode];
       groups[at] = group;
-      chosen[at] = selection.has(`p${part}`) || (object && selection.has(`o${object}`)) ? 1 : 0;
+      chosen[at] = selection.has(`p${part}`) || (object && (selection.has(`o${object}`) || selection.has(`p${part}@${object}`))) ? 1 : 0;
       if (colour && group) colours[at] = packed(colour, opacity * 255 * (selection.size && !chosen[at] ? 0.45 : 1));
       if (chosen[at] && mode === "photo") colours[at] = packed([255, 220, 0], opacity * 160);
     }
@@ -25,7 +25,6 @@ export function prepare() {
   tables = { colours, groups, chosen, columns };
 }
 
-const rgb = (text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
 const packed = ([r, g, b], alpha) => ((Math.round(alpha) << 24) | (b << 16) | (g << 8) | r) >>> 0;
 const CHOSEN = packed([255, 255, 255], 255), SHADOW = packed([0, 0, 0], 255);
 

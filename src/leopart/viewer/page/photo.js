@@ -103,6 +103,12 @@ function partsIn(a, b) {
   return [...found];
 }
 
+// Part under a place, within its object alone.
+function partWithin([x, y]) {
+  const at = pixel(x, y), i = at && at[0] * ids.width + at[1];
+  return at && ids.parts[i] && ids.objects[i] ? [`p${ids.parts[i]}@${ids.objects[i]}`] : [];
+}
+
 const place = (event) => { const area = stage.getBoundingClientRect(); return [event.clientX - area.left, event.clientY - area.top]; };
 
 export function startPhoto() {
@@ -133,7 +139,7 @@ export function startPhoto() {
     drag = null;
     box.hidden = true;
     if (pan) return;
-    const found = ids ? partsIn(from, to) : [];
+    const found = !ids ? [] : event.altKey && !boxed ? partWithin(from) : partsIn(from, to);
     if (boxed && more) found.forEach((id) => state.selection.add(id));
     if (boxed && more) changed();
     else if (found.length) toggle(found, more);

@@ -1,6 +1,7 @@
 // Labels, suggestions, and the tree of scene groups, objects and parts. Names come from people: textContent only.
 
-import { change, changed, claim, labelOf, listen, state, toggle } from "./state.js";
+import { patch, post } from "./api.js";
+import { change, changed, claim, colourOf, labelOf, listen, say, sentence, state, toggle } from "./state.js";
 
 const el = (id) => document.getElementById(id);
 const refused = new Set();
@@ -17,7 +18,7 @@ const swatch = (colour) => { const made = node("span", "swatch"); made.style.bac
 const css = ([r, g, b]) => `rgb(${r}, ${g}, ${b})`;
 const percent = (share) => (share < 0.001 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
 
-const idsOf = (label) => [...label.objects.map((id) => `o${id}`), ...label.parts.map((id) => `p${id}`)];
+const idsOf = ({ objects, parts, within }) => [...objects.map((id) => `o${id}`), ...parts.map((id) => `p${id}`), ...within.map(([object, part]) => `p${part}@${object}`)];
 
 function describe(label) {
   const words = [];
@@ -29,7 +30,7 @@ function describe(label) {
 
 function labelRow(label) {
   const row = node("li", "row");
-  const colour = node("input", "", "", { type: "color", value: label.colour, title: `Colour of ${label.name}` });
+  const colour = node("input", "", "", { type: "color", value: label.colour, title: `Colour of ${label.name}`, hidden: state.contrasting });
   colour.setAttribute("aria-label", `Colour of ${label.name}`);
   colour.addEventListener("change", () => change("recolour", { name: label.name, colour: colour.value }));
   const name = node("input", "rename", "", { value: label.name, title: describe(label), maxLength: 200 });
@@ -48,11 +49,12 @@ function labelRow(label) {
   name.addEventListener("change", rename);
   const select = node("button", "", "Select", { title: `Select ${describe(label)}` });
   select.addEventListener("click", (event) => toggle(idsOf(label), event.shiftKey));
-  const split = node("button", "", "Split", { title: "A label for each of its parts and objects", disabled: idsOf(label).length + label.within.length < 2 });
+  const split = node("button", "", "Split", { title: "A label for each of its parts and objects", disabled: idsOf(label).length < 2 });
   split.addEventListener("click", () => change("split", { name: label.name }));
   const remove = node("button", "", "×", { title: `Remove label ${label.name}` });
   remove.setAttribute("aria-label", `Remove label ${label.name}`);
   remove.addEventListener("click", () => change("remove", { name: label.name }));
+  if (state.contrasting) row.append(swatch(css(colourOf("label", label.id))));
   for (const [at, control] of [colour, name, select, split, remove].entries()) {
     control.dataset.key = `${label.id}/${at}`;
     row.append(control);
@@ -73,12 +75,12 @@ function item(id, colour, text, details, className) {
 function partRow(object, part) {
   const { run, statistics } = state;
   const share = statistics ? `${percent(statistics.shares[part])}, ${statistics.photos[part]} photos` : "";
-  const row = item(`p${part}`, run.partColours[part], `part ${part}`, share, "part");
+  const row = item(`p${part}`, colourOf("part", part), `part ${part}`, share, "part");
   row.dataset.object = object;
   if (statistics) {
     const patches = node("span", "patches");
     for (const index of statistics.best[part].slice(0, 4)) {
-      patches.append(node("img", "", "", { src: `/patch/${part}/${index}`, alt: "", loading: "lazy" }));
+      patches.append(node("img", "", "", { src: patch(part, index), alt: "", loading: "lazy" }));
     }
     row.append(patches);
   }
@@ -87,14 +89,15 @@ function partRow(object, part) {
 
 let built = null;
 function buildTree() {
-  if (built === state.statistics && el("tree").childElementCount) return;
-  built = state.statistics;
+  const basis = `${Boolean(state.statistics)} ${state.contrasting}`;
+  if (built === basis) return;
+  built = basis;
   const tree = el("tree"), { run } = state, parts = new Map(run.objects);
   tree.replaceChildren();
   run.scenes.forEach((objects, scene) => {
     if (run.scenes.length > 1) tree.append(node("li", "row", `Scene group ${scene + 1}`));
     for (const object of objects) {
-      tree.append(item(`o${object}`, run.objectColours[object], `object ${object}`, "", "object"));
+      tree.append(item(`o${object}`, colourOf("object", object), `object ${object}`, "", "object"));
       tree.append(...parts.get(object).map((part) => partRow(object, part)));
     }
   });
@@ -128,7 +131,7 @@ function show() {
   for (const row of el("tree").children) {
     const { id, object } = row.dataset, ignored = id && state.labels.ignored[id[0] === "p" ? "parts" : "objects"].includes(Number(id.slice(1)));
     if (!id) continue;
-    const label = id[0] === "p" ? labelOf(Number(object), Number(id.slice(1))) : state.labels.labels.find((one) => one.objects.includes(Number(id.slice(1))));
+    const label = id[0] === "p" ? labelOf(Number(object), Number(id.slice(1))) : labelOfObject(Number(id.slice(1)));
     row.hidden = !matches(`${row.textContent} ${label ? label.name : ""}`);
     row.classList.toggle("chosen", state.selection.has(id));
     row.setAttribute("aria-selected", state.selection.has(id));
@@ -139,7 +142,18 @@ function show() {
   el("suggestions").replaceChildren(...offers.slice(0, 4).map(suggestionRow));
   const what = claim().replace("objects:", "objects ").replace("parts:", "parts ").replace(" parts", ", parts").replace(/^, /, "");
   el("selected").textContent = what ? `Selected: ${what}` : "Nothing selected";
-  for (const id of ["give", "ignore", "clear"]) el(id).disabled = !what;
+  for (const id of ["give", "move", "ignore", "clear"]) el(id).disabled = !what;
+  el("divide").disabled = !onePart();
+  const chosen = el("object").value;
+  el("object").replaceChildren(...state.run.objects.map(([object]) => objectOption(object)));
+  if (chosen) el("object").value = chosen;
+}
+
+const labelOfObject = (object) => state.labels.labels.find((one) => one.objects.includes(object));
+
+function objectOption(object) {
+  const label = labelOfObject(object), own = `object ${object}`;
+  return Object.assign(new Option(!label ? `${own} (no label)` : label.name === own ? own : `${own} (${label.name})`, object), { disabled: !label });
 }
 
 function sameLabel(parts) {
@@ -147,9 +161,21 @@ function sameLabel(parts) {
   return given[0] && given.every((one) => one === given[0]);
 }
 
-export async function ignore() {
-  if (state.selection.size && (await change("ignore", { ids: claim() }))) { state.selection.clear(); changed(); }
+async function changeSelection(action, values = {}) {
+  if (!state.selection.size || !(await change(action, { ids: claim(), ...values }))) return;
+  state.selection.clear();
+  changed();
 }
+
+// The part that is selected, if it is one alone.
+const onePart = () => Number([...state.selection].join(" ").match(/^p(\d+)$/)?.[1] ?? 0);
+
+async function splitPart() {
+  const values = { version: state.labels.version, part: onePart(), into: el("pieces").valueAsNumber };
+  try { await post("/api/split", values); } catch (error) { say(sentence(error)); }
+}
+
+export const ignore = () => changeSelection("ignore");
 
 export function startSidebar() {
   listen(show);
@@ -173,11 +199,9 @@ export function startSidebar() {
   el("ignore").addEventListener("click", ignore);
   el("selection").addEventListener("submit", async (event) => {
     event.preventDefault();
-    if (!state.selection.size) return;
-    if (await change("name", { ids: claim(), name: el("label").value })) {
-      el("label").value = "";
-      state.selection.clear();
-      changed();
-    }
+    await changeSelection("name", { name: el("label").value });
+    if (!state.selection.size) el("label").value = "";
   });
+  el("move").addEventListener("click", () => changeSelection("move", { object: el("object").value }));
+  el("divide").addEventListener("click", splitPart);
 }

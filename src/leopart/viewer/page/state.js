@@ -6,10 +6,11 @@ export const state = {
   run: null, // see Run.described
   labels: null, // see Draft.state
   statistics: null, // null until the masks are counted
-  selection: new Set(), // "p3" or "o2"
+  selection: new Set(), // "p3", "o2", or "p3@2" for part 3 within object 2
   mode: "labels",
   opacity: 0.55,
   outlines: true,
+  contrasting: false, // whether all colours are of the twelve that colour-blind people can tell apart
   order: [], // indices of photos
   current: null, // place in `order` of the large photo
 };
@@ -60,12 +61,22 @@ export function toggle(ids, more) {
   changed();
 }
 
-// The selection as `leopart label` writes it: objects:2 parts:3,7
+// The selection as `leopart label` writes it: objects:2 parts:3,7,8@2
 export function claim(selection = state.selection) {
-  const of = (kind) => [...selection].filter((id) => id[0] === kind).map((id) => Number(id.slice(1))).sort((a, b) => a - b);
+  const of = (kind) => [...selection].filter((id) => id[0] === kind).map((id) => id.slice(1)).sort((a, b) => parseInt(a) - parseInt(b));
   const words = [["objects", of("o")], ["parts", of("p")]];
   return words.filter(([, ids]) => ids.length).map(([kind, ids]) => `${kind}:${ids.join(",")}`).join(" ");
 }
+
+// The colour that is drawn, [r, g, b]: of the files, or one of the twelve.
+export function colourOf(kind, id) {
+  const { run, labels, contrasting } = state;
+  if (contrasting) return run.contrasting[(kind === "label" ? labels.labels.findIndex((one) => one.id === id) : id - 1) % run.contrasting.length];
+  if (kind === "label") return rgb(labels.labels.find((one) => one.id === id).colour);
+  return (kind === "part" ? run.partColours : run.objectColours)[id];
+}
+
+const rgb = (text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
 
 export function labelOf(object, part) {
   const id = state.labels.table[object][part];
