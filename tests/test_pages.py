@@ -111,7 +111,7 @@ def defined(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.name}.{part.name}" for part in node.body if isinstance(part, ast.FunctionDef))
 
 
-def test_every_test_that_a_page_names_exists() -> None:
-    for document in [*DOCUMENTS, *(ROOT / "results").glob("*.md")]:
-        named = re.findall(r"`(tests/[\w./]+)", document.read_text(encoding="utf-8"))
-        assert [path for path in named if not (ROOT / path).exists()] == [], document.name
+@each_document
+def test_every_test_that_a_page_names_exists(document: Path) -> None:
+    named = re.findall(r"`(tests/[\w./]+)", document.read_text(encoding="utf-8"))
+    assert [path for path in named if not (ROOT / path).exists()] == []
