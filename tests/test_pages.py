@@ -109,3 +109,9 @@ def defined(tree: ast.Module) -> Iterator[str]:
             yield node.name
         if isinstance(node, ast.ClassDef):
             yield from (f"{node.name}.{part.name}" for part in node.body if isinstance(part, ast.FunctionDef))
+
+
+@each_document
+def test_every_test_that_a_page_names_exists(document: Path) -> None:
+    named = re.findall(r"`(tests/[\w./]+)", document.read_text(encoding="utf-8"))
+    assert [path for path in named if not (ROOT / path).exists()] == []

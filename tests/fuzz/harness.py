@@ -98,6 +98,7 @@ def fuzz(read: Read, path: Path, valid: Sequence[bytes], *, seed: int = 0, secon
         path.write_bytes(content)
         refused += is_refused(read, path, f"input {inputs} of seed {seed}, {content[:300]!r}")
         inputs += 1
+    print(f"{inputs} inputs, {refused} refused")
     return Tried(inputs, refused)
 
 

@@ -63,7 +63,6 @@ def tried(record_property: Record) -> Callable[..., None]:
         found = fuzz(read, path, valid)
         assert found.refused, "nothing was damaged enough to be refused"
         record_property("inputs", found.inputs)
-        print(f"{found.inputs} inputs, {found.refused} refused")
 
     return run
 

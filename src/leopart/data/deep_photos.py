@@ -49,8 +49,7 @@ def stretched(values: npt.NDArray[Any], percentiles: tuple[float, float]) -> npt
 def deep_pixels(image: ImageFile.ImageFile, path: Path, page: int = 0) -> Deep | None:
     """All 16 bits of a photo in colours, of which Pillow keeps 8.
 
-    Pillow also garbles TIFFs of 16 bits whose channels lie one after the other without compression; tifffile
-    reads these, OpenCV the others.
+    OpenCV reads them whole. TIFFs whose channels lie one after the other need `read_planes`.
 
     Args:
         image: opened, its pixels not yet loaded.
@@ -79,13 +78,10 @@ def _tiff(image: ImageFile.ImageFile, path: Path, page: int) -> Deep | None:
     tags: Any = image.tag_v2  # type: ignore[attr-defined]
     if tags.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) == 1:
         return _by_opencv(path, image, page)
-    if tags.get(TiffImagePlugin.COMPRESSION, 1) != 1:
-        return None
-    from tifffile import TiffFile
+    from leopart.data.planar_tiff import read_planes
 
-    with TiffFile(path) as file:
-        planes = np.asarray(file.pages[page].asarray())
-    return _checked(np.moveaxis(planes, 0, -1), image)
+    found = read_planes(path, tags, len(tags[TiffImagePlugin.BITSPERSAMPLE]))
+    return None if found is None else _checked(found, image)
 
 
 def _by_opencv(path: Path, image: ImageFile.ImageFile, page: int) -> Deep | None:
