@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from leopart.progress import Track, silent
+from leopart.wording import counted, duration, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from leopart.training.monitoring.progress import ProgressCallback, StepReport
+
+__all__ = ["counted", "duration", "printable", "say", "say_failures", "tracker", "training_progress"]
 
 T = TypeVar("T")
 _FAILURES = 20
@@ -111,15 +114,6 @@ def _described(report: StepReport) -> str:
     return "  ".join(words)
 
 
-def duration(seconds: float) -> str:
-    """`50 s`, `12 min`, `3.5 h`, `2.1 days`."""
-    for limit, unit, size in ((100, "s", 1), (100 * 60, "min", 60), (48 * 3600, "h", 3600)):
-        if seconds < limit:
-            number = seconds / size
-            return f"{number:.1f} {unit}" if unit == "h" else f"{number:.0f} {unit}"
-    return f"{seconds / 86400:.1f} days"
-
-
 def say(text: str, *, quiet: bool = False) -> None:
     """A line for people, on stderr."""
     if not quiet:
@@ -132,13 +126,3 @@ def say_failures(reasons: Sequence[str], where: Path) -> None:
         say(f"leopart: {reason}")
     if len(reasons) > _FAILURES:
         say(f"leopart: and {len(reasons) - _FAILURES:,} more; all are in {where}")
-
-
-def counted(number: int, thing: str) -> str:
-    """`1 photo`, `2 photos`."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
-def printable(text: str) -> str:
-    """One line that any terminal shows as it is: file names may hold line breaks and escape sequences."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

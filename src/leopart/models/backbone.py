@@ -66,11 +66,13 @@ class Backbone(nn.Module):
 
     Attributes:
         name: registry row, or file stem.
-        source: what `load_backbone` takes to load it again: the registry row, the file's absolute path, ...
+        source: what `load_backbone` takes to load it again: the registry row, the file's absolute path, ...;
+            empty where it is in memory only.
         spec: the row.
         patch_size: pixels along the side of what one token stands for.
         dim: channels D of a token.
         heads: attention maps of a photo: heads of the network, 1 where a stand-in takes their place.
+        has_attention: False where a stand-in takes the place of the attention.
         fingerprint: 64 hexadecimal digits that change with the weights and with everything in the row that
             can change a number; the same in every process. Stored features are refused by another
             fingerprint.
@@ -86,7 +88,8 @@ class Backbone(nn.Module):
         self.name, self.spec, self.fingerprint = spec.name, spec, fingerprint
         self.source = spec.name
         self.patch_size, self.dim = spec.patch_size, spec.dim
-        self.heads = spec.heads if has_cls(model) else 1
+        self.has_attention = has_cls(model)
+        self.heads = spec.heads if self.has_attention else 1
 
     def forward(self, images: Tensor, block: int | None = None) -> Features:
         """Tokens of one block, and the CLS attention of the last kept one, from one pass.
@@ -101,7 +104,7 @@ class Backbone(nn.Module):
         Raises:
             LeopartError: shape, size, type or range of the images does not fit, or there is no such block.
         """
-        _check_images(images)
+        check_images(images)
         return self.encode(self.normalise(images), block)
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -299,8 +302,12 @@ def _fingerprint(spec: BackboneSpec, weights_sha256: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _check_images(images: Tensor) -> None:
-    """Shape, type and, where looking is free, range."""
+def check_images(images: Tensor) -> None:
+    """Refuse images of another shape or type than `Backbone.forward` takes and, where looking is free, range.
+
+    Raises:
+        LeopartError: says what is wrong.
+    """
     if images.ndim != 4 or images.shape[1] != 3:
         message = f"images must be RGB [B, 3, H, W], not {list(images.shape)}"
         raise LeopartError(message)
