@@ -129,6 +129,8 @@ def test_a_clusterer_of_scikit_learn_takes_the_place_of_k_means(painted):
         tokens, labels, clusterer=SklearnKMeans(3, n_init=5, random_state=0), **options
     )
     ours = leopart.overcluster(tokens, labels, k=3, **options)
+    unnamed = leopart.overcluster(tokens, labels, k=3, eval_size=None)
+    assert (values(unnamed), list(unnamed.classes)) == (values(ours), [0, 1, 2])
     assert theirs.outcome.scores[0].name == "3"
     assert values(theirs) == values(ours)
     assert theirs.outcome.scores[0].headline[0] > 0.7

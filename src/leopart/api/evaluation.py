@@ -155,5 +155,5 @@ def _named(classes: Classes | None, maps: Sequence[np.ndarray[Any, Any]]) -> dic
     """Names by id, 0 .. C-1."""
     if classes is not None:
         return dict(classes) if isinstance(classes, dict) else dict(enumerate(classes))
-    highest = max((int(of[of != 255].max(initial=-1)) for of in maps), default=-1)
+    highest = max((int(of[of != 255].max()) for of in maps if (of != 255).any()), default=-1)
     return {index: f"class {index}" for index in range(highest + 1)}
