@@ -88,8 +88,7 @@ def parse(
         default=default,
         config=(tyro.conf.PositionalMetavarFromFieldName,),
     )
-    if _chose_out(default, argv, given) and not parsed.out.suffix:
-        say(f"output: {parsed.out}; give --out {parsed.out} to continue it", quiet=parsed.quiet)
+    _say_out(default, argv, given)
     try:
         parsed.check()
     except OSError as error:  # a name that is too long, a folder that may not be entered
@@ -97,12 +96,14 @@ def parse(
     return parsed
 
 
-def _chose_out(default: Any, argv: Sequence[str], given: Mapping[str, Any]) -> bool:
-    """Whether the place for the output is one that was not there and that nobody named."""
+def _say_out(default: Any, argv: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Say where a run goes if nobody named a place, since that is what it must be continued with."""
     chosen = any(
         one.name == "out" and isinstance(one.default_factory, Unused) for one in fields(type(default))
     )
-    return chosen and not names_out(argv) and "out" not in given
+    if chosen and not default.out.suffix and not names_out(argv) and "out" not in given:
+        quiet = default.quiet or "--quiet" in argv
+        say(f"output: {default.out}; give --out {default.out} to continue it", quiet=quiet)
 
 
 def names_out(argv: Sequence[str]) -> bool:

@@ -119,7 +119,9 @@ class MaskWriter:
         row = PhotoRow(photo.name, link=link)
         # Much faster than np.unique.
         shares = np.bincount(parts.ravel(), minlength=len(object_of_part)) / parts.size
-        of_objects = np.bincount(object_of_part, shares, minlength=self.model.n_objects + 1)
+        of_objects: NDArray[np.float64] = np.bincount(
+            object_of_part, shares, minlength=self.model.n_objects + 1
+        ).astype(np.float64)
         present = tuple(int(i) for i in np.unique(object_of_part[np.flatnonzero(shares)]) if i)
         if not (self.overlays or wanted.row or wanted.patches):
             return Written(entry, present, row, (), shares, of_objects)

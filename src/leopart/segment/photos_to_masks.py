@@ -154,8 +154,8 @@ def _predicted(config: PredictConfig, track: Track) -> Summary:
     with watch.stage("masks"):
         written = _predict_masks(config, photos, segmenter, labels, track)
         failures = [item for item in written if isinstance(item, Failure)]
-        done = [item for item in written if isinstance(item, Written)]
-        write_photo_list(config.out, [item.entry for item in done])
+        good = [item for item in written if isinstance(item, Written)]
+        write_photo_list(config.out, [item.entry for item in good])
     require_some(photos, failures, config.out)
     summary = Summary(
         command="predict",
@@ -174,7 +174,7 @@ def _predicted(config: PredictConfig, track: Track) -> Summary:
     )
     with watch.stage("report"):
         report = prediction_report(
-            f"Masks by {folder.resolve().parent.name}", summary, segmenter.model_, done
+            f"Masks by {folder.resolve().parent.name}", summary, segmenter.model_, good
         )
         write_report(config.out / "report.html", report)
     summary.write(config.out / "summary.json")
