@@ -21,11 +21,27 @@ __all__ = ["counted", "duration", "printable", "say", "say_failures", "tracker",
 
 T = TypeVar("T")
 _FAILURES = 20
+#: Seconds between two lines of progress, where there is no terminal.
+_EVERY = 10.0
 
 
 def tracker(quiet: bool) -> Track:
-    """Progress bars with rates and time left on stderr; none when quiet, or when stderr is no terminal."""
-    return silent if quiet or not sys.stderr.isatty() else _bars
+    """Progress on stderr: bars on a terminal, elsewhere a line every ten seconds; nothing when quiet."""
+    if quiet:
+        return silent
+    return _bars if sys.stderr.isatty() else _lines
+
+
+def _lines(items: Iterable[T], total: int, title: str) -> Iterator[T]:
+    """The items; what is done within the first ten seconds is not worth a line."""
+    start = shown = time.monotonic()
+    for count, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - shown >= _EVERY:
+            shown, rate = now, count / (now - start)
+            left = f", {duration((total - count) / rate)} left" if total >= count else ""
+            say(f"{title} {count}/{total}  {rate:.1f} /s{left}")
 
 
 def _bars(items: Iterable[T], total: int, title: str) -> Iterator[T]:

@@ -253,6 +253,7 @@ def load_backbone(
     | `mine.safetensors` | a file that Leopart wrote, with its `.json` beside it |
     | `dino_vits16:checkpoint.pth` | a foreign checkpoint, read as that row (or `arch="dino_vits16"`) |
     | `timm:vit_base_patch16_siglip_224` | any timm model with patch tokens, through timm and its cache |
+    | `timm:vit_tiny_patch16_224?pretrained=false` | the same with random weights; nothing is downloaded |
     | `random_vits16:7` | random weights; the number is the seed, 0 if it is left out |
 
     Hashes that are known are checked each time, and no code from a file is ever run.
