@@ -67,6 +67,7 @@ def known_options() -> set[str]:
     rows = re.findall(r"^\| (`--[^|]*) \|", text, re.MULTILINE)
     return {option for row in rows for option in re.findall(r"--[\w-]+", row)} | {
         "--help",
+        "--help-all",
         "--version",
         "--presets",
     }

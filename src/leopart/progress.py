@@ -19,3 +19,17 @@ class Track(Protocol):
 def silent(items: Iterable[T], total: int, title: str) -> Iterable[T]:  # noqa: ARG001 - the protocol's names
     """Report nothing."""
     return items
+
+
+def bars(items: Iterable[T], total: int, title: str) -> Iterable[T]:
+    """A bar of tqdm, which finds out by itself whether it is in a terminal or a notebook.
+
+    Args:
+        items: see `Track`.
+        total: 0 = not known.
+        title: see `Track`.
+    """
+    from tqdm.auto import tqdm
+
+    counted: Iterable[T] = tqdm(items, total=total or None, desc=title)
+    return counted

@@ -34,7 +34,10 @@ _OptionalCount = Annotated[AtLeast1 | None, tyro.conf.arg(metavar="N")]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Methods):
-    """Settings of one training: of every method, of which `method` is used, and what methods share."""
+    """Settings of one training: of every method, of which `method` is used, and what methods share.
+
+    A method of your own: a subclass with one more field, a `MethodSettings`, by whose name `method` calls it.
+    """
 
     backbone: str = "dino_vits16"
     """Network to start from: a name from `leopart weights list`, a file, or a run folder."""
@@ -103,6 +106,11 @@ class Recipe(Methods):
     seed: AtLeast0 = 400
     """Seed of every random choice: the same seed on the same machine gives the same weights."""
 
+    @classmethod
+    def recipe_class(cls) -> type[Recipe]:
+        """The class of the recipe alone, also of a configuration that holds more."""
+        return Recipe
+
     @property
     def settings(self) -> MethodSettings:
         """Settings of the method that is used."""
@@ -115,7 +123,7 @@ class Recipe(Methods):
         Raises:
             LeopartError: says which option, and what it takes.
         """
-        if self.method not in METHODS:
+        if not isinstance(getattr(self, self.method, None), MethodSettings):
             raise LeopartError(f"there is no --method {self.method!r}; there is: {', '.join(METHODS)}")
         check_fields(self)
         for name in ("global_scale", "local_scale"):
@@ -134,7 +142,8 @@ class Recipe(Methods):
 
 def recipe_of(config: Recipe) -> Recipe:
     """The recipe alone, of a configuration that holds more."""
-    return Recipe(**{field.name: getattr(config, field.name) for field in fields(Recipe)})
+    kind = config.recipe_class()
+    return kind(**{field.name: getattr(config, field.name) for field in fields(kind)})
 
 
 def learning_options(recipe: Recipe) -> dict[str, Any]:

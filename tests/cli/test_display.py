@@ -41,10 +41,23 @@ def test_quiet_shows_no_progress_on_a_terminal():
         assert display.tracker(False) is not silent
 
 
-def test_there_is_no_progress_when_stderr_is_no_terminal(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
+def test_without_a_terminal_there_is_a_line_every_ten_seconds(monkeypatch):
+    """Items take 4 s each, by a clock that the test turns."""
+    stream, clock = io.StringIO(), iter(range(0, 1000, 4))
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(display.time, "monotonic", lambda: float(next(clock)))
+    assert list(display.tracker(False)(range(8), 8, "features")) == list(range(8))
+    assert stream.getvalue().splitlines() == [
+        "features 3/8  0.2 /s, 20 s left",
+        "features 6/8  0.2 /s, 8 s left",
+    ]
+    assert display.tracker(True) is silent
 
-    assert display.tracker(False) is silent
+
+def test_short_work_writes_nothing_without_a_terminal(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert list(display.tracker(False)(range(50), 50, "features")) == list(range(50))
+    assert sys.stderr.getvalue() == ""
 
 
 def test_an_interruption_of_the_work_passes_through_and_gives_the_cursor_back():

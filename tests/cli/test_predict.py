@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
@@ -23,7 +25,7 @@ def test_photos_of_the_fit_get_the_same_bytes_again(run, segmented, tmp_path, ma
     ran = run("predict", segmented / given, photos, "--out", tmp_path / "o", "--device", "cpu")
 
     assert (ran.status, ran.out) == (0, "")
-    assert ran.err == f"masks of 6 photos: {tmp_path / 'o'}\n"
+    assert ran.lines == [f"masks of 6 photos: {tmp_path / 'o'}", f"report: {tmp_path / 'o' / 'report.html'}"]
     assert masks_of(tmp_path / "o") == masks_of(segmented)
 
 
@@ -32,7 +34,7 @@ def test_one_photo_alone_gets_the_bytes_it_got_among_others(run, segmented, tmp_
     ran = run("predict", segmented, photo, "--out", tmp_path / "o", "--device", "cpu")
 
     assert ran.status == 0
-    assert ran.err == f"masks of 1 photo: {tmp_path / 'o'}\n"
+    assert ran.lines[0] == f"masks of 1 photo: {tmp_path / 'o'}"
     whole = masks_of(segmented)
     assert masks_of(tmp_path / "o") == {name: whole[name] for name in ("parts/4.png", "objects/4.png")}
 
@@ -62,6 +64,7 @@ def test_new_photos_in_folders_get_masks_of_their_own_size_and_ids_of_the_segmen
     assert (ran.status, ran.err) == (0, "")
     assert files_below(tmp_path / "o") == {
         "summary.json",
+        "report.html",
         "config.yaml",
         "photos.jsonl",
         "parts/new.png",
@@ -91,7 +94,7 @@ def test_summary_and_configuration_tell_what_was_done(run, segmented, photos, tm
     assert summary["command"] == "predict"
     assert summary["counts"] == {"photos": 6, "failed": 0, "parts": 6, "objects": 2}
     assert summary["labels used"] == "none"
-    assert list(summary["seconds"]) == ["loading the segmenter", "masks"]
+    assert list(summary["seconds"]) == ["loading the segmenter", "masks", "report"]
     assert summary["results"] == {"backbone": "tiny_random", "precision": "fp32"}
     assert summary["settings"] == settings
     assert (settings["segmenter"], settings["images"]) == (str(segmented), [str(photos)])
@@ -238,3 +241,24 @@ def test_a_folder_that_is_no_segmenter_is_refused(run, photos, tmp_path):
 
     assert ran.status == 2
     assert ran.lines[0].startswith(f"leopart: {tmp_path / 'absent'} holds no segmenter (")
+
+
+def test_the_report_has_the_shares_of_the_masks(run, segmented, tmp_path):
+    """Counted pixel by pixel in the masks of three photos, one of another size."""
+    photos = [segmented.parent / "photos" / f"{number}.png" for number in range(3)]
+    assert run("predict", segmented, *photos, "--out", tmp_path / "o", "--no-overlays").status == 0
+
+    page = (tmp_path / "o" / "report.html").read_text()
+    text = re.sub(r"<[^>]*>", " ", page)
+    for kind, word in (("parts", "Part"), ("objects", "Object")):
+        masks = [np.asarray(Image.open(tmp_path / "o" / kind / photo.name)) for photo in photos]
+        for number in range(1, 1 + max(int(mask.max()) for mask in masks)):
+            shares = [(mask == number).mean() for mask in masks]
+            found = re.findall(rf"{word} {number}\s+(\S+) %[^·]*· (\d+) photo", text)
+            if not any(shares):
+                assert found == []
+                continue
+            assert float(found[0][0].lstrip("<")) == pytest.approx(100 * np.mean(shares), rel=0.06, abs=0.5)
+            assert int(found[0][1]) == sum(share > 0 for share in shares)
+    assert page.count('alt="photo of') == 3
+    assert "How parts became objects" not in page  # that was when the segmenter was fitted

@@ -198,18 +198,22 @@ def test_a_dry_run_tells_what_is_there_and_what_is_not(run, data_root: Path, tmp
         f"overclustering of random_vits16 on ade20k-parts    3 photos {paper} 1,983)",
     ]
     assert {f"to do    {line}" for line in wanted} <= set(told)
-    missing = [line for line in told if line.startswith("missing")]
-    assert {line.rpartition("    ")[2] for line in missing} == {
-        "needs densecl_resnet50"
-    }  # with a browser only
+    (row,) = [line for line in told if "needs" in line]
+    assert row.startswith("ResNet-50, DenseCL")
+    assert "needs densecl_resnet50" in row  # with a browser only
+    (base,) = [line for line in told if line.startswith("ViT-S/16")]
+    for text in ("PVOC12 53.5", "COCO-Thing 55.9", "COCO-Stuff 43.6", "to do", "days on 2 GPUs"):
+        assert text in base
     assert not any(line.startswith("data ") for line in told)
     assert "weights dino_vits16 is missing" in told
     assert not (tmp_path / "out").exists()
 
     shutil.rmtree(data_root / "coco")
     told = run(*words).out.splitlines()
-    assert "missing  train dino_vits16 by coco on coco    needs coco" in told
-    assert "missing  overclustering of dino_vits16-coco on coco-stuff    needs coco-stuff" in told
+    (base,) = [line for line in told if line.startswith("ViT-S/16")]
+    assert "needs coco" in base
+    assert not any(line.startswith("to do    train dino_vits16 by coco") for line in told)
+    assert "needs coco-stuff" in base
     for name in ("coco", "coco-stuff", "coco-thing"):
         assert f"data {name} is missing" in told
     assert "  lay as PATH/images/train2017/" in told
@@ -217,9 +221,9 @@ def test_a_dry_run_tells_what_is_there_and_what_is_not(run, data_root: Path, tmp
 
     (data_root / "VOC2012" / "sets" / "trainaug.txt").unlink()
     told = run(*words).out.splitlines()
-    (line,) = (line for line in told if "linear of random_vits16 on voc" in line)
-    assert line.startswith("missing")
-    assert "trainaug.txt" in line
+    assert not any("linear of random_vits16 on voc" in line for line in told)
+    (row,) = [line for line in told if line.startswith("random ViT-S/16")]
+    assert "trainaug.txt" in row
 
 
 def test_a_dry_run_tells_of_photos_that_are_missing_and_of_lists_that_are_read(
@@ -229,8 +233,9 @@ def test_a_dry_run_tells_of_photos_that_are_missing_and_of_lists_that_are_read(
     (line,) = (line for line in run(*words, "--row", "saliency").out.splitlines() if "foreground of" in line)
     assert "1 photo (the paper's set has 1,449), looks at 2 photos (the paper's set has 1,464)" in line
     (data_root / "VOC2012" / "SegmentationClass" / "2007_03.png").unlink()
-    (line,) = (line for line in run(*words, "--row", "saliency").out.splitlines() if "foreground of" in line)
-    assert line.startswith("missing")
+    out = run(*words, "--row", "saliency").out
+    assert "foreground of" not in out
+    (line,) = (line for line in out.splitlines() if line.startswith("Saliency estimator"))
     assert "2007_03.png" in line
 
 
@@ -240,19 +245,24 @@ def test_a_dry_run_goes_on_where_a_place_that_was_given_is_wrong(run, data_root:
     ran = run("reproduce", "table5", *words)
     lines = ran.out.splitlines()
     assert ran.status == 0, ran.err
-    of_coco = [line for line in lines if "dino_vits16-coco" in line or "on coco" in line]
-    assert len(of_coco) == 2
-    assert all(line.startswith("missing") and "typo" in line for line in of_coco)
+    (of_coco,) = [line for line in lines if line.startswith("Leopart CC")]
+    assert "typo" in of_coco
+    assert not any("dino_vits16-coco" in line or "on coco" in line for line in lines)
     assert any(line.startswith("to do    overclustering of random_vits16") for line in lines)
 
 
 def test_a_dry_run_in_miniature_leaves_nothing_behind_and_knows_what_is_done(mini, tmp_path: Path):
     told = mini("table4", "--dry-run").out.splitlines()
-    assert [line.split()[0] for line in told[:6]] == ["to"] * 6
+    assert [line[:5] for line in told if line.startswith(("to do", "done"))] == ["to do"] * 6
+    assert sum("days" in line for line in told) == 0  # what it costs at full size says nothing here
     assert not (tmp_path / "out").exists()
     assert mini("table4", "--row", "with queue").status == 0
     told = mini("table4", "--dry-run").out.splitlines()
-    assert [line.split()[0] for line in told[:6]] == ["to", "to", "to", "done", "done", "done"]
+    states = [line[:5].strip() for line in told if line.startswith(("to do", "done"))]
+    assert states == ["to do", "to do", "to do", "done", "done", "done"]
+    rows = {line[:14].strip(): line for line in told if line.startswith("with")}
+    assert rows["with queue"].split()[-1] == "done"
+    assert rows["without queue"].split()[-2:] == ["to", "do"]
 
 
 def test_rows_of_earlier_runs_stay_in_the_table(mini, tmp_path: Path):
@@ -309,7 +319,9 @@ def test_scores_are_done_anew_when_a_mask_to_learn_from_has_changed(run, folder,
 def test_released_weights_take_the_place_of_training(run, data_root: Path, tmp_path: Path):
     words = ("--data-root", data_root, "--out", tmp_path / "out", "--dry-run", "--released-weights")
     told = run("reproduce", "table2a", *words).out
-    assert "train" not in told.partition("\n\n")[0]
+    rows = [line for line in told.splitlines() if line.startswith("ViT-")]
+    assert len(rows) == 2
+    assert not any("train" in line for line in rows)
     assert "needs leopart_vits16" in told  # with a browser: no program may fetch them
     assert "leopart weights fetch leopart_vits16" not in told
     assert f"  put {BACKBONES['leopart_vits16'].files[0].file} from " in told

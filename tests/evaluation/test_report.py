@@ -8,7 +8,7 @@ import pytest
 
 from leopart.errors import LeopartError
 from leopart.evaluation.metrics.matching import score
-from leopart.evaluation.report import Evaluation, Outcome, Score, read_report, write_report
+from leopart.evaluation.report import Outcome, Score, Scores, read_report, write_report
 
 # Two classes under two clusters, twice: 6 of 8 pixels right, then 5 of 8.
 MATRICES = [np.array([[4, 0], [2, 2]]), np.array([[3, 1], [2, 2]])]
@@ -32,7 +32,7 @@ def test_what_is_written_is_read_back(tmp_path: Path):
     rows = Score.of_matchings("8", matchings(), matching="precision"), Score("f1", {"f1": np.array([0.25])})
     rows = (*rows, Score("none", {"f1": np.array([np.nan])}))
     outcome = Outcome(rows, {"clusters": "none"}, (0, 1), {"curve": [1, 2]})
-    found = Evaluation("task", 3, {0: "background", 9: "Kuh \udcff"}, "net", outcome, ("a note",))
+    found = Scores("task", 3, {0: "background", 9: "Kuh \udcff"}, "net", outcome, ("a note",))
     write_report(tmp_path / "deep" / "scores.json", found, {"dataset": "voc:x"})
     read = read_report(tmp_path / "deep" / "scores.json")
 

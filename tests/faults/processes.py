@@ -22,7 +22,7 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
         "leopart.cli.main",
-        "leopart.cli.scores",
+        "leopart.evaluation.tables",
         "leopart.evaluation.evaluate",
         "leopart.export",
         "leopart.figures.draw",

@@ -21,7 +21,6 @@ import yaml
 from fuzz.harness import Read, damaged, fuzz, is_refused
 from leopart.cli.evaluate import parse_evaluate
 from leopart.cli.options import parse
-from leopart.cli.scores import show_comparison
 from leopart.cli.train import parse_train
 from leopart.clustering.contexts import ObjectMixture
 from leopart.clustering.kmeans import KMeans
@@ -32,6 +31,7 @@ from leopart.drawing.curves import read_metrics
 from leopart.errors import LeopartError
 from leopart.evaluation.compare import compare
 from leopart.evaluation.heads.files import read_head
+from leopart.evaluation.tables import show_comparison
 from leopart.features.extract import Preprocessing
 from leopart.features.store import FeatureRecipe, FeatureStore, StoredPhoto
 from leopart.files import sha256

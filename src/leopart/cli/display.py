@@ -10,19 +10,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from leopart.progress import Track, silent
+from leopart.wording import counted, duration, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from leopart.training.monitoring.progress import ProgressCallback, StepReport
 
+__all__ = ["counted", "duration", "printable", "say", "say_failures", "tracker", "training_progress"]
+
 T = TypeVar("T")
 _FAILURES = 20
+#: Seconds between two lines of progress, where there is no terminal.
+_EVERY = 10.0
 
 
 def tracker(quiet: bool) -> Track:
-    """Progress bars with rates and time left on stderr; none when quiet, or when stderr is no terminal."""
-    return silent if quiet or not sys.stderr.isatty() else _bars
+    """Progress on stderr: bars on a terminal, elsewhere a line every ten seconds; nothing when quiet."""
+    if quiet:
+        return silent
+    return _bars if sys.stderr.isatty() else _lines
+
+
+def _lines(items: Iterable[T], total: int, title: str) -> Iterator[T]:
+    """The items; what is done within the first ten seconds is not worth a line."""
+    start = shown = time.monotonic()
+    for count, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - shown >= _EVERY:
+            shown, rate = now, count / (now - start)
+            left = f", {duration((total - count) / rate)} left" if total >= count else ""
+            say(f"{title} {count}/{total}  {rate:.1f} /s{left}")
 
 
 def _bars(items: Iterable[T], total: int, title: str) -> Iterator[T]:
@@ -111,15 +130,6 @@ def _described(report: StepReport) -> str:
     return "  ".join(words)
 
 
-def duration(seconds: float) -> str:
-    """`50 s`, `12 min`, `3.5 h`, `2.1 days`."""
-    for limit, unit, size in ((100, "s", 1), (100 * 60, "min", 60), (48 * 3600, "h", 3600)):
-        if seconds < limit:
-            number = seconds / size
-            return f"{number:.1f} {unit}" if unit == "h" else f"{number:.0f} {unit}"
-    return f"{seconds / 86400:.1f} days"
-
-
 def say(text: str, *, quiet: bool = False) -> None:
     """A line for people, on stderr."""
     if not quiet:
@@ -132,13 +142,3 @@ def say_failures(reasons: Sequence[str], where: Path) -> None:
         say(f"leopart: {reason}")
     if len(reasons) > _FAILURES:
         say(f"leopart: and {len(reasons) - _FAILURES:,} more; all are in {where}")
-
-
-def counted(number: int, thing: str) -> str:
-    """`1 photo`, `2 photos`."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
-def printable(text: str) -> str:
-    """One line that any terminal shows as it is: file names may hold line breaks and escape sequences."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -33,8 +33,8 @@ def main(argv: Sequence[str]) -> int:
     if any(word.split("=")[0] == "--compare" for word in argv):
         return _compare(argv)
     config = parse_evaluate(argv)
-    from leopart.cli.scores import show
     from leopart.evaluation.evaluate import evaluate
+    from leopart.evaluation.tables import show
     from leopart.processes import is_first_process
 
     found = evaluate(config, track=tracker(config.quiet))
@@ -59,8 +59,8 @@ def parse_evaluate(argv: Sequence[str]) -> EvaluateConfig:
 
 def _compare(argv: Sequence[str]) -> int:
     config = parse(CompareConfig, "evaluate", argv)
-    from leopart.cli.scores import show_comparison
     from leopart.evaluation.compare import compare
+    from leopart.evaluation.tables import show_comparison
 
     first, second = map(Path, config.compare)
     show_comparison(compare(first, second))

@@ -32,6 +32,7 @@ COMMANDS = {
     "export": "a backbone, a segmenter or masks for other programs: timm, ONNX, COCO, CVAT and more",
     "data": "data sets: list those known, check a folder on disk, convert masks",
     "weights": "pretrained backbones: list, fetch, info, convert",
+    "doctor": "what is installed, which device, where files go; for bug reports",
 }
 
 _HELP = """\

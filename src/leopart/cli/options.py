@@ -12,6 +12,8 @@ from typing import Any, TypeVar, get_type_hints
 
 import tyro
 
+from leopart.cli.display import say
+from leopart.cli.help import asks_for_help, show_help
 from leopart.config import (
     CompareConfig,
     EvaluateConfig,
@@ -23,6 +25,7 @@ from leopart.config import (
     TrainConfig,
     ViewConfig,
 )
+from leopart.config.checks import Unused
 from leopart.errors import LeopartError
 from leopart.files import cannot_use
 from leopart.paths import clipped
@@ -75,18 +78,37 @@ def parse(
         message = f"nothing to do: `leopart {command} {words}`; --help lists the options"
         raise LeopartError(message)
     given = _read_yaml(config, _config_path(argv), ignored, renamed)
+    default = updated(config(**required), **(required | dict(defaults or {}) | given))
+    if asks_for_help(argv):
+        show_help(command, default, argv)
     parsed: Config = tyro.cli(
         config,
         prog=f"leopart {command}",
         args=_spelt_out(argv),
-        default=updated(config(**required), **(required | dict(defaults or {}) | given)),
+        default=default,
         config=(tyro.conf.PositionalMetavarFromFieldName,),
     )
+    _say_out(default, argv, given)
     try:
         parsed.check()
     except OSError as error:  # a name that is too long, a folder that may not be entered
         raise cannot_use(error) from error
     return parsed
+
+
+def _say_out(default: Any, argv: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Say where a run goes if nobody named a place, since that is what it must be continued with."""
+    chosen = any(
+        one.name == "out" and isinstance(one.default_factory, Unused) for one in fields(type(default))
+    )
+    if chosen and not default.out.suffix and not names_out(argv) and "out" not in given:
+        quiet = default.quiet or "--quiet" in argv
+        say(f"output: {default.out}; give --out {default.out} to continue it", quiet=quiet)
+
+
+def names_out(argv: Sequence[str]) -> bool:
+    """Whether the words name a place for the output."""
+    return any(word.partition("=")[0] == "--out" for word in argv)
 
 
 def given_in_file(argv: Sequence[str], name: str) -> Any:

@@ -23,4 +23,5 @@ def main(argv: Sequence[str]) -> int:
         say(f"note: {warning}", quiet=config.quiet)
     done = summary.counts["photos"] - summary.counts["failed"]
     say(f"masks of {counted(done, 'photo')}: {config.out.resolve()}", quiet=config.quiet)
+    say(f"report: {(config.out / 'report.html').resolve()}", quiet=config.quiet)
     return 1 if summary.failures else 0

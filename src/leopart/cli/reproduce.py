@@ -16,6 +16,7 @@ from leopart.errors import LeopartError
 if TYPE_CHECKING:
     from rich.table import Table as Drawn
 
+    from leopart.reproduction.dry_run import Step
     from leopart.reproduction.reproduce import Filled
     from leopart.reproduction.rows import Table
     from leopart.reproduction.setting import Setting
@@ -116,22 +117,42 @@ def _show(filled: Filled) -> None:
 
 
 def _print_plan(tables: Sequence[Table], setting: Setting, machine: Machine, *, full_size: bool) -> int:
-    """Print what would be done, then what is missing."""
+    """Print the rows with their numbers and costs, the steps that can be done, and where to get the rest."""
     from leopart.reproduction.dry_run import missing_of, remedy, steps_of
 
     steps = list(steps_of(tables, setting, machine))
+    for table in tables:
+        sys.stdout.write(f"{table.title}, percent\n")
+        _print(_plan(table, steps, setting, full_size=full_size))
+        sys.stdout.write("\n")
     for step in steps:
-        about = f"    {step.about}" if step.about else ""
-        sys.stdout.write(printable(f"{step.state:<8} {step.what}{about}") + "\n")
+        if step.state != "missing":
+            about = f"    {step.about}" if step.about else ""
+            sys.stdout.write(printable(f"{step.state:<8} {step.what}{about}") + "\n")
     counts = {state: sum(step.state == state for step in steps) for state in ("done", "to do", "missing")}
-    sys.stdout.write("\n" + ", ".join(f"{count} {state}" for state, count in counts.items()) + "\n")
-    for cost in dict.fromkeys(row.cost for one in tables for row in one.rows) if full_size else ():
-        sys.stdout.write(f"a row: {cost}\n")
+    counted = ", ".join(f"{count} {state}" for state, count in counts.items())
+    sys.stdout.write(f"steps: {counted}\n")
     for requirement in missing_of(tables, setting):
         sys.stdout.write(f"\n{requirement.kind} {requirement.name} is missing\n")
         for line in remedy(requirement):
             sys.stdout.write(f"  {printable(line)}\n")
     return 0
+
+
+def _plan(table: Table, steps: Sequence[Step], setting: Setting, *, full_size: bool) -> Drawn:
+    """A line for each row: published numbers, what it needs, and its cost at full size."""
+    from leopart.reproduction.dry_run import state_of
+
+    drawn = _table("row", "published numbers", "state", *(["cost"] if full_size else []))
+    for row in table.rows:
+        numbers = [
+            f"{cell.column} {'-' if cell.published is None else f'{cell.published:g}'}" for cell in row.cells
+        ]
+        state = printable(state_of(row, steps))
+        # Of released weights only the scoring is left to do.
+        cost = row.cost.partition("; ")[2] if setting.stands_for(row.network) else row.cost
+        drawn.add_row(row.name, ", ".join(numbers), state, *([cost] if full_size else []))
+    return drawn
 
 
 def _table(*columns: str) -> Drawn:
@@ -146,4 +167,6 @@ def _table(*columns: str) -> Drawn:
 def _print(table: Drawn) -> None:
     from rich.console import Console
 
-    Console(file=sys.stdout, highlight=False, markup=False).print(table)
+    # Elsewhere than on a terminal a line is as long as it must be: wrapped lines cannot be searched.
+    width = None if sys.stdout.isatty() else 1000
+    Console(file=sys.stdout, highlight=False, markup=False, width=width).print(table)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from leopart.cli.display import counted, say, training_progress
-from leopart.cli.options import parse
+from leopart.cli.options import given_in_file, names_out, parse
 from leopart.config import TrainConfig
 from leopart.errors import LeopartError, Terminated
 from leopart.presets import PRESETS, preset
@@ -34,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
             result = train(config, progress=progress)
     except KeyboardInterrupt as error:
         ended = "ended by SIGTERM" if isinstance(error, Terminated) else "interrupted"
-        say(f"leopart: {ended}; continue with: {_again(argv)}")
+        say(f"leopart: {ended}; continue with: {_again(argv, config)}")
         return 143 if isinstance(error, Terminated) else 130
     # A launcher takes another status of one process for a crash, and ends the others.
     return finish(config, result, argv) if is_first_process() else 0
@@ -58,8 +59,19 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
     first = parse(TrainConfig, "train", argv, renamed=renamed) if argv[0].startswith("-") else None
     recipe = preset(argv[0] if first is None else first.preset)
     config = parse(TrainConfig, "train", argv, defaults=flat(recipe), renamed=renamed)
+    _require_out(config, argv)
     _refuse_other_methods(config, argv)
     return config
+
+
+def _require_out(config: TrainConfig, argv: Sequence[str]) -> None:
+    """Processes of one run, and runs that continue another, must mean the same folder."""
+    if names_out(argv) or given_in_file(argv, "out") is not None:
+        return
+    shared = config.devices > 1 or config.nodes > 1 or {"WORLD_SIZE", "SLURM_JOB_ID"} & os.environ.keys()
+    if config.resume or shared:
+        why = "a run that is resumed" if config.resume else "a run of several processes or of a cluster"
+        raise LeopartError(f"{why} needs a folder by name: give --out RUN")
 
 
 def _todays(argv: Sequence[str]) -> list[str]:
@@ -95,14 +107,14 @@ def finish(config: TrainConfig, result: Trained, argv: Sequence[str]) -> int:
     if result.failures:
         say(f"{done}; {counted(len(result.failures), 'photo')} left out", quiet=config.quiet)
     if result.step < result.total:
-        say(f"stopped at {done}; continue with: {_again(argv)}", quiet=config.quiet)
+        say(f"stopped at {done}; continue with: {_again(argv, config)}", quiet=config.quiet)
     if result.interrupted:
         return 143 if result.signal == signal.SIGTERM else 130
     say(f"backbone: --backbone {config.out}", quiet=config.quiet)
     return 1 if result.failures else 0
 
 
-def _again(argv: Sequence[str]) -> str:
+def _again(argv: Sequence[str], config: TrainConfig) -> str:
     """The command that continues the run, without the options that limited it this time."""
     words: list[str] = []
     skip = False
@@ -110,6 +122,8 @@ def _again(argv: Sequence[str]) -> str:
         if not (skip or word.split("=")[0] in ("--resume", "--no-resume", "--stop-at", "--stop_at")):
             words.append(word)
         skip = word in ("--stop-at", "--stop_at")
+    if not names_out(argv):
+        words += ["--out", str(config.out)]
     return f"leopart train {shlex.join(words)} --resume"
 
 

@@ -6,7 +6,10 @@ Legend: N points, D dimensions, K clusters.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -48,10 +51,10 @@ class KMeans:
 
 
 def kmeans(
-    points: Tensor,
+    points: Tensor | npt.NDArray[np.floating[Any]],
     n_clusters: int,
     *,
-    seed: int,
+    seed: int = 0,
     spherical: bool = False,
     iterations: int = 100,
     restarts: int = 5,
@@ -67,7 +70,7 @@ def kmeans(
     (faiss does the same).
 
     Args:
-        points: [N, D], any float type, on any device.
+        points: [N, D], any float type, on any device; or an array.
         n_clusters: K >= 1; lowered to N when there are fewer points.
         seed: of the subsample and of the starts.
         spherical: see above.
@@ -82,6 +85,7 @@ def kmeans(
 
     Source: Leopart, CVPR 2022, supplement A.1 (faiss k-means; 100 iterations and 5 restarts in evaluation).
     """
+    points = torch.as_tensor(points)
     if len(points) == 0 or n_clusters < 1:
         raise ValueError(f"k-means needs points and clusters, got {len(points)} and {n_clusters}")
     generator = torch.Generator().manual_seed(seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,26 @@ from leopart.errors import LeopartError
 Device = Annotated[str, tyro.conf.arg(metavar="auto|cpu|cuda|cuda:N|mps")]
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 Auto = Literal["auto"]
+
+
+@dataclass(frozen=True)
+class Unused:
+    """Default of `--out`: the first of `name`, `name-2`, `name-3`, ... that is not there yet.
+
+    Attributes:
+        name: of a folder or a file, in the working directory.
+    """
+
+    name: str
+
+    def __call__(self) -> Path:
+        """The path, chosen anew with each call."""
+        path = first = Path(self.name)
+        number = 1
+        while os.path.lexists(path):
+            number += 1
+            path = first.with_name(f"{first.stem}-{number}{first.suffix}")
+        return path
 
 
 def require_folder(out: Path) -> None:

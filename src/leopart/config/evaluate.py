@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 import tyro
 from annotated_types import Ge, Gt, Le
 
-from leopart.config.checks import Auto, Device, OptionalPath, require_file
+from leopart.config.checks import Auto, Device, OptionalPath, Unused, require_file
 from leopart.errors import LeopartError
 from leopart.settings import check_fields
 
@@ -32,8 +32,9 @@ class EvaluateConfig:
     """What to score; `leopart evaluate --help` lists the tasks."""
     data: Annotated[str, tyro.conf.arg(metavar="NAME:PATH")]
     """Labelled photos: folder:PATH, voc:PATH, coco-stuff:PATH, coco-thing:PATH or ade20k-parts:PATH."""
-    out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
-    """JSON file for the scores; the options go beside it as .config.yaml."""
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = field(default_factory=Unused("scores.json"))
+    """JSON file for the scores; the options go beside it as .config.yaml. The default is a new one:
+    scores.json, then scores-2.json, ..."""
     backbone: str = "imgfocus_vits14"
     """What to score: a name from `leopart weights list`, a file, or the folder of a training run."""
     masks: str = "masks"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import tyro
 from annotated_types import Ge
 
-from leopart.config.checks import OptionalPath, require_folder
+from leopart.config.checks import OptionalPath, Unused, require_folder
 from leopart.errors import LeopartError
 from leopart.settings import check_fields
 
@@ -47,8 +47,9 @@ class ExportConfig:
     format: NetworkFormat | MaskFormat
     """timm: for timm; safetensors: for Leopart; onnx: a graph for onnxruntime and others. A segmenter can be
     exported to onnx only. The other formats are for masks: annotation tools, trainers, GIS, spreadsheets."""
-    out: Path
-    """Folder for the files; made if need be."""
+    out: Path = field(default_factory=Unused("leopart-export"))
+    """Folder for the files; made if need be. The default is a new one: leopart-export, then
+    leopart-export-2, ..."""
     photos: Annotated[Path | None, tyro.conf.arg(metavar="PATH|link|copy|none")] = None
     """onnx: folder of photos, or one photo: compare the ids of a segmenter on up to 20 of them instead of on
     random pixels. Masks: link, copy or none: how photos are put into the folder, for formats that have photos
@@ -76,10 +77,10 @@ class ExportConfig:
         """See `RunConfig.check`."""
         check_fields(self)
         require_folder(self.out)
-        for field in fields(self):
-            formats = _FORMATS_OF.get(field.name, (self.format,))
-            if self.format not in formats and getattr(self, field.name) != field.default:
-                option = f"--{field.name.replace('_', '-')}"
+        for one in fields(self):
+            formats = _FORMATS_OF.get(one.name, (self.format,))
+            if self.format not in formats and getattr(self, one.name) != one.default:
+                option = f"--{one.name.replace('_', '-')}"
                 every = "masks" if formats == _MASKS else " and ".join(formats)
                 raise LeopartError(f"{option} is for {every}: leave it out with --format {self.format}")
         if self.for_masks and self.photos is not None and str(self.photos) not in _PHOTO_FILES:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 import tyro
 from annotated_types import Ge, Le
 
-from leopart.config.checks import Auto, Device, OptionalPath, require_folder, require_images
+from leopart.config.checks import Auto, Device, OptionalPath, Unused, require_folder, require_images
 from leopart.errors import LeopartError
 from leopart.settings import check_fields
 
@@ -27,8 +27,9 @@ class FigureConfig:
     """One line about the figure."""
     name: tyro.conf.Positional[str]
     """Which figure; `leopart figure --help` lists them."""
-    out: Path
-    """Folder for the figures; made if need be."""
+    out: Path = field(default_factory=Unused("leopart-figures"))
+    """Folder for the figures; made if need be. The default is a new one: leopart-figures, then
+    leopart-figures-2, ..."""
     config: OptionalPath = None
     """Read options from this YAML file. The command line wins."""
     quiet: bool = False

@@ -42,7 +42,7 @@ class ReproduceConfig:
 
     name: tyro.conf.Positional[str]
     """Name of the table, or all."""
-    out: Path
+    out: Path = Path("leopart-reproduction")
     """Folder for networks, scores, a JSON file for each table, and the page README.md."""
     data_root: OptionalPath = None
     """Folder with the data sets, each in its own folder; `leopart data list` names them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +13,7 @@ from leopart.config.checks import (
     Auto,
     Device,
     OptionalPath,
+    Unused,
     require_folder,
     require_images,
 )
@@ -27,8 +28,9 @@ _CONTEXTS: dict[str, bool | Literal["auto"]] = {"auto": "auto", "yes": True, "no
 class RunConfig:
     """Options that every command with photos has."""
 
-    out: Path
-    """Folder for all output. It is made if it does not exist; a run that was interrupted continues."""
+    out: Path = field(default_factory=Unused("leopart-out"))
+    """Folder for all output. It is made if it does not exist; a run that was interrupted continues. The
+    default is a new one: leopart-out, then leopart-out-2, ..."""
     overlays: bool = True
     """Also write pictures of the masks over the photos."""
     stretch: tuple[float, float] | None = None
@@ -101,7 +103,7 @@ class FitConfig(MethodOptions, LearningConfig):
     @property
     def settings(self) -> FitSettings:
         """The options of the method, as `Segmenter` spells them."""
-        shared = {field.name: getattr(self, field.name) for field in fields(MethodOptions)}
+        shared = {option.name: getattr(self, option.name) for option in fields(MethodOptions)}
         return FitSettings(
             n_parts=None if self.parts == "auto" else self.parts,
             n_objects=None if self.objects == "auto" else self.objects,

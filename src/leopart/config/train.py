@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from leopart.config.checks import Auto, Device, OptionalPath, require_folder
+from leopart.config.checks import Auto, Device, OptionalPath, Unused, require_folder
 from leopart.recipe import Recipe
 from leopart.settings import AtLeast0, AtLeast1
 
@@ -25,8 +25,9 @@ class TrainConfig(Recipe):
     """Named settings, such as quick, single-gpu or in100k."""
     data: Annotated[str, tyro.conf.arg(metavar="NAME:PATH")]
     """Photos: folder:PATH, voc:PATH, coco:PATH, imagenet100:PATH or imagenet:PATH."""
-    out: Path
-    """Folder of the run; made if it does not exist."""
+    out: Path = field(default_factory=Unused("leopart-run"))
+    """Folder of the run; made if it does not exist. The default is a new one: leopart-run, then
+    leopart-run-2, ..."""
     resume: bool = False
     """Continue from RUN/checkpoints/last.ckpt; other settings than before are refused."""
     stop_at: Annotated[AtLeast1 | None, tyro.conf.arg(metavar="N")] = None

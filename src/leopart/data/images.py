@@ -30,6 +30,7 @@ __all__ = [
     "resize",
     "stored_orientation",
     "target_size",
+    "upright_rgb",
 ]
 
 MAX_PIXELS = 10**9
@@ -159,6 +160,17 @@ def load_photo(
         if (pages := _pages(image)) > 1:
             remark(f"{pages} pages")
         return pixels
+
+
+def upright_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """A PIL image as 8-bit RGB [H, W, 3], upright; transparent parts lie on white.
+
+    Raises:
+        PhotoError: it holds numbers without an agreed brightness range.
+    """
+    orientation = _orientation(image)
+    upright = _to_rgb(image, Path(getattr(image, "filename", "") or "a PIL image"), None, _unheard)
+    return np.array(upright.transpose(_TURNS[orientation]) if orientation in _TURNS else upright)
 
 
 def resize(photo: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:

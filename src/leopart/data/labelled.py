@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from leopart.data.images import load_photo
 from leopart.data.masks import (
     IGNORE,
     ColouredMaskError,
@@ -42,6 +43,18 @@ class LabelledPhotos:
     """How a mask file becomes class ids. Two sets are equal only if they share it."""
     notes: tuple[str, ...] = ()
     """What a reader of the scores must know about the set, one sentence each."""
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """A photo, RGB [H, W, 3] uint8, and its mask [H, W] uint8: rows of `classes`, 255 for no label.
+
+        Raises:
+            LeopartError: photo or mask cannot be read, or do not fit each other.
+        """
+        photo, mask = self.pairs[index]
+        return load_photo(photo.path), self.rows(self.read_mask(photo, mask))
 
     def without(self, names: Iterable[str]) -> LabelledPhotos:
         """The same set with some classes left out; their pixels count as without a label.

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -23,13 +24,30 @@ from leopart.features.extract import Extractor, Preprocessing
 from leopart.features.store import FeatureStore, is_store_or_begun
 from leopart.files import remove_unfinished
 from leopart.locks import locked_file
-from leopart.models.backbone import load_backbone
-from leopart.models.transformer import has_cls
+from leopart.models.custom import BackboneLike, as_backbone
 from leopart.processes import rank, world_size
 from leopart.progress import Track
 from leopart.run_record import Stopwatch
 
 Config = TypeVar("Config", bound=EvaluateConfig)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a Python program holds already, and so is not read from where the options say.
+
+    Attributes:
+        backbone: see `BackboneLike`.
+        scored: photos to score.
+        learned: photos to learn from, for the tasks that do.
+    """
+
+    backbone: BackboneLike | None = None
+    scored: LabelledPhotos | None = None
+    learned: LabelledPhotos | None = None
+
+
+NOTHING_GIVEN = Given()
 
 
 class Case(Generic[Config]):
@@ -40,14 +58,23 @@ class Case(Generic[Config]):
         labelled: the photos that are scored.
         device: where to compute.
         track: progress.
+        given: what comes from Python instead of from `config`.
 
     Attributes:
         watch: seconds of each stage.
         maps: takes the predictions for photos.
     """
 
-    def __init__(self, config: Config, labelled: LabelledPhotos, device: torch.device, track: Track) -> None:
+    def __init__(
+        self,
+        config: Config,
+        labelled: LabelledPhotos,
+        device: torch.device,
+        track: Track,
+        given: Given = NOTHING_GIVEN,
+    ) -> None:
         self.config, self.labelled, self.device, self.track = config, labelled, device, track
+        self.given = given
         self.watch = Stopwatch()
         self.maps = MapWriter(config.save_maps, labelled)
         self.stores: list[FeatureStore] = []
@@ -59,10 +86,10 @@ class Case(Generic[Config]):
     @cached_property
     def extractor(self) -> Extractor:
         """The backbone with its settings; loaded on first use."""
-        config = self.config
+        config, given = self.config, self.given.backbone
         with self.watch.stage("backbone"):
             return Extractor(
-                load_backbone(config.backbone, device=self.device),
+                as_backbone(config.backbone if given is None else given, self.device),
                 Preprocessing(config.size),
                 precision=config.precision,
                 batch_size=None if config.batch_size == "auto" else config.batch_size,
@@ -134,7 +161,7 @@ class Case(Generic[Config]):
             LeopartError: the backbone has none.
         """
         backbone = self.extractor.backbone
-        if not has_cls(backbone.model):  # other networks have a stand-in, which is no attention
+        if not backbone.has_attention:  # other networks have a stand-in, which is no attention
             raise LeopartError(
                 f"{backbone.name} has no CLS attention; choose a vision transformer with --backbone"
             )

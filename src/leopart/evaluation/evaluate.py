@@ -13,9 +13,9 @@ import yaml
 
 from leopart.config import EvaluateConfig, HeadConfig
 from leopart.errors import LeopartError
-from leopart.evaluation.case import Case
+from leopart.evaluation.case import NOTHING_GIVEN, Case, Given
 from leopart.evaluation.maps import MapWriter
-from leopart.evaluation.report import Evaluation, Outcome, write_report
+from leopart.evaluation.report import Outcome, Scores, write_report
 from leopart.evaluation.splits import scored_photos, scored_split
 from leopart.evaluation.tasks import (
     attention,
@@ -46,7 +46,13 @@ RUNNERS: dict[str, Callable[[Case[Any]], Outcome]] = {
 """The function that does the work of each task."""
 
 
-def evaluate(config: EvaluateConfig, *, track: Track = silent, maps: MapWriter | None = None) -> Evaluation:
+def evaluate(
+    config: EvaluateConfig,
+    *,
+    track: Track = silent,
+    maps: MapWriter | None = None,
+    given: Given = NOTHING_GIVEN,
+) -> Scores:
     """Score a backbone and write the JSON file, and the options beside it.
 
     A photo that cannot be read ends the evaluation: the score of the others would be that of another data
@@ -57,6 +63,7 @@ def evaluate(config: EvaluateConfig, *, track: Track = silent, maps: MapWriter |
         config: options.
         track: progress.
         maps: takes the predictions for each photo, instead of `save_maps`.
+        given: what a Python program holds already; see `Given`.
 
     Raises:
         LeopartError: data, backbone or options do not fit, or a file cannot be written.
@@ -65,7 +72,7 @@ def evaluate(config: EvaluateConfig, *, track: Track = silent, maps: MapWriter |
         if world_size() > 1 and not isinstance(config, HeadConfig):
             raise LeopartError(f"{config.task} runs in one process; start it without torchrun")
         first = rank() == 0
-        case = Case(config, scored_photos(config), device, track if first else silent)
+        case = Case(config, scored_photos(config, given.scored), device, track if first else silent, given)
         if maps is not None:
             case.maps = maps
         wait_for_all()  # all processes have checked the folder for features
@@ -108,10 +115,10 @@ def options_file(out: Path) -> Path:
     return out.with_suffix(".config.yaml")
 
 
-def _evaluation(case: Case[Any], outcome: Outcome) -> Evaluation:
+def _evaluation(case: Case[Any], outcome: Outcome) -> Scores:
     backbone, labelled = case.extractor.backbone, case.labelled
     used = {"backbone": backbone.spec.labels, **outcome.labels_used}
-    return Evaluation(
+    return Scores(
         task=case.config.task,
         images=len(labelled.pairs),
         classes=labelled.classes,

@@ -7,10 +7,11 @@ S seeds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,6 +19,7 @@ from torch import Tensor
 from leopart.clustering.kmeans import KMeans, kmeans
 from leopart.clustering.reduce import fit_reduction
 from leopart.clustering.sampling import draw_rows, take_rows
+from leopart.errors import LeopartError
 from leopart.evaluation.labels import nearest
 from leopart.evaluation.metrics.confusion import Confusion, Labels
 from leopart.evaluation.metrics.matching import Floats, Matching, hungarian, many_to_one
@@ -33,6 +35,18 @@ _SAMPLE = 100_000
 _POOL = 1_000_000
 #: Seed of both draws: they do not change with the seed of the clustering.
 _SEED = 0
+
+
+class Clusterer(Protocol):
+    """A clusterer in the manner of scikit-learn, such as its `MiniBatchKMeans`."""
+
+    def fit_predict(self, points: npt.NDArray[np.float32], /) -> npt.ArrayLike:
+        """Learn clusters of points [N, D], and return the id of each, 0 .. K-1."""
+        ...
+
+    def predict(self, points: npt.NDArray[np.float32], /) -> npt.ArrayLike:
+        """Ids of other points [N, D]."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +120,7 @@ def overcluster(
     settings: Settings,
     *,
     background: int | None = None,
+    clusterer: Clusterer | None = None,
     device: torch.device | None = None,
     on_map: OnMap | None = None,
     track: Track = silent,
@@ -129,18 +144,22 @@ def overcluster(
         num_classes: C.
         settings: see `Settings`.
         background: row of the background class, None where there is none; see `matching`.
+        clusterer: in place of k-means; K is the number of its clusters, and it is run once, with seed 0.
         device: where to compute; None = where a tensor of tokens is, else the CPU.
         on_map: takes the predicted classes of each photo, for the first seed.
         track: progress, one step a run of k-means, then one a photo.
 
     Raises:
         ValueError: photos and labels differ in number, there are none, or a store's photos are not all done.
+        LeopartError: the clusterer gives no cluster ids.
 
     Source: Leopart, CVPR 2022, overclustering protocol. Deviations: mean and deviation of the tokens, as the
     PCA, come from a sample where there are many (faiss samples for the PCA alone).
     """
     photos = range(len(paired_photos(tokens, labels)))
-    clusterings = _Clusterings(tokens, settings, home_of(tokens, device), track)
+    clusterings = _Clusterings(tokens, settings, home_of(tokens, device), track, clusterer)
+    if clusterer is not None:
+        settings = replace(settings, ks=[k for k, _ in clusterings.fits], seeds=(0,))
     counts = {key: Confusion(num_classes, key[0]) for key in clusterings.fits}
     for index in track(photos, len(photos), "scoring"):
         truth = labels[index]
@@ -162,13 +181,25 @@ Key = tuple[int, int]
 
 
 class _Clusterings:
-    """K-means of the reduced tokens for each K and seed. No label is seen."""
+    """K-means of the reduced tokens for each K and seed, or another clusterer. No label is seen."""
 
-    def __init__(self, tokens: Tokens, settings: Settings, device: torch.device, track: Track) -> None:
+    def __init__(
+        self,
+        tokens: Tokens,
+        settings: Settings,
+        device: torch.device,
+        track: Track,
+        clusterer: Clusterer | None = None,
+    ) -> None:
         self.tokens, self.normalise, self.device = tokens, settings.normalise, device
         self.reduction = fit_reduction(torch.cat(list(self._sample(_SAMPLE))), settings.dimensions)
         pool = torch.cat([self.reduction(rows) for rows in self._sample(_POOL)])
-        self.fits: dict[Key, KMeans] = {
+        self.fits: dict[Key, KMeans | _Given]
+        if clusterer is not None:
+            given = _Given(clusterer, pool)
+            self.fits = {(given.n_clusters, 0): given}
+            return
+        self.fits = {
             (k, seed): kmeans(
                 pool,
                 k,
@@ -195,6 +226,33 @@ class _Clusterings:
         """Tokens [h, w, D] on `device`."""
         tokens = tokens_of(self.tokens, index).to(self.device)
         return F.normalize(tokens.float(), dim=-1) if self.normalise else tokens
+
+
+class _Given:
+    """Clusters by a clusterer that was given, with the part of `KMeans` that is needed here."""
+
+    def __init__(self, clusterer: Clusterer, points: Tensor) -> None:
+        self.clusterer = clusterer
+        self.n_clusters = 1 + int(
+            self._checked(clusterer.fit_predict(points.cpu().numpy()), len(points)).max()
+        )
+
+    def assign(self, points: Tensor) -> Tensor:
+        """Cluster ids of points [..., D] as int64 [...]."""
+        flat = points.reshape(-1, points.shape[-1]).float().cpu().numpy()
+        ids = self._checked(self.clusterer.predict(flat), len(flat), self.n_clusters)
+        return torch.from_numpy(ids).reshape(points.shape[:-1])
+
+    def _checked(self, found: Any, points: int, most: int = 2**31) -> npt.NDArray[np.int64]:
+        ids = np.asarray(found)
+        if (
+            ids.shape == (points,)
+            and np.issubdtype(ids.dtype, np.integer)
+            and 0 <= ids.min() <= ids.max() < most
+        ):
+            return ids.astype(np.int64)
+        what = f"{type(self.clusterer).__name__} gave {ids.dtype} {list(ids.shape)} for {points} points"
+        raise LeopartError(f"{what}: a clusterer gives each point the id of its cluster, 0, 1, ...")
 
 
 def _scores(

@@ -5,8 +5,9 @@ Legend: S seeds, C classes.
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
@@ -17,6 +18,7 @@ from typing_extensions import TypedDict
 
 from leopart.data.photos import shown
 from leopart.documents import checked, read_json
+from leopart.errors import LeopartError
 from leopart.evaluation.metrics.matching import Floats, Matching
 from leopart.files import write_text
 
@@ -73,9 +75,9 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """An outcome, and what was evaluated.
+@dataclass(frozen=True, repr=False)
+class Scores:
+    """Scores of a backbone, and what was evaluated. Printing it shows them as a table, in percent.
 
     Attributes:
         task: name of the task.
@@ -93,8 +95,57 @@ class Evaluation:
     outcome: Outcome
     notes: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        from leopart.evaluation.tables import show
 
-def write_report(path: Path, found: Evaluation, facts: Mapping[str, Any]) -> None:
+        text = io.StringIO()
+        show(self, text)
+        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The scores in the long form that statistics programs take: one number a record.
+
+        Each has `task`, `backbone`, `row`, what else is known of the row (such as `matching`), `seed`,
+        `metric`, `class` (None for a score of all classes) and `value`, a fraction in [0, 1].
+        """
+        return [
+            {"task": self.task, "backbone": self.backbone, "row": score.name, **score.about, **number}
+            for score in self.outcome.scores
+            for number in _numbers(score, self.classes, self.outcome.seeds)
+        ]
+
+    def to_pandas(self) -> Any:
+        """The records as a pandas `DataFrame`, which pandas must be installed for.
+
+        Raises:
+            LeopartError: it is not.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise LeopartError("to_pandas needs pandas: pip install pandas, or use records()") from error
+        return pd.DataFrame(self.records())
+
+
+def _numbers(score: Score, classes: Mapping[int, str], seeds: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Each number of a row; a metric that does not depend on the seeds has one value, and no seed."""
+
+    def each(metric: str, values: Floats, of_class: str | None) -> Iterator[dict[str, Any]]:
+        known: Sequence[int | None] = seeds if len(seeds) == len(values) else [None] * len(values)
+        for seed, value in zip(known, values, strict=True):
+            yield {"seed": seed, "metric": metric, "class": of_class, "value": float(value)}
+
+    for metric, values in score.metrics.items():
+        yield from each(metric, values, None)
+    if score.class_iou is not None:
+        for name, values in zip(classes.values(), score.class_iou.T, strict=True):
+            yield from each("iou", values, name)
+
+
+def write_report(path: Path, found: Scores, facts: Mapping[str, Any]) -> None:
     """Write scores as fractions in [0, 1], and everything that they depend on.
 
     Args:

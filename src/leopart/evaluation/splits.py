@@ -21,13 +21,19 @@ def data_name(config: EvaluateConfig) -> str:
     return name if colon and name in SPLITS else "folder"
 
 
-def scored_photos(config: EvaluateConfig) -> LabelledPhotos:
+def scored_photos(config: EvaluateConfig, given: LabelledPhotos | None = None) -> LabelledPhotos:
     """The photos that are scored.
+
+    Args:
+        config: says which.
+        given: the photos themselves, in place of those that `config` names.
 
     Raises:
         LeopartError: see `labelled_photos`.
     """
-    return labelled_photos(config.data, config.masks, scored_split(config)).without(config.ignore)
+    if given is None:
+        given = labelled_photos(config.data, config.masks, scored_split(config))
+    return given.without(config.ignore)
 
 
 def scored_split(config: EvaluateConfig) -> str | None:
@@ -45,16 +51,25 @@ def learned_split(config: TrainedConfig) -> str:
     return config.train_split or _TRAIN.get(data_name(config), "train")
 
 
-def learned_photos(config: TrainedConfig, scored: LabelledPhotos) -> LabelledPhotos:
+def learned_photos(
+    config: TrainedConfig, scored: LabelledPhotos, given: LabelledPhotos | None = None
+) -> LabelledPhotos:
     """The photos that are learned from; none of them is scored.
 
     The names of a drawn list (`train10`) are written beside the scores, as `.train10.txt`.
+
+    Args:
+        config: says which photos.
+        scored: the photos that are scored.
+        given: the photos themselves, in place of those that `config` names.
 
     Raises:
         LeopartError: see `labelled_photos`; or a photo is in both lists, or the list cannot be written.
     """
     split = learned_split(config)
-    learned = labelled_photos(config.data, config.masks, split).without(config.ignore)
+    if given is None:
+        given = labelled_photos(config.data, config.masks, split)
+    learned = given.without(config.ignore)
     both = {photo.path for photo, _ in scored.pairs} & {photo.path for photo, _ in learned.pairs}
     if both:
         count = f"{len(both)} of {len(scored.pairs)} photos to score are among those to learn from"

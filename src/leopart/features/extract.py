@@ -9,10 +9,11 @@ larger batches save nothing, a batch is one photo unless another number is asked
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +32,9 @@ from leopart.progress import Track, silent
 
 TokensAndAttention = tuple[NDArray[np.float16], NDArray[np.float32]]
 """Of one photo: [h, w, D] and [heads, h, w]."""
+
+Key = TypeVar("Key")
+Source = TypeVar("Source", Path, NDArray[np.uint8], Path | NDArray[np.uint8])
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -154,6 +158,23 @@ class Extractor:
         attention = attending.attention.float().cpu().numpy()
         return list(zip(tokens, attention, strict=True))[: len(images)]
 
+    def each(self, photos: Iterable[Source]) -> Iterator[tuple[Source, TokensAndAttention]]:
+        """Features of one photo after the other, in batches, decoded ahead; the iterable may be endless.
+
+        Args:
+            photos: files, or RGB uint8 [H, W, 3].
+
+        Raises:
+            PhotoError: one cannot be read.
+        """
+        loaded = ordered_map(lambda photo: (photo, self.prepare(photo)), photos, workers=workers())
+        batch: list[tuple[Source, NDArray[np.uint8]]] = []
+        for photo, image in loaded:
+            if self._is_full(batch, image):
+                yield from self._flush(batch)
+            batch.append((photo, image))
+        yield from self._flush(batch)
+
     def stream(
         self, photos: Sequence[Photo], *, track: Track = silent, title: str = "features"
     ) -> Iterator[tuple[Photo, TokensAndAttention | PhotoError]]:
@@ -176,7 +197,7 @@ class Extractor:
             if isinstance(image, PhotoError):
                 yield photo, image
                 continue
-            if batch and (len(batch) == self.batch_size or batch[0][1].shape != image.shape):
+            if self._is_full(batch, image):
                 yield from self._flush(batch)
             batch.append((photo, image))
         yield from self._flush(batch)
@@ -237,9 +258,11 @@ class Extractor:
                 raise
             return FeatureStore.replace(folder, self.recipe, entries)
 
-    def _flush(
-        self, batch: list[tuple[Photo, NDArray[np.uint8]]]
-    ) -> Iterator[tuple[Photo, TokensAndAttention]]:
+    def _is_full(self, batch: Sequence[tuple[Any, NDArray[np.uint8]]], image: NDArray[np.uint8]) -> bool:
+        """Whether what has gathered must run before this image."""
+        return bool(batch) and (len(batch) == self.batch_size or batch[0][1].shape != image.shape)
+
+    def _flush(self, batch: list[tuple[Key, NDArray[np.uint8]]]) -> Iterator[tuple[Key, TokensAndAttention]]:
         """Run what has gathered in `batch`, and empty it."""
         if batch:
             features = self.forward([image for _, image in batch])

@@ -66,11 +66,13 @@ class Backbone(nn.Module):
 
     Attributes:
         name: registry row, or file stem.
-        source: what `load_backbone` takes to load it again: the registry row, the file's absolute path, ...
+        source: what `load_backbone` takes to load it again: the registry row, the file's absolute path, ...;
+            empty where it is in memory only.
         spec: the row.
         patch_size: pixels along the side of what one token stands for.
         dim: channels D of a token.
         heads: attention maps of a photo: heads of the network, 1 where a stand-in takes their place.
+        has_attention: False where a stand-in takes the place of the attention.
         fingerprint: 64 hexadecimal digits that change with the weights and with everything in the row that
             can change a number; the same in every process. Stored features are refused by another
             fingerprint.
@@ -86,7 +88,8 @@ class Backbone(nn.Module):
         self.name, self.spec, self.fingerprint = spec.name, spec, fingerprint
         self.source = spec.name
         self.patch_size, self.dim = spec.patch_size, spec.dim
-        self.heads = spec.heads if has_cls(model) else 1
+        self.has_attention = has_cls(model)
+        self.heads = spec.heads if self.has_attention else 1
 
     def forward(self, images: Tensor, block: int | None = None) -> Features:
         """Tokens of one block, and the CLS attention of the last kept one, from one pass.
@@ -101,7 +104,7 @@ class Backbone(nn.Module):
         Raises:
             LeopartError: shape, size, type or range of the images does not fit, or there is no such block.
         """
-        _check_images(images)
+        check_images(images)
         return self.encode(self.normalise(images), block)
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -250,6 +253,7 @@ def load_backbone(
     | `mine.safetensors` | a file that Leopart wrote, with its `.json` beside it |
     | `dino_vits16:checkpoint.pth` | a foreign checkpoint, read as that row (or `arch="dino_vits16"`) |
     | `timm:vit_base_patch16_siglip_224` | any timm model with patch tokens, through timm and its cache |
+    | `timm:vit_tiny_patch16_224?pretrained=false` | the same with random weights; nothing is downloaded |
     | `random_vits16:7` | random weights; the number is the seed, 0 if it is left out |
 
     Hashes that are known are checked each time, and no code from a file is ever run.
@@ -299,8 +303,12 @@ def _fingerprint(spec: BackboneSpec, weights_sha256: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _check_images(images: Tensor) -> None:
-    """Shape, type and, where looking is free, range."""
+def check_images(images: Tensor) -> None:
+    """Refuse images of another shape or type than `Backbone.forward` takes and, where looking is free, range.
+
+    Raises:
+        LeopartError: says what is wrong.
+    """
     if images.ndim != 4 or images.shape[1] != 3:
         message = f"images must be RGB [B, 3, H, W], not {list(images.shape)}"
         raise LeopartError(message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from leopart.config import TASKS, EvaluateConfig, TrainedConfig
@@ -15,7 +15,7 @@ from leopart.evaluation.splits import data_name
 from leopart.models.weights.cards import cache_folder
 from leopart.models.weights.downloads import local_folder
 from leopart.models.weights.registry import BACKBONES
-from leopart.reproduction.rows import EvaluationProtocol, Network, Table, work_of
+from leopart.reproduction.rows import EvaluationProtocol, Network, Row, Table, work_of
 from leopart.reproduction.setting import MissingRequirement, Setting
 from leopart.reproduction.stages import Machine, is_scored, is_trained, splits_of
 
@@ -28,17 +28,38 @@ class Step:
         what: the step in words.
         state: `done`, `to do` or `missing`.
         about: what is missing, or how many photos there are.
+        network: what it is for.
+        protocol: of the evaluation; None for a training.
     """
 
     what: str
     state: str
     about: str = ""
+    network: Network | None = None
+    protocol: EvaluationProtocol | None = None
+
+    def serves(self, row: Row) -> bool:
+        """Whether the row needs it."""
+        scored = {cell.protocol for cell in row.cells}
+        return self.network == row.network and (self.protocol is None or self.protocol in scored)
 
 
 def steps_of(tables: Sequence[Table], setting: Setting, machine: Machine) -> Iterator[Step]:
     """All steps in the order of the run."""
     for network, protocols in work_of(row for table in tables for row in table.rows).items():
-        yield from _steps(network, protocols, setting, machine)
+        steps = list(_steps(network, protocols, setting, machine))
+        trained: list[EvaluationProtocol | None] = [None] * (len(steps) - len(protocols))
+        for step, protocol in zip(steps, [*trained, *protocols], strict=True):
+            yield replace(step, network=network, protocol=protocol)
+
+
+def state_of(row: Row, steps: Sequence[Step]) -> str:
+    """What has to be done for a row, in words: `done`, `to do`, or what it needs."""
+    needed = [step for step in steps if step.serves(row)]
+    missing = list(dict.fromkeys(step.about for step in needed if step.state == "missing"))
+    if missing:
+        return "; ".join(missing)
+    return "done" if all(step.state == "done" for step in needed) else "to do"
 
 
 def missing_of(tables: Sequence[Table], setting: Setting) -> list[MissingRequirement]:

@@ -45,7 +45,7 @@ def minutes_of(wanted: bool | float | Literal["auto"], photos: int, backbone: Ba
     Raises:
         LeopartError: the network cannot be trained.
     """
-    if wanted is False or (wanted == "auto" and (photos < AUTO_PHOTOS or backbone.spec.convolutional)):
+    if wanted is False or (wanted == "auto" and (photos < AUTO_PHOTOS or not backbone.spec.trainable)):
         return None
     _require_transformer(backbone)
     if isinstance(wanted, bool | str):
@@ -109,12 +109,9 @@ def adaptation_results(adapted: Adapted) -> dict[str, Any]:
 
 
 def _require_transformer(backbone: Backbone) -> None:
-    if backbone.spec.convolutional:
-        message = (
-            f"{backbone.name} is a ResNet, and only vision transformers can be adapted to the photos: choose "
-            "another --backbone, or --no-adapt"
-        )
-        raise LeopartError(message)
+    if not backbone.spec.trainable:
+        what = f"{backbone.name} is {backbone.spec.kind}, and only vision transformers can be adapted"
+        raise LeopartError(f"{what} to the photos: choose another --backbone, or --no-adapt")
 
 
 def _explained(error: LeopartError, backbone: Backbone) -> LeopartError:

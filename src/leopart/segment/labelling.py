@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -347,8 +346,3 @@ def copied_to(out: Path, run: Path) -> LabelTable | None:
 def _is_labelled(run: Path) -> bool:
     """Whether `leopart label` was run; `segment` alone leaves the starter, which says what objects say."""
     return (run / LABELS).is_file() and (run / CLASSES).is_file()
-
-
-def entries_of(written: Sequence[PhotoEntry | Failure]) -> list[PhotoEntry]:
-    """The photos that did not fail."""
-    return [item for item in written if isinstance(item, PhotoEntry)]

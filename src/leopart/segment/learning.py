@@ -15,7 +15,8 @@ from leopart.features.extract import Extractor, Preprocessing
 from leopart.features.failure import Failure
 from leopart.features.store import MANIFEST, FeatureStore
 from leopart.files import write_text
-from leopart.models.backbone import Backbone, load_backbone
+from leopart.models.backbone import Backbone
+from leopart.models.custom import BackboneLike, as_backbone
 from leopart.models.device import pick_device
 from leopart.paths import shown
 from leopart.progress import Track, silent
@@ -87,24 +88,23 @@ class Learned:
 
 
 def open_extractor(
-    backbone: str | Path | Backbone,
-    attention_backbone: str | Path | Backbone | None = None,
+    backbone: BackboneLike,
+    attention_backbone: BackboneLike | None = None,
     *,
     preprocessing: Preprocessing,
     precision: str = "auto",
     batch_size: int | None = None,
     device: str = "auto",
 ) -> Extractor:
-    """Load one or two backbones, given by name, path, or loaded already, and set the forward pass up.
+    """Load one or two backbones, unless they are loaded already, and set the forward pass up.
 
     Raises:
         LeopartError: a backbone cannot be loaded, or the two do not go together.
     """
 
-    def loaded(asked: str | Path | Backbone) -> Backbone:
-        if not isinstance(asked, Backbone):
-            return load_backbone(asked, device=pick_device(device))
-        return asked if device == "auto" else asked.to(pick_device(device))
+    def loaded(asked: BackboneLike) -> Backbone:
+        stays = device == "auto" and not isinstance(asked, str | Path)
+        return as_backbone(asked, None if stays else pick_device(device))
 
     opened = loaded(backbone)
     attends = None

@@ -53,12 +53,16 @@ class Written:
         objects: the object ids in it.
         row: for the contact sheet.
         patches: pixels of the patches asked for, in their order.
+        part_shares: share of the photo that each part covers, [K + 1]; 0 is the background.
+        object_shares: the same of each object, [M + 1].
     """
 
     entry: PhotoEntry
     objects: tuple[int, ...]
     row: PhotoRow
-    patches: tuple[Pixels, ...] = field(default=())
+    patches: tuple[Pixels, ...] = ()
+    part_shares: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
+    object_shares: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
 
 
 class MaskWriter:
@@ -113,16 +117,21 @@ class MaskWriter:
         entry = _entry(photo, stem, parts)
         link = f"overlays/{stem}.jpg" if self.overlays else None
         row = PhotoRow(photo.name, link=link)
-        shown = np.flatnonzero(np.bincount(parts.ravel()))  # part ids: much faster than np.unique
-        present = tuple(int(i) for i in np.unique(object_of_part[shown]) if i)
+        # Much faster than np.unique.
+        shares = np.bincount(parts.ravel(), minlength=len(object_of_part)) / parts.size
+        of_objects: NDArray[np.float64] = np.bincount(
+            object_of_part, shares, minlength=self.model.n_objects + 1
+        ).astype(np.float64)
+        present = tuple(int(i) for i in np.unique(object_of_part[np.flatnonzero(shares)]) if i)
         if not (self.overlays or wanted.row or wanted.patches):
-            return Written(entry, present, row)
+            return Written(entry, present, row, (), shares, of_objects)
         picture, small = _picture(photo.path, parts)
         if link:
             save_overlay(self.out / link, picture, small, self.part_palette)
         if wanted.row:
             row = self._row(row, picture, small, object_of_part)
-        return Written(entry, present, row, tuple(_cut(picture, patch) for patch in wanted.patches))
+        patches = tuple(_cut(picture, patch) for patch in wanted.patches)
+        return Written(entry, present, row, patches, shares, of_objects)
 
     def _row(
         self,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leopart.config import FitConfig, PredictConfig, SegmentConfig
-from leopart.data.photo_list import PhotoEntry, write_photo_list
+from leopart.data.photo_list import write_photo_list
 from leopart.data.photos import Photo, PhotoSearch, output_stems
 from leopart.data.replaced import check_unchanged, file_mark
 from leopart.errors import LeopartError, PhotoError
@@ -29,12 +29,13 @@ from leopart.run_record import Stopwatch, settings_of
 from leopart.segment import run_folder, saved
 from leopart.segment.adapting import STATE, OpenProgress, adaptation_results, minutes_of, without_progress
 from leopart.segment.finished import finished, identity
-from leopart.segment.labelling import LabelTable, copied_to, entries_of, start_labels
+from leopart.segment.labelling import LabelTable, copied_to, start_labels
 from leopart.segment.learning import Learned, Workspace, learn, open_extractor, require_some
 from leopart.segment.outputs import MaskWriter, Wanted, Written
 from leopart.segment.part_model import PartModel
 from leopart.segment.report.findings import fit_report, fit_results, fit_warnings
 from leopart.segment.report.page import Credit, shown, write_report
+from leopart.segment.report.predicted import prediction_report
 from leopart.segment.segmenter import Segmenter
 from leopart.segment.summary import Summary
 from leopart.segment.survey import Patch
@@ -115,7 +116,9 @@ def _segmented(
 
 
 def predict_photos(config: PredictConfig, *, track: Track = silent) -> Summary:
-    """Masks of more photos with a saved segmenter's ids: `parts/`, `objects/`, `overlays/`, `summary.json`.
+    """Masks of more photos with a saved segmenter's ids.
+
+    Writes `parts/`, `objects/`, `overlays/`, `report.html` and `summary.json`.
 
     Where labels were applied to the run that made the segmenter, there are `labels/` and `classes.txt` too.
 
@@ -151,7 +154,8 @@ def _predicted(config: PredictConfig, track: Track) -> Summary:
     with watch.stage("masks"):
         written = _predict_masks(config, photos, segmenter, labels, track)
         failures = [item for item in written if isinstance(item, Failure)]
-        write_photo_list(config.out, entries_of(written))
+        good = [item for item in written if isinstance(item, Written)]
+        write_photo_list(config.out, [item.entry for item in good])
     require_some(photos, failures, config.out)
     summary = Summary(
         command="predict",
@@ -168,6 +172,11 @@ def _predicted(config: PredictConfig, track: Track) -> Summary:
         labels=segmenter.labels_used_,
         inputs=inputs,
     )
+    with watch.stage("report"):
+        report = prediction_report(
+            f"Masks by {folder.resolve().parent.name}", summary, segmenter.model_, good
+        )
+        write_report(config.out / "report.html", report)
     summary.write(config.out / "summary.json")
     return summary
 
@@ -298,23 +307,24 @@ def _predict_masks(
     segmenter: Segmenter,
     labels: LabelTable | None,
     track: Track,
-) -> list[PhotoEntry | Failure]:
+) -> list[Written | Failure]:
     """Masks and overlays of all photos, written while the next ones are looked at."""
     stems = dict(zip(photos, output_stems(photos), strict=True))
     writer = MaskWriter(
         config.out, segmenter.model_, overlays=config.overlays, refine=segmenter.refine, labels=labels
     )
 
+    pictured = {photos[index] for index in shown(len(photos))}
     before = {photo: mark for photo in photos if (mark := file_mark(photo)) is not None}
 
-    def write(item: tuple[Photo, TokensAndAttention | PhotoError]) -> PhotoEntry | Failure:
+    def write(item: tuple[Photo, TokensAndAttention | PhotoError]) -> Written | Failure:
         photo, features = item
         try:
             if isinstance(features, PhotoError):
                 raise features
             if photo in before:
                 check_unchanged(photo, *before[photo])
-            return writer.write(photo, stems[photo], features[0]).entry
+            return writer.write(photo, stems[photo], features[0], Wanted(row=photo in pictured))
         except PhotoError as error:
             return Failure(photo.name, str(error))
 

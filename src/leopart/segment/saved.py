@@ -100,7 +100,8 @@ def save(
         LeopartError: the folder cannot be written.
     """
     backbone = extractor.backbone
-    inside = is_adapted or Path(backbone.source) == (folder / TUNED).resolve()
+    nowhere_else = is_adapted or not backbone.source
+    inside = nowhere_else or Path(backbone.source) == (folder / TUNED).resolve()
     card = Card(
         backbone=TUNED if inside else backbone.source,
         fingerprint=backbone.fingerprint,

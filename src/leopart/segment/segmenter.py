@@ -5,24 +5,25 @@ from __future__ import annotations
 import inspect
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from leopart.config.method import FitSettings
+from leopart.data.given import PhotoLike, as_files, each_photo, is_one_photo
 from leopart.data.images import load_photo
-from leopart.data.photos import find_photos
 from leopart.errors import LeopartError
 from leopart.features.extract import Extractor, Preprocessing
 from leopart.features.failure import Failure
 from leopart.models.backbone import Backbone
+from leopart.models.custom import BackboneLike
 from leopart.models.weights.registry import DEFAULT_BACKBONE
 from leopart.models.weights.spec import TUNED
-from leopart.progress import Track, silent
+from leopart.progress import Track, bars, silent
 from leopart.segment import saved
 from leopart.segment.fitting import Fit
 from leopart.segment.labelling import LabelTable, labels_beside
@@ -48,7 +49,8 @@ class Segmenter:
     any number of times, and what it learns ends in `_`.
 
     Args:
-        backbone: name, path, or a loaded `Backbone`; see `leopart weights list`.
+        backbone: name, path, a loaded `Backbone`, or any callable from images to tokens, see
+            `leopart.models.custom.TokenNetwork`; `leopart weights list` has names.
         attention_backbone: whose attention decides what is foreground while fitting: name, path, or a loaded
             one; None = that of `backbone` before it is adapted. Fine-tuning spoils the attention, so for a
             backbone that Leopart has trained, give the one it started from.
@@ -99,9 +101,9 @@ class Segmenter:
 
     def __init__(  # noqa: PLR0913 - all options by name, so that editors, `help` and scikit-learn see them
         self,
-        backbone: PathLike | Backbone = DEFAULT_BACKBONE,
+        backbone: BackboneLike = DEFAULT_BACKBONE,
         *,
-        attention_backbone: PathLike | Backbone | None = None,
+        attention_backbone: BackboneLike | None = None,
         adapt: float | None = None,
         n_parts: int | None = None,
         n_objects: int | None = None,
@@ -165,17 +167,22 @@ class Segmenter:
         self._require_fitted()
         return self.extractor_
 
-    def fit(self, photos: PathLike | Sequence[PathLike], *, track: Track = silent) -> Self:
-        """Learn parts and objects from a folder, files, or several of them.
+    def fit(self, photos: PhotoLike | Iterable[PhotoLike], y: None = None, *, track: Track = silent) -> Self:  # noqa: ARG002 - pipelines of scikit-learn pass it
+        """Learn parts and objects from photos.
 
         Photos that cannot be read are left out, with one warning; `failures_` names them.
+
+        Args:
+            photos: folders and files, arrays, tensors and PIL images, one or an iterable of them; see
+                `leopart.data.given`.
+            y: there for scikit-learn; not used.
+            track: progress.
 
         Raises:
             LeopartError: there is no photo, none can be used, or a parameter makes no sense.
         """
-        inputs = [photos] if isinstance(photos, str | Path) else photos
-        found = find_photos([Path(item) for item in inputs])
         with tempfile.TemporaryDirectory(prefix="leopart-") as folder:
+            found = as_files(photos, Path(folder) / "photos")
             learned = learn(
                 self._open(self.attention_backbone),
                 found,
@@ -196,22 +203,59 @@ class Segmenter:
             warnings.warn(text, stacklevel=2)
         return self
 
-    def predict(self, photo: PathLike | NDArray[np.uint8]) -> Segmentation:
-        """Masks of one photo, a path or an RGB array uint8 [H, W, 3], at its own upright size.
+    @overload  # a folder has several photos, which its type does not say
+    def predict(self, photos: PhotoLike, *, progress: bool = False) -> Segmentation: ...  # type: ignore[overload-overlap]
+    @overload
+    def predict(self, photos: Iterable[PhotoLike], *, progress: bool = False) -> list[Segmentation]: ...
+
+    def predict(
+        self, photos: PhotoLike | Iterable[PhotoLike], *, progress: bool = False
+    ) -> Segmentation | list[Segmentation]:
+        """Masks of one photo, or of each of several, at their own upright sizes.
+
+        Args:
+            photos: one photo; or a folder or an iterable of photos, for a list. See `predict_each` for more
+                photos than memory holds masks of.
+            progress: show a bar.
 
         Raises:
-            PhotoError: the file cannot be read.
+            PhotoError: a photo cannot be read.
             NotFittedError: nothing has been learned yet.
         """
-        source = photo if isinstance(photo, np.ndarray) else Path(photo)
-        if isinstance(source, Path) and self.stretch_ is not None:
-            source = load_photo(source, stretch=self.stretch_)
-        ((tokens, _),) = self.extractor.forward([self.extractor.prepare(source)])
-        coarse, parts = part_masks(self.model_, tokens, source, refine=self.refine)
-        objects = self.model_.object_table(coarse).astype(np.int32)[parts]
-        if self.labels_ is None:
-            return Segmentation(parts, objects)
-        return Segmentation(parts, objects, self.labels_.of(parts, objects), self.labels_.labels.classes)
+        found = list(self.predict_each(photos, progress=progress))
+        return found[0] if is_one_photo(photos) else found
+
+    def predict_each(
+        self, photos: PhotoLike | Iterable[PhotoLike], *, progress: bool = False
+    ) -> Iterator[Segmentation]:
+        """Masks of one photo after the other, in their order; in batches, and decoded ahead.
+
+        Args:
+            photos: see `predict`; the iterable may be endless.
+            progress: show a bar.
+
+        Raises:
+            PhotoError: a photo cannot be read.
+            NotFittedError: nothing has been learned yet.
+        """
+        shown = bars if progress else silent
+        sources = map(self._stretched, each_photo(photos))
+        total = len(photos) if isinstance(photos, Sized) and not isinstance(photos, str) else 0
+        for source, (tokens, _) in shown(self.extractor.each(sources), total, "masks"):
+            coarse, parts = part_masks(self.model_, tokens, source, refine=self.refine)
+            objects = self.model_.object_table(coarse).astype(np.int32)[parts]
+            if self.labels_ is None:
+                yield Segmentation(parts, objects)
+            else:
+                yield Segmentation(
+                    parts, objects, self.labels_.of(parts, objects), self.labels_.labels.classes
+                )
+
+    def _stretched(self, photo: Path | NDArray[np.uint8]) -> Path | NDArray[np.uint8]:
+        """A file as pixels, if the segmenter was fitted on stretched photos."""
+        if isinstance(photo, Path) and self.stretch_ is not None:
+            return load_photo(photo, stretch=self.stretch_)
+        return photo
 
     def save(self, folder: PathLike) -> None:
         """Write the fitted segmenter: `segmenter.json` and `arrays.safetensors`, no pickle.
@@ -238,7 +282,7 @@ class Segmenter:
         cls,
         folder: PathLike,
         *,
-        backbone: PathLike | Backbone | None = None,
+        backbone: BackboneLike | None = None,
         device: str = "auto",
         batch_size: int | None = None,
     ) -> Segmenter:
@@ -275,7 +319,7 @@ class Segmenter:
         segmenter.adapted_ = backbone is None and card.backbone == TUNED
         return segmenter
 
-    def _open(self, attention_backbone: PathLike | Backbone | None = None) -> Extractor:
+    def _open(self, attention_backbone: BackboneLike | None = None) -> Extractor:
         return open_extractor(
             self.backbone,
             attention_backbone,

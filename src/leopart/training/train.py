@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 
@@ -29,11 +30,23 @@ from leopart.training.run_folder import CONFIG, RECORD, prepare_folder
 _LEAST_APART = 50
 
 
-def train(config: TrainConfig, *, progress: ProgressCallback = no_progress) -> Trained:
+def train(
+    config: TrainConfig,
+    *,
+    photos: Sequence[Photo] | None = None,
+    backbone: Backbone | None = None,
+    progress: ProgressCallback = no_progress,
+) -> Trained:
     """Fine-tune a backbone as `leopart train` does.
 
     Under SLURM a job that was put back into the queue resumes by itself. Of several processes, the first one
     writes and reports.
+
+    Args:
+        config: options.
+        photos: in place of those that `config` names.
+        backbone: a loaded one in place of that which `config` names; it stays as it is.
+        progress: see `ProgressCallback`.
 
     Returns:
         The result; RUN holds the backbone, see `leopart.training.run`.
@@ -43,20 +56,28 @@ def train(config: TrainConfig, *, progress: ProgressCallback = no_progress) -> T
     """
     config.check()
     if not is_first_process():  # the first one holds the folder for all
-        return _trained(config, no_progress, first=False)
+        return _trained(config, photos, backbone, no_progress, first=False)
     state = config.out / FOLDER / LAST
     with (
         locked(config.out),
         put_back(config.out / CONFIG, unless=state.is_file),
         put_back(config.out / RECORD, unless=state.is_file),
     ):
-        return _trained(config, progress, first=True)
+        return _trained(config, photos, backbone, progress, first=True)
 
 
-def _trained(config: TrainConfig, progress: ProgressCallback, *, first: bool) -> Trained:
+def _trained(
+    config: TrainConfig,
+    photos: Sequence[Photo] | None,
+    given: Backbone | None,
+    progress: ProgressCallback,
+    *,
+    first: bool,
+) -> Trained:
     resume = config.resume or int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
-    photos = training_photos(config.data)
-    backbone = load_backbone(config.backbone)
+    if photos is None:
+        photos = training_photos(config.data)
+    backbone = load_backbone(config.backbone) if given is None else copy.deepcopy(given).cpu()
     check_fit(config, backbone)
     hardware = _hardware(config)
     length = length_of(config, len(photos), hardware.world)

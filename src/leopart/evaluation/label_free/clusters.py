@@ -30,7 +30,6 @@ from leopart.evaluation.label_free.saliency import saliency_of
 from leopart.evaluation.labels import LabelMap
 from leopart.evaluation.metrics.attention import merged_mask
 from leopart.evaluation.tokens import token_views
-from leopart.models.transformer import has_cls
 
 _TITLES = {"scored": "features", "searched": "search features", "clustered": "more features"}
 
@@ -172,7 +171,7 @@ def cluster_photos(case: Case[Any], lists: Mapping[str, LabelledPhotos]) -> Clus
     saliency = saliency_of(config.noisy_foreground, config.size)
     attending = attending_case(case)
     network = attending.extractor.backbone
-    attends = has_cls(network.model)  # other networks have a stand-in, which is not attention
+    attends = network.has_attention  # other networks have a stand-in, which is not attention
     if saliency is None and not attends:
         raise LeopartError(
             f"{network.name} has no CLS attention; name a vision transformer with --attention-backbone"

@@ -21,7 +21,7 @@ def run(case: Case[InContextConfig]) -> Outcome:
         LeopartError: a photo or mask cannot be used, or a photo is in both splits.
     """
     config = case.config
-    learned = learned_photos(config, case.labelled)
+    learned = learned_photos(config, case.labelled, case.given.learned)
     labels = case.labels(case.labelled, as_side(config.eval_size))
     memory_labels = case.labels(learned, config.size)
     memory_tokens, tokens = case.features(learned, "training features"), case.features(case.labelled)

@@ -68,7 +68,7 @@ def _trained(case: Case[HeadConfig]) -> Outcome:
     config, recipe = case.config, recipe_of(case.config, case.extractor.backbone.name)
     if config.save_head is not None:  # before the work
         check_head_name(config.save_head)
-    learned = learned_photos(config, case.labelled)
+    learned = learned_photos(config, case.labelled, case.given.learned)
     labels = case.labels(case.labelled, as_side(config.eval_size))
     examples = _examples(case, learned, recipe)
     tokens = case.features(case.labelled)

@@ -9,6 +9,7 @@ from urllib.request import Request, urlopen
 
 from leopart.errors import LeopartError
 from leopart.files import sha256, whole_file
+from leopart.models.weights.hub import quick_hub
 from leopart.models.weights.spec import BackboneSpec, FileSource
 
 
@@ -67,7 +68,8 @@ def _from_hub(source: FileSource) -> Path:
     # The bases are those of the HTTP library it uses, which differs between versions.
     failures: tuple[type[BaseException], ...] = (OSError, *HfHubHTTPError.__bases__)
     try:
-        return Path(huggingface_hub.hf_hub_download(source.repository, source.file))
+        with quick_hub():
+            return Path(huggingface_hub.hf_hub_download(source.repository, source.file))
     except GatedRepoError as error:
         message = f"{source.place} is gated: accept its terms there and run `hf auth login`"
         raise UnreachableError(message) from error

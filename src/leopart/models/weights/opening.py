@@ -14,7 +14,7 @@ from leopart.models.weights.conversion import read_foreign
 from leopart.models.weights.fetching import fetch
 from leopart.models.weights.initial import random_weights
 from leopart.models.weights.registry import BACKBONES, backbone_spec
-from leopart.models.weights.spec import TUNED, UNKNOWN, BackboneSpec, unvouched
+from leopart.models.weights.spec import CUSTOM, TUNED, UNKNOWN, BackboneSpec, unvouched
 from leopart.models.weights.timm_models import timm_weights
 
 
@@ -43,6 +43,11 @@ def open_weights(name: str, arch: str | None = None) -> Opened:
         LeopartError: no such backbone; weights that cannot be had, are damaged or do not fit.
     """
     kind, _, rest = name.partition(":")
+    if kind == CUSTOM and rest:
+        message = (
+            f"{rest} is a network of your own: give it again, as in Segmenter.load(FOLDER, backbone={rest})"
+        )
+        raise LeopartError(message)
     if arch is not None and (kind in BACKBONES or kind == "timm"):
         message = f"{name} says itself which network it is: leave out arch={arch!r}"
         raise LeopartError(message)

@@ -18,6 +18,8 @@ _Deviation = Annotated[float, Gt(0), Le(10)]
 
 TUNED = "backbone.safetensors"
 """File of a fine-tuned backbone in the folder that stands for it."""
+CUSTOM = "custom"
+"""Family of networks that are given from Python, see `leopart.models.custom`."""
 UNKNOWN = "unknown"
 """Licence and citation of weights of unknown origin."""
 
@@ -127,6 +129,18 @@ class BackboneSpec:
     def convolutional(self) -> bool:
         """Whether it is a ResNet, which has stages instead of blocks and no CLS token."""
         return self.architecture.startswith("resnet")
+
+    @property
+    def trainable(self) -> bool:
+        """Whether it can be fine-tuned: it is a vision transformer of timm."""
+        return not self.convolutional and self.family != CUSTOM
+
+    @property
+    def kind(self) -> str:
+        """What the network is, in words."""
+        if self.family == CUSTOM:
+            return "a network of your own"
+        return "a ResNet" if self.convolutional else "a vision transformer"
 
     def __post_init__(self) -> None:
         """Refuse a row that contradicts itself.

@@ -77,7 +77,10 @@ def learner_of(recipe: Recipe, backbone: Backbone, tokens: Tokens | None = None)
         backbone: becomes the student, in place.
         tokens: see `Learner`.
     """
-    learner: Learner = pkgutil.resolve_name(recipe.settings.LEARNER)(backbone, recipe, tokens)
+    kind = recipe.settings.LEARNER
+    learner: Learner = (pkgutil.resolve_name(kind) if isinstance(kind, str) else kind)(
+        backbone, recipe, tokens
+    )
     return learner
 
 

@@ -26,7 +26,7 @@ class TwoNetworks(nn.Module):
         use_teacher: False: the student gives the targets as well.
 
     Raises:
-        LeopartError: the network is convolutional, or has fewer blocks.
+        LeopartError: the network is no vision transformer of timm, or has fewer blocks.
     """
 
     def __init__(
@@ -100,11 +100,9 @@ def check_blocks(backbone: Backbone, train_blocks: int | None) -> int:
     Raises:
         LeopartError: see `TwoNetworks`.
     """
-    if backbone.spec.convolutional:
-        message = (
-            f"{backbone.name} is a ResNet, and only vision transformers are trained: choose another backbone"
-        )
-        raise LeopartError(message)
+    if not backbone.spec.trainable:
+        what = f"{backbone.name} is {backbone.spec.kind}, and only vision transformers are trained"
+        raise LeopartError(f"{what}: choose another backbone")
     depth = backbone.spec.depth
     if train_blocks is not None and not 1 <= train_blocks <= depth:
         raise LeopartError(

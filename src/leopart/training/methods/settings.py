@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,10 +13,11 @@ class MethodSettings:
     Settings import neither networks nor losses, so that a command line can be read without torch.
 
     Attributes:
-        LEARNER: class that trains with these settings, as `module:Class`, see `pkgutil.resolve_name`.
+        LEARNER: class that trains with these settings (see `Learner`), or `module:Class` as
+            `pkgutil.resolve_name` takes it.
     """
 
-    LEARNER: ClassVar[str]
+    LEARNER: ClassVar[str | type[Any]]
 
     @property
     def crops(self) -> tuple[int, int]:

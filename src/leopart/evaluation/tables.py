@@ -1,19 +1,21 @@
-"""Print tables of scores, in percent."""
+"""Tables of scores, in percent, for a terminal and as text."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from leopart.cli.display import counted, printable
 from leopart.evaluation.compare import ComparedRow, Comparison, Difference
-from leopart.evaluation.report import Evaluation, Score
+from leopart.evaluation.report import Score, Scores
+from leopart.wording import counted, printable
 
+#: Characters of a line of text.
+_WIDEST = 200
 _NAMES = {"miou": "mIoU"}
 _VERDICTS = {
     True: "within the spread of seeds",
@@ -22,9 +24,14 @@ _VERDICTS = {
 }
 
 
-def show(found: Evaluation) -> None:
-    """All rows of an evaluation, then the classes."""
-    console = _console()
+def show(found: Scores, file: TextIO | None = None) -> None:
+    """Print all rows of an evaluation, then the classes.
+
+    Args:
+        found: scores.
+        file: None = standard output.
+    """
+    console = _console(file)
     scores, seeds = found.outcome.scores, len(found.outcome.seeds)
     title = f"{found.task}: {found.backbone}, {counted(found.images, 'photo')}, {counted(seeds, 'seed')}"
     console.print(f"{title}, percent")
@@ -58,7 +65,7 @@ def _mean(values: np.ndarray[Any, Any]) -> str:
     return f"{mean} ± {100 * values.std():.1f}" if len(values) > 1 else mean
 
 
-def _classes(found: Evaluation) -> Table:
+def _classes(found: Scores) -> Table:
     """Mean IoU of each class, a column for each row of scores."""
     scores = [score for score in found.outcome.scores if score.class_iou is not None]
     table = _table("IoU of class")
@@ -115,5 +122,7 @@ def _table(*columns: str) -> Table:
     return Table(*columns, box=None, pad_edge=False)
 
 
-def _console() -> Console:
-    return Console(file=sys.stdout, highlight=False, markup=False)
+def _console(file: TextIO | None = None) -> Console:
+    # As text a table has the width that it needs; a terminal's is not known.
+    width = None if file is None else _WIDEST
+    return Console(file=file or sys.stdout, highlight=False, markup=False, width=width)
