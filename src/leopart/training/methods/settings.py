@@ -14,9 +14,13 @@ class MethodSettings:
 
     Attributes:
         LEARNER: class that trains with these settings, as `module:Class`, see `pkgutil.resolve_name`.
+        PARTS: other methods whose settings it reads too.
+        UNTOUCHED: so many large crops of a photo, the first ones, keep their colours and are not blurred.
     """
 
     LEARNER: ClassVar[str]
+    PARTS: ClassVar[tuple[str, ...]] = ()
+    UNTOUCHED: ClassVar[int] = 0
 
     @property
     def crops(self) -> tuple[int, int]:
