@@ -1,9 +1,11 @@
-"""How good a network is on the user's photos, measured on some of them without a label."""
+"""Whether a network got better on the user's photos: measured on some of them, without a label."""
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from leopart.clustering.suitability import FEWEST_PHOTOS, Suitability, suitability
 from leopart.data.photos import Photo
@@ -13,6 +15,35 @@ from leopart.models.backbone import Backbone
 
 #: Photos that are measured, at most, and their side in pixels: seconds on a CPU.
 _PHOTOS, _SIZE = 100, 224
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A network before and after an adaptation.
+
+    Attributes:
+        before: of the start; None where too few photos can be read to measure anything.
+        after: of the adapted network; None likewise.
+        forced: whether the adapted network is kept whatever it is like.
+    """
+
+    before: Suitability | None
+    after: Suitability | None
+    forced: bool = False
+
+    @property
+    def improved(self) -> bool | None:
+        """Whether the gain has risen, or the stability where there is no gain; None: nothing was measured."""
+        if self.before is None or self.after is None:
+            return None
+        if math.isnan(self.before.gain) or math.isnan(self.after.gain):
+            return self.after.stability > self.before.stability
+        return self.after.gain > self.before.gain
+
+    @property
+    def kept(self) -> bool:
+        """Whether the adapted network is used: it is better, could not be measured, or was asked for."""
+        return self.forced or self.improved is not False
 
 
 def judged(backbone: Backbone, photos: Sequence[Photo], seed: int) -> Suitability | None:
