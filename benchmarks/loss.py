@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmarks.harness import Comparison, compare
 from benchmarks.training_naive import naive_loss
 from leopart.training.methods.leopart.loss import dense_loss
-from leopart.training.methods.leopart.regions import SharedRegions
+from leopart.training.methods.regions import SharedRegions
 
 _PATCH, _LARGE, _SMALL = 16, 14, 6
 

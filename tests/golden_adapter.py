@@ -26,9 +26,9 @@ from leopart.models.positions import resample_position_table
 from leopart.models.weights.registry import BackboneSpec
 from leopart.training.methods.alignment import alignment_matrix
 from leopart.training.methods.leopart import loss as _loss
-from leopart.training.methods.leopart.regions import SharedRegions
 from leopart.training.methods.leopart.settings import LeopartSettings
 from leopart.training.methods.leopart.sinkhorn import sinkhorn as _sinkhorn
+from leopart.training.methods.regions import SharedRegions
 from leopart.training.optimisation import cosine, ema_update, parameter_groups
 
 

@@ -156,7 +156,8 @@ def test_a_configuration_cannot_be_changed(config):
 OPTIONS = {
     RunConfig: "out overlays stretch pages overwrite device batch_size config quiet",
     FitConfig: "out overlays stretch pages overwrite device batch_size config quiet backbone "
-    "attention_backbone adapt size keep_aspect precision features parts objects contexts foreground "
+    "attention_backbone adapt adapt_method keep_adapted size keep_aspect precision features parts objects "
+    "contexts foreground "
     "communities refine seed",
 }
 OPTIONS[DemoConfig] = OPTIONS[FitConfig]

@@ -14,9 +14,7 @@ from leopart.config import TrainConfig
 from leopart.errors import LeopartError
 from leopart.recipe import Recipe, learning_options, recipe_of, renamed
 from leopart.settings import flat, updated
-from leopart.training.methods.densecl.settings import DenseCLSettings
 from leopart.training.methods.learner import Learner
-from leopart.training.methods.leopart.settings import LeopartSettings
 from leopart.training.methods.registry import METHODS
 
 
@@ -97,7 +95,7 @@ def test_the_defaults_are_fine_and_those_of_the_paper():
         ({"contrast_temperature": 0.0}, "--contrast-temperature must be above 0, got 0"),
         ({"contrast_queue": 0}, "--contrast-queue must be at least 1, got 0"),
         ({"contrast_grid": 0}, "--contrast-grid must be at least 1, got 0"),
-        ({"method": "swav"}, "there is no --method 'swav'; there is: leopart, densecl"),
+        ({"method": "swav"}, "there is no --method 'swav'; there is: leopart, densecl, hybrid, paka, neco"),
         (
             {"batch_size": 10, "accumulate": 4},
             "--batch-size 10 does not divide into --accumulate 4 parts: choose numbers that do",
@@ -131,7 +129,7 @@ def test_the_recipe_of_a_configuration_is_its_part_of_it():
     assert recipe_of(config) == Recipe(lr=0.5)
 
 
-@pytest.mark.parametrize("settings", [Recipe, LeopartSettings, DenseCLSettings])
+@pytest.mark.parametrize("settings", [Recipe, *(type(getattr(Recipe(), method)) for method in METHODS)])
 def test_every_field_is_explained(settings):
     tree = ast.parse(inspect.getsource(settings))
     body = tree.body[0].body
@@ -160,7 +158,7 @@ def test_each_method_has_a_learner_and_decides_about_crops(method):
     recipe.check()
     assert recipe.settings is getattr(recipe, method)
     assert issubclass(pkgutil.resolve_name(recipe.settings.LEARNER), Learner)
-    assert sum(recipe.settings.crops) >= 2
+    assert sum(recipe.crops) >= 2
 
 
 def test_what_is_learned_depends_on_the_options_of_one_method():

@@ -69,6 +69,12 @@ class Recipe(Methods):
     head_hidden: AtLeast1 = 2048
     """Channels of the projection head's hidden layers."""
 
+    anchor_gram: NotNegative = 0.0
+    """Weight of an anchor to the network at the start: the squared difference of the similarities between a
+    crop's tokens, as in DINOv3; 0 for none."""
+    anchor_tokens: NotNegative = 0.0
+    """Weight of a stronger anchor: 1 - the cosine of each token and the start's; 0 for none."""
+
     use_teacher: bool = True
     """Take targets from a teacher, a moving average of the student; without it, from the student itself."""
     momentum: Share = 0.9995
@@ -117,6 +123,17 @@ class Recipe(Methods):
         settings: MethodSettings = getattr(self, self.method)
         return settings
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The method that is used, and those it is made of, whose options count too."""
+        return (self.method, *self.settings.PARTS)
+
+    @property
+    def crops(self) -> tuple[int, int]:
+        """Number of large and of small crops of each photo: the method's, or those of its first part."""
+        settings: MethodSettings = getattr(self, (self.settings.PARTS or self.methods)[0])
+        return settings.crops
+
     def check(self) -> None:
         """Refuse values that make no sense.
 
@@ -131,7 +148,8 @@ class Recipe(Methods):
             if not 0 < low <= high <= 1:
                 wanted = "two shares from above 0 to 1, the smaller first"
                 raise LeopartError(f"{option_word(name)} must be {wanted}, got {(low, high)}")
-        self.settings.check()
+        for method in self.methods:
+            getattr(self, method).check()
         if self.batch_size % self.accumulate:
             message = (
                 f"--batch-size {self.batch_size} does not divide into --accumulate {self.accumulate} parts: "
@@ -148,7 +166,8 @@ def recipe_of(config: Recipe) -> Recipe:
 
 def learning_options(recipe: Recipe) -> dict[str, Any]:
     """The options that decide what is learned, flat: those of other methods are left out."""
-    others = {name for method in METHODS if method != recipe.method for name in flat(getattr(recipe, method))}
+    unused = [method for method in METHODS if method not in recipe.methods]
+    others = {name for method in unused for name in flat(getattr(recipe, method))}
     return {name: value for name, value in flat(recipe_of(recipe)).items() if name not in others}
 
 

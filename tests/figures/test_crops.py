@@ -47,7 +47,7 @@ def test_the_boxes_drawn_are_those_that_training_compares(config: CropsFigureCon
     views = trained_on(config, 2)
     axes = iter(crops.draw(config, silent).figure.axes)
     recipe = preset(name)
-    n_global, n = recipe.settings.crops[0], sum(recipe.settings.crops)
+    n_global, n = recipe.crops[0], sum(recipe.crops)
     palette = colours(n + 1)[1:]
     for photo in range(2):
         for view in range(n):

@@ -152,6 +152,19 @@ def dinov2_chunks(state: State) -> dict[str, object]:
     return {"teacher": {**prefixed(weights, "backbone."), **heads}}
 
 
+def neco_student(state: State) -> State:
+    """Flat, in Meta's names, without the token for masked patches."""
+    return {key: value for key, value in dinov2_original(state).items() if key != "mask_token"}
+
+
+def franca_teacher(state: State) -> dict[str, object]:
+    """DINOv2's training layout; the gated layers are `w12` and `w3`, and a head of their own is in some."""
+    checkpoint = dinov2_chunks(renamed(state, (r"mlp\.fc1", "mlp.w12"), (r"mlp\.fc2", "mlp.w3")))
+    weights = checkpoint["teacher"]
+    assert isinstance(weights, dict)
+    return {"teacher": {**weights, **junk("backbone.rasa_head.pos_pred.weight")}}
+
+
 def dinov3_original(state: State) -> State:
     """Meta's: one bias for queries, keys and values, of which a mask takes the keys'."""
     weights = renamed(state, (r"gamma_([12])", r"ls\1.gamma"), (r"reg_token", "storage_tokens"))
@@ -256,6 +269,14 @@ LAYOUTS: dict[str, tuple[str, Callable[[State], dict[str, object]]]] = {
     "DINOv2, transformers": ("dinov2_vits14", dinov2_transformers),
     "DINOv2, timm": ("dinov2_vitb14", itself),
     "DINOv2, training": ("dinov2_vits14", dinov2_chunks),
+    "DINOv2, training, distributed": (
+        "dinov2_vits14",
+        lambda state: prefixed(dinov2_original(state), "module.backbone."),
+    ),
+    "NeCo": ("neco_dinov2_vits14", neco_student),
+    "NeCo, registers": ("neco_dinov2r_vitb14", neco_student),
+    "NeCo, registers removed": ("neco_dinov2r_xr_vits14", neco_student),
+    "Franca": ("franca_vitb14", franca_teacher),
     "DINOv2, registers": ("dinov2_vits14_reg", dinov2_original),
     "DINOv2, registers, transformers": ("dinov2_vitb14_reg", dinov2_transformers),
     "DINOv2, registers, timm": ("dinov2_vits14_reg", itself),

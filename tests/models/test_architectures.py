@@ -175,6 +175,8 @@ def test_a_resnet_is_torchvisions_with_its_last_stage_dilated():
 def test_a_row_gives_the_sizes_that_timm_knows_of_the_architecture(name: str):
     spec = BACKBONES[name]
     size = {} if spec.convolutional else {"img_size": spec.image_size}
+    if name.startswith("franca"):  # the gated layers of a ViT-g, with the published sizes of a ViT-B
+        size |= {"embed_dim": 768, "depth": 12, "num_heads": 12}
     with torch.device("meta"):
         known = timm.create_model(spec.architecture, num_classes=0, **size)
 
@@ -345,3 +347,10 @@ def test_bfloat16_stays_near_and_comes_back_as_float32(name: str, way: str):
     assert features.tokens.dtype == features.attention.dtype == torch.float32
     assert float(F.cosine_similarity(features.tokens, exact.tokens, dim=-1).min()) > 0.98
     assert float((features.attention - exact.attention).abs().max()) < 0.05
+
+
+def test_the_gated_layers_of_franca_are_as_wide_as_published():
+    """Two thirds of 4 x 768 for the values, and as many for the gates."""
+    ours = empty_network(BACKBONES["franca_vitb14"]).state_dict()
+    assert ours["blocks.0.mlp.fc1.weight"].shape == (4096, 768)
+    assert ours["blocks.0.mlp.fc2.weight"].shape == (768, 2048)

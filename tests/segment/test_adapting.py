@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import torch
 
+from leopart.clustering.suitability import Suitability
 from leopart.data.photos import Photo, find_photos
 from leopart.errors import LeopartError
 from leopart.features.extract import Extractor, Preprocessing
 from leopart.models.backbone import Backbone
-from leopart.segment.adapting import AUTO_PHOTOS, adapt_backbone, minutes_of
+from leopart.segment.adapting import AUTO_PHOTOS, AdaptationRequest, adapt_backbone, minutes_of
+from leopart.segment.judging import Judgement
 from leopart.segment.learning import Learned, Workspace, learn
 from leopart.segment.segmenter import Segmenter
 from leopart.training import adaptation
@@ -35,11 +37,13 @@ def learn_on(
     folder: Path,
     minutes: float | None = None,
     attention_of: Backbone | None = None,
+    keep: bool = False,
 ) -> Learned:
     """What is learned with the settings of `make`, features kept in the folder."""
     extractor = Extractor(backbone, Preprocessing(64), precision="fp32", attention_of=attention_of)
     workspace = Workspace(folder, folder.with_name(f"{folder.name}-adaptation"))
-    return learn(extractor, photos, make(backbone).settings, workspace, minutes=minutes)
+    asked = None if minutes is None else AdaptationRequest(minutes, keep=keep)
+    return learn(extractor, photos, make(backbone).settings, workspace, adaptation=asked)
 
 
 @pytest.fixture
@@ -219,3 +223,56 @@ def test_another_seed_adapts_otherwise(
         for n, seed in enumerate((0, 0, 1))
     ]
     assert prints[0] == prints[1] != prints[2]
+
+
+# --- keep or revert -------------------------------------------------------------------------------------
+
+
+def judge_as(monkeypatch: pytest.MonkeyPatch, before: float, after: float) -> None:
+    """Let the adapted network have this gain, and the start that."""
+
+    def judged(backbone: Backbone, *_: object) -> Suitability:
+        return Suitability(0.1, after if backbone.name.endswith("+adapted") else before)
+
+    monkeypatch.setattr("leopart.segment.learning.judged", judged)
+
+
+@pytest.mark.parametrize(
+    ("after", "keep", "uses"),
+    [(0.6, False, True), (0.5, False, False), (0.4, False, False), (0.4, True, True)],
+)
+@pytest.mark.usefixtures("short_adaptation")
+def test_a_network_that_is_no_better_is_not_used_unless_asked_for(
+    tiny_backbone: Backbone, photo_folder: Path, tmp_path: Path, monkeypatch, after, keep, uses
+):
+    judge_as(monkeypatch, 0.5, after)
+    photos = find_photos([photo_folder])
+    learned = learn_on(tiny_backbone, photos, tmp_path / "both", minutes=1, keep=keep)
+    assert learned.uses_adapted == uses
+    assert learned.extractor.backbone.name.endswith("+adapted") == uses
+    assert learned.judgement.improved == (after > 0.5)
+    learned.save(tmp_path / "segmenter")
+    assert (tmp_path / "segmenter" / "backbone.safetensors").is_file() == uses
+    if not uses:
+        plain = learn_on(tiny_backbone, photos, tmp_path / "plain")
+        assert torch.equal(learned.fit.model.parts.centroids, plain.fit.model.parts.centroids)
+
+
+@pytest.mark.usefixtures("short_adaptation")
+def test_where_nothing_can_be_measured_the_adapted_network_is_used(
+    tiny_backbone: Backbone, photo_folder: Path, tmp_path: Path
+):
+    learned = learn_on(tiny_backbone, find_photos([photo_folder])[:3], tmp_path / "few", minutes=1)
+    assert learned.judgement.before is None
+    assert learned.judgement.improved is None
+    assert learned.uses_adapted
+
+
+def test_the_gain_decides_and_the_stability_where_there_is_none():
+    good, bad = Suitability(stability=0.1, gain=0.6), Suitability(stability=0.9, gain=0.5)
+    assert Judgement(before=bad, after=good).improved
+    assert not Judgement(before=good, after=bad).improved
+    assert not Judgement(before=good, after=good).improved
+    unknown = replace(bad, gain=math.nan)
+    assert Judgement(before=good, after=unknown).improved
+    assert not Judgement(before=unknown, after=good).improved

@@ -25,6 +25,12 @@ SETTINGS = {
         DENSECL | {"train_blocks": 1, "accumulate": 2, "precision": "bf16"},
         1,
     ),
+    "Leopart and DenseCL, anchored": (
+        DENSECL | {"method": "hybrid", "train_blocks": 1, "anchor_gram": 1.0, "anchor_tokens": 0.1},
+        0,
+    ),
+    "PaKA": ({"method": "paka"}, 0),
+    "NeCo": ({"method": "neco", "neighbour_references": 20}, 0),
     "warm-up, clipping and the authors' code": (
         {"warmup": 3, "clip": 0.1, "reference": "code"},
         0,

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from leopart.processes import total, world_size
 from leopart.training.methods.leopart.loss import Queued, dense_loss
-from leopart.training.methods.leopart.regions import SharedRegions
 from leopart.training.methods.queue import TokenQueue
+from leopart.training.methods.regions import SharedRegions
 
 STEPS = 5
 IMAGES = 4

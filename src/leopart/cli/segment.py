@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from leopart.cli.display import counted, duration, say, say_failures, tracker, training_progress
 from leopart.cli.options import parse
@@ -41,7 +41,7 @@ def finish(config: FitConfig, summary: Summary) -> int:
     if (adapted := summary.results.get("adaptation")) is not None:
         what = f"{adapted['steps']} steps in {duration(adapted['seconds'])}"
         early = ", ended early" if adapted["stopped_early"] else ""
-        say(f"network adapted to the photos: {what}{early}", quiet=config.quiet)
+        say(f"network adapted to the photos: {what}{early}{_judged(adapted)}", quiet=config.quiet)
     done = counts["photos"] - counts["failed"]
     seconds = sum(summary.seconds.values())
     found = f"{counted(done, 'photo')}, {counted(counts['parts'], 'part')}, "
@@ -49,3 +49,15 @@ def finish(config: FitConfig, summary: Summary) -> int:
     say(f"{found} in {seconds:.0f} s; labels used: {summary.labels}", quiet=config.quiet)
     say(f"report: {(config.out / 'report.html').resolve()}", quiet=config.quiet)
     return 1 if summary.failures else 0
+
+
+def _judged(adapted: Mapping[str, Any]) -> str:
+    """Whether that made it better, and what follows."""
+    before, after = adapted.get("before"), adapted.get("after")
+    if before is None or after is None:
+        return ""
+    name = "stability" if None in (before["gain"], after["gain"]) else "gain"
+    change = f"; {name} on the photos {before[name]:.3f} -> {after[name]:.3f}"
+    if adapted["kept"]:
+        return change
+    return f"{change}: no better, so the network stays as it was (--keep-adapted uses the adapted one)"

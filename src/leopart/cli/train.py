@@ -93,7 +93,7 @@ def _refuse_other_methods(config: TrainConfig, argv: Sequence[str]) -> None:
     """An option of a method that is not used would change nothing."""
     given = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in argv if word[:2] == "--"}
     for method in METHODS:
-        if method != config.method and (unused := given & flat(getattr(config, method)).keys()):
+        if method not in config.methods and (unused := given & flat(getattr(config, method)).keys()):
             option = option_word(min(unused))
             raise LeopartError(f"{option} belongs to --method {method}, not {config.method}: leave it out")
 

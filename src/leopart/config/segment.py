@@ -76,6 +76,11 @@ class LearningConfig(RunConfig):
     """First fine-tune the network on these photos, without labels, for at most this many minutes; without a
     number, 10 on a CPU and 5 on CUDA. auto does this if there are 50 photos or more. Off by default because
     it takes long: clusters get much better, objects somewhat."""
+    adapt_method: Literal["leopart", "densecl", "hybrid", "paka", "neco"] = "leopart"
+    """What --adapt trains with, see --method of `leopart train`."""
+    keep_adapted: bool = False
+    """Use the adapted network even where one half of a photo says no more about the other than with the
+    network it started from."""
     size: Annotated[int, Ge(1)] = 448
     """Side in pixels of the network's input. Larger finds smaller things and takes longer."""
     keep_aspect: bool = False

@@ -42,6 +42,8 @@ class AugmentSettings:
     """Share of the views that lose their colour."""
     blur_probability: float = 0.5
     """Share of the views that are blurred."""
+    untouched: int = 0
+    """Number of views, the first ones, that stay as they are."""
 
     def __post_init__(self) -> None:
         for name in ("jitter_probability", "grey_probability", "blur_probability"):
@@ -97,12 +99,13 @@ def draw_photometry(count: int, settings: AugmentSettings, generator: np.random.
     low = np.maximum(np.array([1.0, 1.0, 1.0, 0.0]) - change, [0.0, 0.0, 0.0, -np.inf])
     factors = low + generator.random((count, 4)) * (high - low)
     sigma = settings.blur_strength * (_SIGMA[0] + generator.random(count) * (_SIGMA[1] - _SIGMA[0]))
+    changed = np.arange(count) >= settings.untouched
     return Photometry(
-        jitter=chances[0] < settings.jitter_probability,
+        jitter=changed & (chances[0] < settings.jitter_probability),
         order=order,
         factors=factors,
-        grey=chances[1] < settings.grey_probability,
-        sigma=np.where(chances[2] < settings.blur_probability, sigma, 0.0),
+        grey=changed & (chances[1] < settings.grey_probability),
+        sigma=np.where(changed & (chances[2] < settings.blur_probability), sigma, 0.0),
     )
 
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from leopart.clustering.suitability import Suitability
 from leopart.data.photos import Photo
 from leopart.errors import LeopartError, interruption
 from leopart.models.backbone import Backbone
 from leopart.recipe import learning_options
+from leopart.segment.judging import Judgement
 
 if TYPE_CHECKING:
     from leopart.training.adaptation import Adapted
@@ -27,6 +30,23 @@ OpenProgress = Callable[[], AbstractContextManager["ProgressCallback"]]
 
 STATE = ".adaptation"
 """Folder of an adaptation that is under way."""
+
+
+@dataclass(frozen=True)
+class AdaptationRequest:
+    """How the backbone is to be adapted.
+
+    Attributes:
+        minutes: time for training, above 0.
+        method: see `leopart.recipe.Recipe.method`.
+        keep: use the adapted network even where it is no better, see `Judgement`.
+    """
+
+    minutes: float
+    method: str = "leopart"
+    keep: bool = False
+
+
 AUTO_PHOTOS = 50
 """From this number of photos on, `auto` adapts."""
 #: Minutes where no number is given.
@@ -68,6 +88,7 @@ def adapt_backbone(
     *,
     minutes: float,
     seed: int,
+    method: str = "leopart",
     replace_other: bool = True,
     open_progress: OpenProgress = without_progress,
 ) -> Adapted:
@@ -86,7 +107,7 @@ def adapt_backbone(
         progress.note(f"{what}; --no-adapt skips this")
         from leopart.training.adaptation import AdaptationPlan, adapt
 
-        plan = AdaptationPlan(minutes, _device_of(backbone), seed, replace_other=replace_other)
+        plan = AdaptationPlan(minutes, _device_of(backbone), seed, replace_other=replace_other, method=method)
         try:
             adapted = adapt(backbone, photos, folder, plan, progress=progress)
         except LeopartError as error:
@@ -96,7 +117,7 @@ def adapt_backbone(
     return adapted
 
 
-def adaptation_results(adapted: Adapted) -> dict[str, Any]:
+def adaptation_results(adapted: Adapted, judgement: Judgement) -> dict[str, Any]:
     """What was done, for `summary.json`."""
     return {
         "recipe": "adaptation",
@@ -104,8 +125,18 @@ def adaptation_results(adapted: Adapted) -> dict[str, Any]:
         "steps": adapted.steps,
         "seconds": round(adapted.seconds, 3),
         "stopped_early": adapted.stopped_early,
+        "kept": judgement.kept,
+        "before": _numbers(judgement.before),
+        "after": _numbers(judgement.after),
         "settings": learning_options(adapted.recipe),
     }
+
+
+def _numbers(found: Suitability | None) -> dict[str, float | None] | None:
+    """Rounded; JSON has no NaN."""
+    if found is None:
+        return None
+    return {name: None if math.isnan(value) else round(value, 4) for name, value in vars(found).items()}
 
 
 def _require_transformer(backbone: Backbone) -> None:

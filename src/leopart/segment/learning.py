@@ -22,8 +22,9 @@ from leopart.paths import shown
 from leopart.progress import Track, silent
 from leopart.run_record import Stopwatch
 from leopart.segment import saved
-from leopart.segment.adapting import OpenProgress, adapt_backbone, without_progress
+from leopart.segment.adapting import AdaptationRequest, OpenProgress, adapt_backbone, without_progress
 from leopart.segment.fitting import Fit, fit_parts
+from leopart.segment.judging import Judgement, judged
 
 if TYPE_CHECKING:
     from leopart.training.adaptation import Adapted
@@ -62,6 +63,7 @@ class Learned:
         attention_backbone: name or path of the backbone whose attention was used; None = that of
             `extractor`.
         adapted: how the backbone was adapted to the photos; None = not at all.
+        judgement: whether that made it better, and so whether it is used; None = it was not adapted.
     """
 
     extractor: Extractor
@@ -72,6 +74,12 @@ class Learned:
     labels: str
     attention_backbone: str | None = None
     adapted: Adapted | None = None
+    judgement: Judgement | None = None
+
+    @property
+    def uses_adapted(self) -> bool:
+        """Whether the backbone of `extractor` is the adapted one, which exists nowhere else."""
+        return self.judgement is not None and self.judgement.kept
 
     def save(self, folder: Path, stretch: tuple[float, float] | None = None) -> None:
         """Write a segmenter, see `saved.save`."""
@@ -82,7 +90,7 @@ class Learned:
             settings=self.settings,
             attention_backbone=self.attention_backbone,
             labels=self.labels,
-            is_adapted=self.adapted is not None,
+            is_adapted=self.uses_adapted,
             stretch=stretch,
         )
 
@@ -119,7 +127,7 @@ def learn(
     settings: FitSettings,
     workspace: Workspace,
     *,
-    minutes: float | None = None,
+    adaptation: AdaptationRequest | None = None,
     track: Track = silent,
     open_progress: OpenProgress = without_progress,
     watch: Stopwatch | None = None,
@@ -132,7 +140,7 @@ def learn(
         photos: at least one.
         settings: see `FitSettings`.
         workspace: folders for intermediate results.
-        minutes: how long to adapt; None = not at all.
+        adaptation: how to adapt; None = not at all.
         track: progress.
         open_progress: see `OpenProgress`.
         watch: measures the stages.
@@ -144,14 +152,15 @@ def learn(
     settings.check()
     engine_name(settings.communities)  # before the work: Infomap may be missing
     watch = watch or Stopwatch()
-    adapted = None
-    if minutes is not None:
+    adapted = judgement = None
+    if adaptation is not None:
         start = extractor.backbone
         with watch.stage("adaptation"):
-            adapted = _adapt(
-                start, photos, workspace, minutes=minutes, seed=settings.seed, open_progress=open_progress
+            adapted, judgement = _adapt(
+                start, photos, workspace, adaptation, seed=settings.seed, open_progress=open_progress
             )
-        extractor = extractor.over(adapted.backbone, extractor.attention_of or start)
+        if judgement.kept:
+            extractor = extractor.over(adapted.backbone, extractor.attention_of or start)
     attends = extractor.attention_of
     with watch.stage("features"):
         replace = not workspace.kept
@@ -161,7 +170,7 @@ def learn(
         fit = fit_parts(store, settings, track=track)
     source = None if attends is None else attends.source
     alone, labels = extractor.over(extractor.backbone), labels_of(extractor)
-    return Learned(alone, fit, settings, store, failures, labels, source, adapted)
+    return Learned(alone, fit, settings, store, failures, labels, source, adapted, judgement)
 
 
 def require_some(photos: Sequence[Photo], failures: Sequence[Failure], folder: Path) -> None:
@@ -184,24 +193,28 @@ def _adapt(
     start: Backbone,
     photos: Sequence[Photo],
     workspace: Workspace,
+    asked: AdaptationRequest,
     *,
-    minutes: float,
     seed: int,
     open_progress: OpenProgress,
-) -> Adapted:
+) -> tuple[Adapted, Judgement]:
+    """The adapted backbone, and whether it is better than the start."""
     folder, features = workspace.adaptation, workspace.features
     if workspace.kept and (features / MANIFEST).is_file() and not folder.is_dir():
         message = f"{features} holds features of a network that was not adapted to the photos"
         raise LeopartError(f"{message}: choose another folder, or give --no-adapt")
-    return adapt_backbone(
+    adapted = adapt_backbone(
         start,
         photos,
         folder,
-        minutes=minutes,
+        minutes=asked.minutes,
         seed=seed,
+        method=asked.method,
         replace_other=not workspace.kept,
         open_progress=open_progress,
     )
+    before, after = (judged(network, photos, seed) for network in (start, adapted.backbone))
+    return adapted, Judgement(before, after, asked.keep)
 
 
 def labels_of(extractor: Extractor) -> str:

@@ -27,7 +27,14 @@ from leopart.parallel import ordered_map, workers
 from leopart.progress import Track, silent
 from leopart.run_record import Stopwatch, settings_of
 from leopart.segment import run_folder, saved
-from leopart.segment.adapting import STATE, OpenProgress, adaptation_results, minutes_of, without_progress
+from leopart.segment.adapting import (
+    STATE,
+    AdaptationRequest,
+    OpenProgress,
+    adaptation_results,
+    minutes_of,
+    without_progress,
+)
 from leopart.segment.finished import finished, identity
 from leopart.segment.labelling import LabelTable, copied_to, start_labels
 from leopart.segment.learning import Learned, Workspace, learn, open_extractor, require_some
@@ -94,7 +101,7 @@ def _segmented(
         photos,
         config.settings,
         _workspace(config),
-        minutes=minutes,
+        adaptation=_adaptation(config, minutes),
         track=track,
         open_progress=open_progress,
         watch=watch,
@@ -192,6 +199,12 @@ def _open(config: FitConfig) -> Extractor:
     )
 
 
+def _adaptation(config: FitConfig, minutes: float | None) -> AdaptationRequest | None:
+    if minutes is None:
+        return None
+    return AdaptationRequest(minutes, config.adapt_method, config.keep_adapted)
+
+
 def _workspace(config: FitConfig) -> Workspace:
     """Below the output folder; the state of an adaptation lies beside features that are kept."""
     kept = config.features is not None
@@ -214,7 +227,9 @@ def _summary(
     start: BackboneSpec,
     watch: Stopwatch,
 ) -> Summary:
-    settings, adapted = learned.settings, learned.adapted
+    settings, results = learned.settings, fit_results(learned.fit)
+    if learned.adapted is not None and learned.judgement is not None:
+        results = {"adaptation": adaptation_results(learned.adapted, learned.judgement), **results}
     return Summary(
         command="segment",
         counts=_counts(search.photos, learned.failures, learned.fit.model),
@@ -228,8 +243,7 @@ def _summary(
         ],
         results={
             **_forward(learned.extractor),
-            **({} if adapted is None else {"adaptation": adaptation_results(adapted)}),
-            **fit_results(learned.fit),
+            **results,
         },
         settings=settings_of(config),
         seconds=watch.seconds,

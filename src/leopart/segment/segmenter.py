@@ -25,6 +25,7 @@ from leopart.models.weights.registry import DEFAULT_BACKBONE
 from leopart.models.weights.spec import TUNED
 from leopart.progress import Track, bars, silent
 from leopart.segment import saved
+from leopart.segment.adapting import AdaptationRequest
 from leopart.segment.fitting import Fit
 from leopart.segment.labelling import LabelTable, labels_beside
 from leopart.segment.learning import Workspace, learn, open_extractor
@@ -55,7 +56,7 @@ class Segmenter:
             one; None = that of `backbone` before it is adapted. Fine-tuning spoils the attention, so for a
             backbone that Leopart has trained, give the one it started from.
         adapt: minutes for which `fit` first fine-tunes a copy of the backbone on the photos, without labels;
-            None = not at all.
+            None = not at all. The copy is used if it is better on the photos, see `Judgement`.
         n_parts: number of parts; None = chosen from the photos, at most 200.
         n_objects: number of objects; None = chosen from the photos.
         foreground: minimum precision of a foreground cluster, the share of it in [0, 1] that the attention
@@ -188,7 +189,7 @@ class Segmenter:
                 found,
                 self.settings,
                 Workspace(Path(folder) / "features", Path(folder) / "adaptation"),
-                minutes=self.adapt,
+                adaptation=None if self.adapt is None else AdaptationRequest(self.adapt),
                 track=track,
             )
             learned.store.close()
@@ -197,7 +198,7 @@ class Segmenter:
         self.labels_used_, self.attention_backbone_ = learned.labels, learned.attention_backbone
         self.labels_, self.stretch_, self.opened_from_ = None, None, None
         self.photos_ = tuple(photo.path for photo in found)
-        self.adapted_, self.failures_ = learned.adapted is not None, learned.failures
+        self.adapted_, self.failures_ = learned.uses_adapted, learned.failures
         if self.failures_:
             text = f"{len(self.failures_)} of {len(found)} photos left out: {self.failures_[0].reason}"
             warnings.warn(text, stacklevel=2)

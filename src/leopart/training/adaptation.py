@@ -54,6 +54,7 @@ class AdaptationPlan:
         seed: of every random choice. At another speed the number of steps may differ, and so the weights.
         recipe: None = `leopart.presets.adaptation` for this machine and number of photos.
         replace_other: replace what another call left in the folder, instead of refusing it.
+        method: of the recipe that is not given, see `Recipe.method`.
     """
 
     minutes: float
@@ -61,6 +62,7 @@ class AdaptationPlan:
     seed: int = 0
     recipe: Recipe | None = None
     replace_other: bool = True
+    method: str = "leopart"
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def adapt(
             written or holds something else.
     """
     loaded = backbone if isinstance(backbone, Backbone) else load_backbone(backbone, device=plan.device)
-    recipe = plan.recipe or _recipe(loaded, len(photos), plan.device)
+    recipe = plan.recipe or updated(_recipe(loaded, len(photos), plan.device), method=plan.method)
     recipe = replace(recipe, backbone=loaded.source, seed=plan.seed)
     asked = {"recipe": learning_options(recipe), "minutes": plan.minutes, "backbone": loaded.fingerprint}
     state = _State.open(

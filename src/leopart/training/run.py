@@ -216,7 +216,7 @@ def check_fit(recipe: Recipe, backbone: Backbone) -> None:
     """
     check_blocks(backbone, None if recipe.train_blocks == "all" else recipe.train_blocks)
     patch = backbone.patch_size
-    for name in ("global_size", "local_size") if recipe.settings.crops[1] else ("global_size",):
+    for name in ("global_size", "local_size") if recipe.crops[1] else ("global_size",):
         size = getattr(recipe, name)
         if size % patch:
             near = max(1, round(size / patch)) * patch
@@ -229,7 +229,7 @@ def check_fit(recipe: Recipe, backbone: Backbone) -> None:
 
 def view_maker(recipe: Recipe) -> ViewMaker:
     """The views that a recipe asks for."""
-    global_crops, local_crops = recipe.settings.crops
+    global_crops, local_crops = recipe.crops
     return ViewMaker(
         CropSettings(
             global_crops=global_crops,
@@ -240,7 +240,9 @@ def view_maker(recipe: Recipe) -> ViewMaker:
             local_scale=recipe.local_scale,
             min_overlap=recipe.min_overlap,
         ),
-        AugmentSettings(jitter_strength=recipe.jitter, blur_strength=recipe.blur),
+        AugmentSettings(
+            jitter_strength=recipe.jitter, blur_strength=recipe.blur, untouched=recipe.settings.UNTOUCHED
+        ),
     )
 
 

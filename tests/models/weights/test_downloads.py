@@ -110,6 +110,15 @@ def offline(network: Network) -> Network:
     return network
 
 
+def test_a_file_in_a_folder_of_a_repository_is_asked_for_there(network: Network, tmp_path: Path):
+    (network.folder / "vit-small").mkdir()
+    (network.folder / "vit-small" / "student.ckpt").write_bytes(b"weights")
+    source = FileSource("student.ckpt", repository="lab/NeCo", folder="vit-small")
+    assert downloads.download(source, tmp_path).read_bytes() == b"weights"
+    assert network.asked == ["lab/NeCo/vit-small/student.ckpt"]
+    assert source.place == "https://huggingface.co/lab/NeCo/tree/main/vit-small"
+
+
 def test_the_hub_is_asked_first_and_its_file_is_kept_converted(
     cache: Path, spec: BackboneSpec, network: Network
 ):

@@ -310,6 +310,16 @@ def test_report__an_adaptation_without_sheets_is_told_all_the_same():
     assert not page.values("src")
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_report__whether_the_adapted_network_was_used_is_told_with_both_numbers(kept):
+    numbers = {"before": {"stability": 0.25, "gain": 0.5}, "after": {"stability": 0.75, "gain": 0.625}}
+    page = page_of(adaptation=adapted(20, 3.0, False, None))
+    results = {**page.summary.results, "adaptation": {**numbers, "kept": kept}}
+    text = Html(render_report(replace(page, summary=replace(page.summary, results=results)))).text
+    assert all(number in text for number in ("0.250", "0.500", "0.750", "0.625"))
+    assert ("The adapted network was used." in text) == kept
+
+
 def test_report__same_report_same_bytes():
     assert render_report(full_report()) == render_report(full_report())
 

@@ -14,8 +14,8 @@ from leopart.settings import updated
 from leopart.training.methods.leopart import learner as step_module
 from leopart.training.methods.leopart.learner import LeopartLearner
 from leopart.training.methods.leopart.loss import dense_loss
-from leopart.training.methods.leopart.regions import SharedRegions
 from leopart.training.methods.leopart.settings import LeopartSettings
+from leopart.training.methods.regions import SharedRegions
 from leopart.training.run import view_maker
 
 

@@ -12,9 +12,9 @@ from torchvision.ops import roi_align
 
 from leopart.training.methods.leopart import loss as loss_module
 from leopart.training.methods.leopart.loss import Queued, balanced_targets, dense_loss
-from leopart.training.methods.leopart.regions import SharedRegions
 from leopart.training.methods.leopart.settings import LeopartSettings
 from leopart.training.methods.queue import TokenQueue
+from leopart.training.methods.regions import SharedRegions
 from tolerances import assert_same
 
 DEFAULTS = LeopartSettings()

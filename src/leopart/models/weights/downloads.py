@@ -68,8 +68,9 @@ def _from_hub(source: FileSource) -> Path:
     # The bases are those of the HTTP library it uses, which differs between versions.
     failures: tuple[type[BaseException], ...] = (OSError, *HfHubHTTPError.__bases__)
     try:
+        file = f"{source.folder}/{source.file}" if source.folder else source.file
         with quick_hub():
-            return Path(huggingface_hub.hf_hub_download(source.repository, source.file))
+            return Path(huggingface_hub.hf_hub_download(source.repository, file))
     except GatedRepoError as error:
         message = f"{source.place} is gated: accept its terms there and run `hf auth login`"
         raise UnreachableError(message) from error

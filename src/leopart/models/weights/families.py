@@ -25,6 +25,7 @@ CLASSIFIER = "classifier"
 TEACHER = "moving average of the network"
 TRAINING = "training state"
 MASK = "token that stood for masked patches"
+POSITIONS = "head that takes positions out of the tokens"
 RECOMPUTED = "computed from the architecture"
 
 _QKV = ("query", "key", "value")
@@ -113,9 +114,11 @@ def dinov2(raw: Mapping[str, Any]) -> Ledger:
     timm folds the position of the CLS token into the token where there are registers; so do we.
     """
     book = Ledger(raw, "teacher", "model")
-    book.drop(PRETRAINING, r"dino_head\.", r"ibot_head\.")
+    book.drop(PRETRAINING, r"(\w+\.)*(dino|ibot)_head\.")
+    book.drop(POSITIONS, r"(\w+\.)*rasa_head\.")  # of Franca
     book.drop(CLASSIFIER, r"classifier\.")
     book.drop(MASK, r"(\w+\.)*mask_token$")
+    book.unprefix("module.")
     book.unprefix("backbone.", "dinov2_with_registers.", "dinov2.")
     book.rename(
         (r"blocks\.\d+\.(\d+)\.", r"blocks.\1."),  # training splits the blocks into chunks
@@ -136,6 +139,13 @@ def dinov2(raw: Mapping[str, Any]) -> Ledger:
             table = book.state["pos_embed"]
             book.state["cls_token"] = book.state["cls_token"] + table[:, :1]
             book.state["pos_embed"] = table[:, 1:]
+    return book
+
+
+def franca(raw: Mapping[str, Any]) -> Ledger:
+    """Franca: DINOv2's layout with gated layers."""
+    book = dinov2(raw)
+    book.rename((r"mlp\.w12\.", "mlp.fc1."), (r"mlp\.w3\.", "mlp.fc2."))
     return book
 
 
@@ -291,6 +301,7 @@ FAMILIES: dict[str, Callable[[Mapping[str, Any]], Ledger]] = {
     "dino": dino,
     "dinov2": dinov2,
     "dinov3": dinov3,
+    "franca": franca,
     "mae": mae,
     "mocov3": mocov3,
     "supervised": supervised,

@@ -114,6 +114,51 @@ def _dinov2(size: str, *, registers: bool) -> BackboneSpec:
     )
 
 
+_NECO = {
+    "licence": "MIT",
+    "citation": (
+        "Pariza et al., Near, far: Patch-ordering enhances vision foundation models' scene understanding, "
+        "ICLR 2025; Oquab et al., DINOv2: Learning Robust Visual Features without Supervision, TMLR 2024"
+    ),
+}
+
+
+def _neco(size: str, start: str) -> BackboneSpec:
+    """A student of NeCo's authors.
+
+    It started from DINOv2 (`dinov2`), from DINOv2 with registers (`dinov2r`), or from that without its
+    registers (`dinov2r_xr`).
+    """
+    kinds = {"dinov2": "DINOv2", "dinov2r": "DINOv2, 4 registers", "dinov2r_xr": "DINOv2, registers removed"}
+    folder = f"vit-{_SIZES[size].word}/dinov2-architectures"
+    return replace(
+        _dinov2(size, registers=start == "dinov2r"),
+        name=f"neco_{start}_vit{size}14",
+        weights=f"neco_{start}_vit{size}14",
+        summary=f"ViT-{size.upper()}/14, NeCo from {kinds[start]}",
+        origin=f"{kinds[start]} of Meta AI, tuned on COCO without labels by the authors of NeCo.",
+        files=(FileSource(f"neco_on_{start}_vit14_model.ckpt", repository="FunAILab/NeCo", folder=folder),),
+        **_NECO,  # type: ignore[arg-type]
+    )
+
+
+_FRANCA = replace(
+    _row(
+        _DINOV2,
+        "franca_vitb14",
+        "b",
+        14,
+        "Franca, ImageNet-21k",
+        # With another width and depth, the only network of timm with DINOv2's gated layers is Franca's too.
+        architecture="vit_giant_patch14_dinov2",
+        files=(_link("https://github.com/valeoai/Franca/releases/download/v1.0.0/franca_vitb14_In21K.pth"),),
+    ),
+    licence="LicenseRef-Franca-Research-Only-RAIL",
+    origin="Trained by Valeo.ai on ImageNet-21k without labels; its licence allows research only.",
+    citation="Venkataramanan et al., Franca, arXiv 2507.14137, 2025",
+    family="franca",
+)
+
 _DINOV3 = replace(
     _DINO,
     image_size=256,
@@ -234,8 +279,13 @@ ROWS = (
     _dinov2("b", registers=False),
     _dinov2("s", registers=True),
     _dinov2("b", registers=True),
+    _dinov2("l", registers=False),
+    _dinov2("l", registers=True),
+    *(_neco(size, start) for size in "sb" for start in ("dinov2", "dinov2r", "dinov2r_xr")),
+    _FRANCA,
     _dinov3("s", "08c60483"),
     _dinov3("b", "73cec8be"),
+    _dinov3("l", "8aa4cbdd"),
     _mae("b"),
     _mae("l"),
     _mocov3("s"),

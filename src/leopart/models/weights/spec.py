@@ -59,6 +59,8 @@ class FileSource:
     """Its file name there, the name to give it when it is brought by hand."""
     repository: str = ""
     """Repository on the Hugging Face hub that holds it; empty if it is elsewhere."""
+    folder: str = ""
+    """Folder of the repository in which it lies; empty for the outermost."""
     url: str = ""
     """Address of the file, or of the page that leads to it, where there is no repository."""
     direct: bool = True
@@ -69,7 +71,10 @@ class FileSource:
     @property
     def place(self) -> str:
         """Where it is published, in readable form."""
-        return f"https://huggingface.co/{self.repository}" if self.repository else self.url
+        if not self.repository:
+            return self.url
+        inside = f"/tree/main/{self.folder}" if self.folder else ""
+        return f"https://huggingface.co/{self.repository}{inside}"
 
 
 @dataclass(frozen=True)

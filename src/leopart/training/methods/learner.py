@@ -17,6 +17,7 @@ from leopart.data.views import ViewBatch
 from leopart.models.backbone import Backbone
 from leopart.processes import rank
 from leopart.recipe import Recipe
+from leopart.training.methods.anchor import anchor_terms
 from leopart.training.methods.networks import TwoNetworks
 
 Head = TypeVar("Head", bound=nn.Module)
@@ -64,6 +65,21 @@ class Learner(nn.Module):
         """
         raise NotImplementedError
 
+    def anchored(self, result: StepResult, tokens: Tensor, start: Tensor | None) -> StepResult:
+        """The result, with the recipe's anchor to the network at the start added to the loss.
+
+        Args:
+            result: of the method alone.
+            tokens: of large crops by the student, with gradient, [..., h, w, D].
+            start: of the same crops by the network before training; None where the recipe has no anchor.
+        """
+        if start is None:
+            return result
+        gram, cosine = anchor_terms(*(part.flatten(0, -4).flatten(1, 2) for part in (tokens, start)))
+        loss = result.loss + self.recipe.anchor_gram * gram + self.recipe.anchor_tokens * cosine
+        measured = {"anchor_gram": gram.detach(), "anchor_tokens": cosine.detach()}
+        return StepResult(loss, result.diagnostics and {**result.diagnostics, **measured})
+
     def seed_step(self, step: int) -> None:
         """Let the stochastic depth of this process's part of a step follow from the run's seed."""
         torch.manual_seed(_mixed(self.recipe.seed, step, rank()))
@@ -102,6 +118,7 @@ def network_options(recipe: Recipe) -> dict[str, Any]:
         "train_blocks": None if recipe.train_blocks == "all" else recipe.train_blocks,
         "drop_path": recipe.drop_path,
         "use_teacher": recipe.use_teacher,
+        "anchored": recipe.anchor_gram > 0 or recipe.anchor_tokens > 0,
     }
 
 

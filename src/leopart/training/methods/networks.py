@@ -24,6 +24,7 @@ class TwoNetworks(nn.Module):
         train_blocks: number of last blocks to train; None trains everything. What stays frozen is shared.
         drop_path: largest rate of the student's stochastic depth.
         use_teacher: False: the student gives the targets as well.
+        anchored: keep a copy of the network as it starts, see `start_tokens`.
 
     Raises:
         LeopartError: the network is no vision transformer of timm, or has fewer blocks.
@@ -38,6 +39,7 @@ class TwoNetworks(nn.Module):
         train_blocks: int | None = None,
         drop_path: float = 0.0,
         use_teacher: bool = True,
+        anchored: bool = False,
     ) -> None:
         super().__init__()
         depth = check_blocks(backbone, train_blocks)
@@ -45,10 +47,9 @@ class TwoNetworks(nn.Module):
         self.shares_trunk = train_blocks is not None
         self.student = nn.ModuleDict({"backbone": backbone, "head": head})
         self.teacher = None
+        self.start = self._copy(backbone).requires_grad_(False) if anchored else None
         if use_teacher:
-            teacher_backbone = copy.deepcopy(backbone)
-            if self.shares_trunk:
-                _share_trunk(backbone.model, teacher_backbone.model, self.frozen_blocks)
+            teacher_backbone = self._copy(backbone)
             teacher_head = copy.deepcopy(head) if teacher_head is None else teacher_head
             self.teacher = nn.ModuleDict({"backbone": teacher_backbone, "head": teacher_head})
             self.teacher.requires_grad_(False)
@@ -64,10 +65,11 @@ class TwoNetworks(nn.Module):
         return self.student["backbone"]  # type: ignore[return-value]  # a ModuleDict forgets the class
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode for the student only: the teacher drops no paths."""
+        """Training mode for the student only: teacher and start drop no paths."""
         super().train(mode)
-        if self.teacher is not None:
-            self.teacher.eval()
+        for fixed in (self.teacher, self.start):
+            if fixed is not None:
+                fixed.eval()
         return self
 
     def averaged(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -77,6 +79,25 @@ class TwoNetworks(nn.Module):
         for mine, theirs in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
             if theirs.requires_grad:
                 yield mine, theirs
+
+    @torch.no_grad()
+    def start_tokens(self, pixels: Tensor, trunk: Hidden | None) -> Tensor | None:
+        """Tokens [B, h, w, D] of normalised crops by the network before training; None where none is kept.
+
+        Args:
+            pixels: see `Backbone.encode`.
+            trunk: output of the shared blocks for them, if there are any.
+        """
+        if self.start is None:
+            return None
+        return self.start.finish_tokens(self.start.begin(pixels) if trunk is None else trunk)
+
+    def _copy(self, backbone: Backbone) -> Backbone:
+        """A second network that shares the frozen blocks."""
+        copied = copy.deepcopy(backbone)
+        if self.shares_trunk:
+            _share_trunk(backbone.model, copied.model, self.frozen_blocks)
+        return copied
 
     def _trunk(self, pixels: list[Tensor]) -> list[Hidden | None]:
         """Output of the shared blocks for each resolution; None where nothing is shared."""
@@ -111,15 +132,15 @@ def check_blocks(backbone: Backbone, train_blocks: int | None) -> int:
     return depth
 
 
-def _share_trunk(student: Any, teacher: Any, blocks: int) -> None:
-    """Let the teacher use the student's own frozen modules and tables."""
+def _share_trunk(student: Any, other: Any, blocks: int) -> None:
+    """Let the other network use the student's own frozen modules and tables."""
     for name, module in student.named_children():
         if name not in ("blocks", "norm"):
-            setattr(teacher, name, module)
+            setattr(other, name, module)
     for name, parameter in student.named_parameters(recurse=False):
-        setattr(teacher, name, parameter)
+        setattr(other, name, parameter)
     for index in range(blocks):
-        teacher.blocks[index] = student.blocks[index]
+        other.blocks[index] = student.blocks[index]
 
 
 def _set_drop_path(model: Any, rate: float, first: int) -> None:

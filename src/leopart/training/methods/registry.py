@@ -7,7 +7,10 @@ from dataclasses import dataclass, field, fields
 from tyro.conf import OmitArgPrefixes
 
 from leopart.training.methods.densecl.settings import DenseCLSettings
+from leopart.training.methods.hybrid.settings import HybridSettings
 from leopart.training.methods.leopart.settings import LeopartSettings
+from leopart.training.methods.neco.settings import NeCoSettings
+from leopart.training.methods.paka.settings import PaKASettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +21,12 @@ class Methods:
     """Dense clustering, the paper's method."""
     densecl: OmitArgPrefixes[DenseCLSettings] = field(default_factory=DenseCLSettings)
     """DenseCL, the paper's baseline."""
+    hybrid: OmitArgPrefixes[HybridSettings] = field(default_factory=HybridSettings)
+    """Leopart's loss and DenseCL's together."""
+    paka: OmitArgPrefixes[PaKASettings] = field(default_factory=PaKASettings)
+    """Patch-level kernel alignment."""
+    neco: OmitArgPrefixes[NeCoSettings] = field(default_factory=NeCoSettings)
+    """Neighbour consistency, after NeCo."""
 
 
 METHODS = tuple(found.name for found in fields(Methods))

@@ -15,9 +15,13 @@ class MethodSettings:
     Attributes:
         LEARNER: class that trains with these settings (see `Learner`), or `module:Class` as
             `pkgutil.resolve_name` takes it.
+        PARTS: other methods whose settings it reads too.
+        UNTOUCHED: so many large crops of a photo, the first ones, keep their colours and are not blurred.
     """
 
     LEARNER: ClassVar[str | type[Any]]
+    PARTS: ClassVar[tuple[str, ...]] = ()
+    UNTOUCHED: ClassVar[int] = 0
 
     @property
     def crops(self) -> tuple[int, int]:

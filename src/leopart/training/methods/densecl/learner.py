@@ -27,6 +27,7 @@ from leopart.processes import world_size
 from leopart.recipe import Recipe
 from leopart.training.methods.densecl.loss import dense_contrast, global_contrast, matching_cells
 from leopart.training.methods.densecl.networks import ContrastHead, Embedded, QueryKey
+from leopart.training.methods.densecl.settings import DenseCLSettings
 from leopart.training.methods.diagnostics import rank_of_some
 from leopart.training.methods.learner import Learner, StepResult, Tokens, network_options, two_heads
 from leopart.training.methods.queue import TokenQueue
@@ -51,35 +52,59 @@ class DenseCLLearner(Learner):
             recipe, lambda generator: ContrastHead(backbone.dim, recipe.head_hidden, out, generator)
         )
         self.networks = QueryKey(backbone, head, teacher_head=other, **network_options(recipe))
-        self.queue = TokenQueue(2, self.settings.contrast_queue, out)
-        random = torch.randn(self.queue.rows.shape, generator=torch.Generator().manual_seed(recipe.seed))
-        self.queue.rows.copy_(F.normalize(random, dim=-1))
+        self.queue = contrast_queue(self.settings, recipe.seed)
 
     def forward(self, views: ViewBatch, step: int, *, diagnose: bool = True) -> StepResult:
         """See `Learner`; the first large crop is the query, the second the key, which joins the queue."""
-        temperature = self.settings.contrast_temperature
         self.seed_step(step)
-        query, key = self.networks(*views.global_crops, self.settings.contrast_grid)
-        with torch.autocast(query.cells.device.type, enabled=False):
-            # A copy: the queue moves on before the backward pass reads what it was.
-            of_crops, of_cells = self.queue.rows.clone()
-            whole = global_contrast(query.whole, key.whole, of_crops, temperature)
-            matches = matching_cells(query.tokens, key.tokens)
-            cells = dense_contrast(query.cells, key.cells, matches, of_cells, temperature)
-            loss = torch.lerp(whole.loss, cells.loss, self.settings.contrast_dense)
-        self._push(key, step)
-        if not diagnose:
-            return StepResult(loss, {})
-        diagnostics = {
-            "global_loss": whole.loss.detach(),
-            "dense_loss": cells.loss.detach(),
-            "global_contrastive_accuracy": whole.accuracy,
-            "dense_contrastive_accuracy": cells.accuracy,
+        query, key, tokens, start = self.networks(*views.global_crops, self.settings.contrast_grid)
+        result = contrasted(query, key, self.queue.rows, self.settings)
+        push_keys(self.queue, key, self.recipe.seed, step)
+        diagnostics = result.diagnostics | self._diagnostics(query) if diagnose else {}
+        return self.anchored(StepResult(result.loss, diagnostics), tokens, start)
+
+    def _diagnostics(self, query: Embedded) -> dict[str, Tensor]:
+        return {
             "feature_rank": rank_of_some(query.tokens.flatten(0, 1)),
             "queue_fill": self.queue.fill.float().mean() / self.settings.contrast_queue,
         }
-        return StepResult(loss, diagnostics)
 
-    def _push(self, key: Embedded, step: int) -> None:
-        fresh: Tensor = torch.stack([key.whole, key.pooled])[:, :, None]
-        self.queue.push(fresh, None, fresh.shape[1] * world_size(), seed=self.recipe.seed, step=step)
+
+def contrast_queue(settings: DenseCLSettings, seed: int) -> TokenQueue:
+    """Keys of earlier crops and of their cells; random directions at the start, as published."""
+    queue = TokenQueue(2, settings.contrast_queue, settings.contrast_out)
+    random = torch.randn(queue.rows.shape, generator=torch.Generator().manual_seed(seed))
+    queue.rows.copy_(F.normalize(random, dim=-1))
+    return queue
+
+
+def contrasted(query: Embedded, key: Embedded, rows: Tensor, settings: DenseCLSettings) -> StepResult:
+    """Both terms of the loss, weighted, and their diagnostics.
+
+    Args:
+        query: by the student.
+        key: by the teacher.
+        rows: of `contrast_queue`, [2, Q, E].
+        settings: contrast_temperature and contrast_dense are read.
+    """
+    temperature = settings.contrast_temperature
+    with torch.autocast(query.cells.device.type, enabled=False):
+        # A copy: the queue moves on before the backward pass reads what it was.
+        of_crops, of_cells = rows.clone()
+        whole = global_contrast(query.whole, key.whole, of_crops, temperature)
+        matches = matching_cells(query.tokens, key.tokens)
+        cells = dense_contrast(query.cells, key.cells, matches, of_cells, temperature)
+        loss = torch.lerp(whole.loss, cells.loss, settings.contrast_dense)
+    diagnostics = {
+        "global_loss": whole.loss.detach(),
+        "dense_loss": cells.loss.detach(),
+        "global_contrastive_accuracy": whole.accuracy,
+        "dense_contrastive_accuracy": cells.accuracy,
+    }
+    return StepResult(loss, diagnostics)
+
+
+def push_keys(queue: TokenQueue, key: Embedded, seed: int, step: int) -> None:
+    """Let the keys of all processes join the queue."""
+    fresh: Tensor = torch.stack([key.whole, key.pooled])[:, :, None]
+    queue.push(fresh, None, fresh.shape[1] * world_size(), seed=seed, step=step)

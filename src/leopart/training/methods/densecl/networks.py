@@ -6,12 +6,13 @@ Legend: as in `leopart.training.methods.densecl.loss`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from leopart.models.backbone import Backbone
+from leopart.models.backbone import Hidden
 from leopart.training.methods.networks import TwoNetworks
 
 
@@ -69,30 +70,55 @@ class Embedded:
     """Outputs of the backbone for the cells, [B, n, D], detached."""
 
 
+def embedded(head: ContrastHead, tokens: Tensor, summary: Tensor, side: int) -> Embedded:
+    """Outputs of one network's head for a batch of crops.
+
+    Args:
+        head: the network's.
+        tokens: of its backbone, [B, h, w, D].
+        summary: a vector for each crop, [B, D].
+        side: see `to_cells`.
+    """
+    cells = to_cells(tokens, side)
+    whole, dense, pooled = head(summary, cells)
+    return Embedded(whole, dense, pooled, cells.detach())
+
+
 class QueryKey(TwoNetworks):
     """DenseCL's two networks, with a `ContrastHead` each: the student sees queries, the teacher keys."""
 
-    def forward(self, queries: Tensor, keys: Tensor, side: int) -> tuple[Embedded, Embedded]:
+    def forward(
+        self, queries: Tensor, keys: Tensor, side: int
+    ) -> tuple[Embedded, Embedded, Tensor, Tensor | None]:
         """Outputs of the student for the queries, and of the teacher, without gradient, for the keys.
 
         Args:
             queries: uint8 [B, 3, S, S].
             keys: other crops of the same photos, uint8 [B, 3, S, S].
             side: see `to_cells`.
-        """
-        query = self._embedded(self.student, queries, side)
-        with torch.no_grad():
-            key = self._embedded(self.student if self.teacher is None else self.teacher, keys, side)
-        return query, key
 
-    def _embedded(self, network: nn.ModuleDict, crops: Tensor, side: int) -> Embedded:
-        backbone: Backbone = network["backbone"]  # type: ignore[assignment]  # a ModuleDict forgets the class
-        pixels = backbone.normalise(crops)
+        Returns:
+            Both, the queries' tokens by the student [B, h, w, D], and by the network before training, see
+            `start_tokens`.
+        """
+        pixels = self.backbone.normalise(queries)
         (trunk,) = self._trunk([pixels])
+        query, tokens = self._embedded(self.student, pixels, trunk, side)
+        with torch.no_grad():
+            others = self.backbone.normalise(keys)
+            (theirs,) = self._trunk([others])
+            network = self.student if self.teacher is None else self.teacher
+            key, _ = self._embedded(network, others, theirs, side)
+        return query, key, tokens, self.start_tokens(pixels, trunk)
+
+    def _embedded(
+        self, network: nn.ModuleDict, pixels: Tensor, trunk: Hidden | None, side: int
+    ) -> tuple[Embedded, Tensor]:
+        """Outputs of one network, and its tokens."""
+        backbone: Any = network["backbone"]
+        head: Any = network["head"]
         tokens, summary = backbone.finish_with_summary(backbone.begin(pixels) if trunk is None else trunk)
-        cells = to_cells(tokens, side)
-        whole, dense, pooled = network["head"](summary, cells)
-        return Embedded(whole, dense, pooled, cells.detach())
+        return embedded(head, tokens, summary, side), tokens
 
 
 def to_cells(tokens: Tensor, side: int) -> Tensor:

@@ -21,8 +21,8 @@ from leopart.training.methods.learner import Learner, StepResult, Tokens, networ
 from leopart.training.methods.leopart.head_start import start_from_clusters
 from leopart.training.methods.leopart.loss import Queued, dense_loss
 from leopart.training.methods.leopart.networks import Outputs, StudentTeacher
-from leopart.training.methods.leopart.regions import SharedRegions
 from leopart.training.methods.queue import TokenQueue
+from leopart.training.methods.regions import SharedRegions
 
 
 class LeopartLearner(Learner):
@@ -39,14 +39,26 @@ class LeopartLearner(Learner):
             for head in heads:
                 if head is not None:
                     start_from_clusters(head, found, recipe.seed)
-        self.networks = StudentTeacher(backbone, heads[0], teacher_head=heads[1], **network_options(recipe))
+        self.networks = self._networks(backbone, heads)
         self.queue = TokenQueue(self.settings.global_crops, self.settings.queue, self.settings.head_out)
+
+    def _networks(self, backbone: Backbone, heads: tuple[DenseHead, DenseHead | None]) -> StudentTeacher:
+        return StudentTeacher(backbone, heads[0], teacher_head=heads[1], **network_options(self.recipe))
 
     def forward(self, views: ViewBatch, step: int, *, diagnose: bool = True) -> StepResult:
         """See `Learner`; pushes the teacher's embeddings into the queue."""
         self.seed_step(step)
+        outputs = self._outputs(views)
+        result = self._clustered(outputs, views, step, diagnose)
+        return self.anchored(result, outputs.tokens, outputs.start_tokens)
+
+    def _outputs(self, views: ViewBatch) -> Outputs:
         local = views.local_crops if len(views.local_crops) else None
-        outputs = self.networks(views.global_crops, local, self.settings.attention_kept)
+        outputs: Outputs = self.networks(views.global_crops, local, self.settings.attention_kept)
+        return outputs
+
+    def _clustered(self, outputs: Outputs, views: ViewBatch, step: int, diagnose: bool) -> StepResult:
+        """The paper's loss, and its diagnostics."""
         mask = _mask(outputs.foreground, self.settings.loss_mask)
         with torch.autocast(outputs.student_global.device.type, enabled=False):
             loss = dense_loss(

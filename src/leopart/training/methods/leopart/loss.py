@@ -14,14 +14,14 @@ import torch.distributed as dist
 from torch import Tensor
 
 from leopart.processes import total, world_size
-from leopart.training.methods.leopart.regions import (
+from leopart.training.methods.leopart.settings import LeopartSettings
+from leopart.training.methods.leopart.sinkhorn import sinkhorn
+from leopart.training.methods.regions import (
     SharedRegions,
     aligned,
     partners_aligned,
     target_matrices,
 )
-from leopart.training.methods.leopart.settings import LeopartSettings
-from leopart.training.methods.leopart.sinkhorn import sinkhorn
 
 PAPER = LeopartSettings()
 MASK_THRESHOLD = 1 - 1e-4

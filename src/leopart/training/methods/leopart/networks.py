@@ -33,7 +33,11 @@ class Outputs:
     foreground: Tensor
     """Where the teacher's attention lies, bool [T, B, G, G]."""
     tokens: Tensor
-    """Student's tokens of the large crops, [T, B, G, G, D], detached; for diagnostics."""
+    """Student's tokens of the large crops, [T, B, G, G, D]."""
+    teacher_tokens: Tensor
+    """Teacher's tokens of the large crops, [T, B, G, G, D], no gradient."""
+    start_tokens: Tensor | None
+    """Tokens of the large crops before training, [T, B, G, G, D], no gradient; None without an anchor."""
 
 
 class StudentTeacher(TwoNetworks):
@@ -71,6 +75,7 @@ class StudentTeacher(TwoNetworks):
         with torch.no_grad():
             features, embeddings, scores = self._targets(pixels[0], trunks)
             foreground = attention_mask(features.attention.mean(1), attention_kept)
+        start = self.start_tokens(pixels[0], trunks[0])
         sizes = [t.shape[0] * t.shape[1] * t.shape[2] for t in tokens]
         student = [
             part.reshape(*crop.shape[:2], *t.shape[1:3], -1)
@@ -83,7 +88,9 @@ class StudentTeacher(TwoNetworks):
             teacher_scores=scores.reshape(*outer, *grid, -1),
             teacher_embeddings=embeddings.reshape(*outer, grid[0] * grid[1], -1),
             foreground=foreground.reshape(*outer, *grid),
-            tokens=tokens[0].detach().reshape(*outer, *grid, -1),
+            tokens=tokens[0].reshape(*outer, *grid, -1),
+            teacher_tokens=features.tokens.reshape(*outer, *grid, -1),
+            start_tokens=None if start is None else start.reshape(*outer, *grid, -1),
         )
 
     def _student_hidden(self, pixels: Tensor, trunk: Hidden | None) -> Hidden:

@@ -1,6 +1,8 @@
 """The regions that two crops of a photo share, and maps of tokens aligned to them.
 
-Legend: as in `leopart.training.methods.leopart.loss`; P = N - 1 other crops of a target.
+Legend: V views, T target (large) crops, N crops of a photo with the T large ones first, P = N - 1 other crops
+    of a target, B photos of this process, G and L tokens along the side of a large and a small crop, C cells
+    of a shared region (bins * bins), K channels.
 
 The other crops of target g are taken in the order g + 1, g + 2, .. (modulo T), then the small crops: so
 partners of equal offset lie side by side, and no pair is looked up by an index that would have to be copied
@@ -10,6 +12,7 @@ type.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -89,6 +92,23 @@ def partners_aligned(maps: Tensor, local: Tensor | None, regions: SharedRegions,
         matrices = alignment_matrix(chosen, local.shape[2], local.shape[3], bins)
         parts.append(aligned(matrices, local).transpose(0, 2))
     return torch.cat(parts, dim=2)
+
+
+def views_aligned(maps: Sequence[Tensor], boxes: Tensor, bins: int) -> Tensor:
+    """Maps of several views, each on one region of its own; float32 [V, B, C, K].
+
+    Args:
+        maps: views of each resolution, [v, B, h, w, K]; V in all.
+        boxes: the regions in tokens, in the order of the views, [B, V, 4].
+        bins: cells along a side of a region.
+    """
+    parts, first = [], 0
+    for part in maps:
+        own = boxes[:, first : first + len(part)].transpose(0, 1)
+        matrices = alignment_matrix(own, part.shape[2], part.shape[3], bins)
+        parts.append(aligned(matrices[:, :, None], part)[:, :, 0])
+        first += len(part)
+    return torch.cat(parts)
 
 
 def aligned(matrices: Tensor, maps: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""Leopart's loss and DenseCL's together."""
