@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -16,7 +17,7 @@ import timm
 import torch
 
 from leopart.files import sha256
-from leopart.models.backbone import Backbone, load_backbone
+from leopart.models.backbone import Backbone, build_backbone, load_backbone
 from leopart.models.weights.cards import WeightsCard, write_card
 from leopart.models.weights.registry import BackboneSpec
 from leopart.recipe import Recipe
@@ -140,6 +141,19 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory, make_tiny_weights) ->
 def tiny_backbone(tiny_weights: Path) -> Backbone:
     """The network in `tiny_weights`, on the CPU."""
     return load_backbone(tiny_weights)
+
+
+@pytest.fixture
+def coarse_backbone(tiny_backbone: Backbone) -> Backbone:
+    """The tiny network with patches of 56: the examples look at photos of 448 pixels, here 8 x 8 tokens."""
+    spec = replace(tiny_backbone.spec, patch_size=56, image_size=448)
+    generator = torch.Generator().manual_seed(0)
+    patches = (
+        torch.randn(spec.dim, 3, spec.patch_size, spec.patch_size, generator=generator) / spec.patch_size
+    )
+    positions = 0.1 * torch.randn(1, 1 + 8 * 8, spec.dim, generator=generator)
+    state = tiny_backbone.model.state_dict()
+    return build_backbone(spec, {**state, "patch_embed.proj.weight": patches, "pos_embed": positions})
 
 
 @pytest.fixture(scope="session")

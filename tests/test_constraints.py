@@ -20,7 +20,7 @@ ASKED = [
     for line in lines
     if not line.startswith("leopart")
 ]
-NOT_NEEDED_TO_RUN = {"detect-secrets", "mkdocs-material", "mypy", "pre-commit", "ruff"}
+NOT_NEEDED_TO_RUN = {"detect-secrets", "mkdocs-material", "mkdocstrings", "mypy", "pre-commit", "ruff"}
 
 
 def pins() -> dict[str, Requirement]:

@@ -65,9 +65,10 @@ def part_colours(object_of_part: ArrayLike, splits: Sequence[Sequence[int]] = ()
     """Colours of parts: shades of the colour of their object, which shows what belongs together.
 
     The parts of an object spread over lightness, and a little over hue, round the colour that
-    `colours` gives the object; an object's only part has exactly that colour. Parts without an object are
-    greys. A piece of a part that was split is a lighter or darker shade of that part; no other colour changes
-    by a split.
+    `colours` gives the object; an object's only part has exactly that colour. Where there is one object only,
+    its shades would be all there is to see, so its parts get the colours of objects. Parts without an object
+    are greys. A piece of a part that was split is a lighter or darker shade of that part; no other colour
+    changes by a split.
 
     Args:
         object_of_part: object id of every part id, integer [K + 1]; 0 = no object. Entry 0 is background.
@@ -85,9 +86,15 @@ def part_colours(object_of_part: ArrayLike, splits: Sequence[Sequence[int]] = ()
         raise ValueError("object ids start at 0")
     result = np.zeros((len(objects), 3), np.uint8)
     unsplit = objects[: len(objects) - sum(len(ids) - 1 for ids in splits)]
+    several = len(np.unique(unsplit[unsplit > 0])) > 1
     for obj in np.unique(unsplit[1:]):
         members = 1 + np.flatnonzero(unsplit[1:] == obj)
-        result[members] = _greys(len(members)) if obj == 0 else _relatives(int(obj), len(members))
+        if obj == 0:
+            result[members] = _greys(len(members))
+        elif several or len(members) == 1:
+            result[members] = _relatives(int(obj), len(members))
+        else:
+            result[members] = colours(len(members) + 1)[1:]
     for part, *pieces in splits:
         result[pieces] = _tints(result[part], len(pieces))
     return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from leopart.segment import refinement
 from leopart.segment.labelling import LabelTable
 from leopart.segment.part_model import PartModel
 from leopart.segment.report.page import THUMBNAIL, PhotoRow
+from leopart.segment.report.regions import LONGEST, Regions
 from leopart.segment.survey import Patch
 
 Pixels = NDArray[np.uint8]
@@ -141,12 +142,13 @@ class MaskWriter:
         object_of_part: NDArray[np.int32],
     ) -> PhotoRow:
         thumbnail, ids = shrink(picture, parts, THUMBNAIL)
-        return PhotoRow(
-            row.name,
-            thumbnail,
-            overlay(thumbnail, ids, self.part_palette),
-            overlay(thumbnail, object_of_part[ids], self.object_palette),
-            row.link,
+        cells = shrink(thumbnail, ids, LONGEST)[1]
+        return replace(
+            row,
+            photo=thumbnail,
+            parts=overlay(thumbnail, ids, self.part_palette),
+            objects=overlay(thumbnail, object_of_part[ids], self.object_palette),
+            regions=Regions(cells, {int(i): int(object_of_part[i]) for i in np.unique(cells) if i}),
         )
 
 

@@ -262,6 +262,7 @@ def test_every_automatic_choice_has_its_curve_with_the_chosen_point_on_it(fit, s
 
     assert (list(foreground.x), foreground.chosen) == ([0.9, 0.4, 0.1], 0.4)
     assert (list(objects.x), list(objects.y), objects.chosen) == ([2.375, 3.5], [0.75041, 0.6], 2.375)
+    assert objects.mark == "2 in all photos"  # the number of the headline, not the mean at the mark
     assert knob.title == "Markov time"
     assert (list(knob.x), list(knob.y), knob.chosen) == ([2.0, 1.0], list(objects.y), 2.0)
     given = replace(fit, cut=None, communities=replace(fit.communities, curve=()))

@@ -1,7 +1,10 @@
 import base64
+import hashlib
 import io
+import json
 import os
 import re
+import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
 from urllib.parse import unquote
@@ -25,6 +28,7 @@ from leopart.segment.report.page import (
     shown,
     write_report,
 )
+from leopart.segment.report.regions import LONGEST, Regions
 from leopart.segment.summary import Summary
 from leopart.training.adaptation import Adapted
 
@@ -88,7 +92,7 @@ def full_report(names=("a.jpg", "b/c.jpg")):
         failures=[Failure(n, n) for n in names],
         photos=photos,
         objects=[animal, ground, ObjectRow(0, [four], 0.4, 0)],
-        scenes=[SceneRow(1, [ground], 0.3, 1), SceneRow(2, [animal], 0.3, 2)],
+        scenes=[SceneRow(1, [animal, ground], 0.6, 2)],
         edges=[(1, 2, 0.9), (2, 3, 0.1), (1, 4, 0.5), (1, 99, 0.5)],
         curves=[Curve(names[0], "x", "y", [0.1, 0.2], [0.5, 0.7], 0.2, names[0])],
         credits=[
@@ -201,14 +205,58 @@ def trees(html):
 
 def test_report__the_tree_shows_each_scene_with_its_objects_and_their_parts():
     html = render_report(full_report())
-    assert trees(html) == [
-        (["#object-2", "#object-2", "#part-3"], True),
-        (["#object-1", "#object-1", "#part-2", "#part-1"], True),
-    ]
-    text = Html(html).text
-    assert "30 % · 1 photo · 1 object" in " ".join(text.split())
-    assert text.index("Scene group 1") < text.index("Scene group 2")
+    branches = ["#object-1", "#object-1", "#part-2", "#part-1", "#object-2", "#object-2", "#part-3"]
+    assert trees(html) == [(branches, True)]
+    assert "60 % · 2 photos · 2 objects" in " ".join(Html(html).text.split())
     assert "#hierarchy" in Html(html).values("href")
+
+
+def test_report__an_object_beside_no_other_is_no_group():
+    objects = [ObjectRow(i, [PartRow(i, i, 0.1, 5)], 0.1, 5) for i in (1, 2, 3)]
+    scenes = [SceneRow(1, objects[:2], 0.2, 5), SceneRow(2, objects[2:], 0.1, 5)]
+    html = render_report(page_of(objects=objects, scenes=scenes))
+    assert "Scene group 2" not in html
+    assert trees(html)[1] == (["#object-3", "#object-3", "#part-3"], True)
+    alone = [SceneRow(i, [row], 0.1, 5) for i, row in enumerate(objects, 1)]
+    assert "hierarchy" not in render_report(page_of(objects=objects, scenes=alone))
+
+
+def rare_ids(html):
+    """Ids of the objects in the fold of rare ones."""
+    _, _, fold = html.partition('id="rare"')
+    return re.findall(r'id="object-(\d+)"', fold.partition("</details>")[0])
+
+
+def test_report__objects_in_fewer_than_three_photos_are_folded_unless_all_are():
+    rows = [ObjectRow(i, [PartRow(i, i, 0.1, n)], 0.1, n) for i, n in enumerate((9, 3, 2, 1), 1)]
+    assert rare_ids(render_report(page_of(objects=rows))) == ["3", "4"]
+    assert rare_ids(render_report(page_of(objects=rows[2:]))) == []
+
+
+def test_report__names_stand_beside_ids():
+    named = ObjectRow(1, [PartRow(1, 1, 0.1, 5, name="wheel")], 0.1, 5, name="car & co")
+    text = " ".join(Html(render_report(page_of(objects=[named]))).text.split())
+    assert "Object 1 (car & co)" in text
+    assert "Part 1 (wheel)" in text
+
+
+def test_report__runs_its_own_script_and_style_only():
+    html = render_report(full_report(NASTY))
+    (policy,) = (a["content"] for _, a in Html(html).tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert "script-src 'sha256-" in policy
+    for tag in ("script", "style"):
+        (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+
+
+def test_regions__are_packed_small_and_come_back():
+    ids = np.random.default_rng(0).integers(0, 300, (LONGEST, LONGEST))  # the worst case for compression
+    regions = Regions(ids, {i: i % 7 for i in range(1, 300)}, {5: 'a "quoted" name'})
+    raw = zlib.decompress(base64.b64decode(regions.packed))
+    assert len(regions.packed) < 90_000
+    assert np.array_equal(np.frombuffer(raw, "<u2").reshape(ids.shape), ids)
+    assert json.loads(regions.table)[4] == [5, 5, 'a "quoted" name']
 
 
 def test_report__the_tree_draws_the_pictures_of_the_graph_and_embeds_none():
@@ -227,10 +275,10 @@ def test_report__without_scene_groups_there_is_no_tree():
 def test_report__of_many_objects_the_largest_groups_are_unfolded():
     objects = [ObjectRow(i, [PartRow(i, i, 0.005, 1)], 0.005, 1) for i in range(1, 101)]
     scenes = [SceneRow(1, objects[:40], 0.2, 1), SceneRow(2, objects[40:60], 0.1, 1)]
-    scenes += [SceneRow(3 + i, [row], 0.005, 1) for i, row in enumerate(objects[60:])]
+    scenes += [SceneRow(3 + i, objects[60 + 2 * i : 62 + 2 * i], 0.01, 1) for i in range(20)]
     found = trees(render_report(page_of(objects=objects, scenes=scenes)))
-    assert [unfolded for _, unfolded in found] == [True, True] + [False] * 40
-    assert [len(links) for links, _ in found] == [120, 60] + [3] * 40
+    assert [unfolded for _, unfolded in found] == [True, True] + [False] * 20
+    assert [len(links) for links, _ in found] == [120, 60] + [6] * 20
 
 
 def test_report__an_object_without_parts_of_its_own_stands_in_the_tree():
@@ -375,6 +423,7 @@ def test_draw_chart__marks_the_chosen_point_on_the_line():
     assert points[0][0] < points[1][0]
     assert points[0][1] > points[1][1]
     assert chart.chosen == (*points[1], "3")
+    assert draw_chart([3, 1], [0.3, 0.1], 3, "4 found").chosen[2] == "4 found"
     assert [text for _, text in chart.x_ticks] == ["1", "1.5", "2", "2.5", "3"]
 
 

@@ -28,13 +28,14 @@ class Chart:
     """Position and text of the chosen point, if it lies on the curve."""
 
 
-def draw_chart(x: Sequence[float], y: Sequence[float], chosen: float | None) -> Chart | None:
+def draw_chart(x: Sequence[float], y: Sequence[float], chosen: float | None, text: str = "") -> Chart | None:
     """Lay out a line chart with round ticks; points that are not finite are left out.
 
     Args:
         x: positions, any order.
         y: values, as many as x.
         chosen: position to mark; it is marked on the nearest point.
+        text: what to write at the mark; the position if empty.
 
     Returns:
         The chart, or None if no point is left.
@@ -60,7 +61,7 @@ def draw_chart(x: Sequence[float], y: Sequence[float], chosen: float | None) -> 
     mark = None
     if chosen is not None and isfinite(chosen):
         near = min(points, key=lambda p: abs(p[0] - chosen))
-        mark = (place_x(near[0]), place_y(near[1]), _text(float(chosen)))
+        mark = (place_x(near[0]), place_y(near[1]), text or _text(float(chosen)))
     return Chart(
         line=line,
         area=f"{places[0][0]},{floor_y} {line} {places[-1][0]},{floor_y}",

@@ -214,11 +214,11 @@ def _curves(fit: Fit) -> list[Curve]:
             Curve("Number of parts", "parts", gain, numbers, gains, chosen, " ".join(_GAIN.split()))
         )
     if fit.communities.curve:
-        curves.extend(_objects_curves(fit.communities))
+        curves.extend(_objects_curves(fit.communities, fit.model.n_objects))
     return curves
 
 
-def _objects_curves(found: Communities) -> list[Curve]:
+def _objects_curves(found: Communities, n_objects: int) -> list[Curve]:
     """How good each candidate was, by the number of objects and by the Markov time."""
     good, caption = _GOOD[found.criterion]
     scores = [score for _, _, score in found.curve]
@@ -230,7 +230,14 @@ def _objects_curves(found: Communities) -> list[Curve]:
         "The same candidates by the Markov time of the communities, which decides how many objects there are."
     )
     objects = Curve(
-        "Number of objects", "objects", good, list(counts.values()), scores, counts.get(resolution), caption
+        "Number of objects",
+        "objects, mean over subsets of the photos",
+        good,
+        list(counts.values()),
+        scores,
+        counts.get(resolution),
+        caption,
+        mark=f"{n_objects} in all photos",
     )
     return [objects, Curve("Markov time", "Markov time", good, times, scores, chosen, same)]
 

@@ -3,7 +3,8 @@
 Photos beside their masks, the tree of scene groups, objects and parts, the objects with a gallery of each
 part's best patches, the graph that joined parts into objects, and the curves behind every automatic choice.
 The graph is laid out in `graph`, charts in `curve`; wording is in `text`, the page in
-`templates/report.html.j2`.
+`templates/report.html.j2` with its style and its script beside it. The page is complete without the script,
+which adds pointing, a closer look and a filter; `regions` says what is under the pointer.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from importlib.resources import files
 from math import sqrt
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -25,6 +28,7 @@ from leopart.drawing.masks import jpeg
 from leopart.drawing.palette import colours, part_colours
 from leopart.files import write_text
 from leopart.segment.report import curve, graph, text
+from leopart.segment.report.regions import Regions
 from leopart.segment.summary import Summary
 
 if TYPE_CHECKING:
@@ -36,6 +40,8 @@ CONTACT_SHEET = 60
 """At most this many photos are shown; the others are listed."""
 THUMBNAIL = 360
 """Longest side, in pixels, of a photo in the contact sheet: larger ones are made smaller."""
+FEW_PHOTOS = 3
+"""Objects seen in fewer photos are folded away as rare, unless all are."""
 _NODE = 72  # longest side of a part's picture in the graph
 _PATCHES = 8  # per part
 _ALL_PATCHES = 960  # per report: with many parts each shows fewer, so that the page stays small
@@ -55,6 +61,8 @@ class PhotoRow:
     """The same with the object overlay."""
     link: str | None = None
     """Overlay file, relative to the report, with forward slashes and not quoted."""
+    regions: Regions | None = None
+    """What is under the pointer."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,8 @@ class PartRow:
     """In how many photos it appears."""
     patches: Sequence[Pixels] = ()
     """Best patches, best first, sRGB uint8 [h, w, 3] each; about 96 pixels and square."""
+    name: str = ""
+    """What it is called, if it has a name."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,8 @@ class ObjectRow:
     """Part of all pixels, 0 .. 1."""
     photos: int
     """In how many photos it appears."""
+    name: str = ""
+    """What it is called, if it has a name."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +127,8 @@ class Curve:
     """The x that was taken."""
     caption: str = ""
     """One sentence: how to read the curve."""
+    mark: str = ""
+    """What to write at the x that was taken, if not the number itself."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +170,11 @@ class ReportPage:
         """All parts, by object."""
         return [part for row in self.objects for part in row.parts]
 
+    @property
+    def n_objects(self) -> int:
+        """Number of objects, without the background."""
+        return sum(row.id > 0 for row in self.objects)
+
 
 def shown(count: int, cap: int = CONTACT_SHEET) -> list[int]:
     """Which of `count` photos the contact sheet shows: at most `cap`, evenly spread, first and last included.
@@ -170,8 +189,9 @@ def shown(count: int, cap: int = CONTACT_SHEET) -> list[int]:
 def write_report(path: Path, page: ReportPage) -> None:
     """Write the report as one self-contained HTML file, UTF-8.
 
-    Pictures are embedded; the only links that leave the page are overlay files and credits. Every text is
-    escaped. At most `CONTACT_SHEET` photos are shown, the others are listed with links.
+    Pictures are embedded; the only links that leave the page are overlay files and credits. A closer
+    look shows the overlay file where there is one. Every text is escaped. At most `CONTACT_SHEET` photos are
+    shown, the others are listed with links.
 
     Args:
         path: file to write, usually OUT/report.html; overlay links are relative to its folder.
@@ -185,37 +205,82 @@ def write_report(path: Path, page: ReportPage) -> None:
 
 def render_report(page: ReportPage) -> str:
     """HTML of the report, as `write_report` writes it."""
-    template = (
-        files("leopart.segment.report").joinpath("templates", "report.html.j2").read_text(encoding="utf-8")
+    folder = files("leopart.segment.report").joinpath("templates")
+    template, style, script = (
+        folder.joinpath(f"report.{kind}").read_text(encoding="utf-8") for kind in ("html.j2", "css", "js")
     )
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(name=text.readable, seconds=text.seconds, share=text.share, href=text.href)
     environment.filters.update(fit=_fit, uri=_data_uri, object_colour=_object_colour)
-    pictured = [row for row in page.photos if row.photo is not None]
-    sheet = [pictured[i] for i in shown(len(pictured))]
-    chosen = {id(row) for row in sheet}
-    seconds = page.summary.seconds.values()
     html = environment.from_string(template).render(
         page=page,
         run=page.summary,
-        sheet=sheet,
-        listed=[row for row in page.photos if id(row) not in chosen],
+        policy=_policy(style, script),
+        style=Markup(style),  # noqa: S704 - ours
+        script=Markup(script),  # noqa: S704 - ours
         thumbnail=THUMBNAIL,
+        few=FEW_PHOTOS,
         patches=max(1, min(_PATCHES, _ALL_PATCHES // max(len(page.parts), 1))),
         part_colour=_part_colours(page),
         largest_part=max((part.share for part in page.parts), default=0.0) or 1.0,
         largest_scene=max((row.share for row in page.scenes), default=0.0) or 1.0,
         graph=_graph(page),
-        curves=[(c, curve.draw_chart(c.x, c.y, c.chosen)) for c in page.curves],
-        seconds_total=sum(seconds),
-        seconds_most=max(seconds, default=0.0) or 1.0,
+        curves=[(c, curve.draw_chart(c.x, c.y, c.chosen, c.mark)) for c in page.curves],
         chart_size=(curve.WIDTH, curve.HEIGHT),
         map_size=(graph.WIDTH, graph.HEIGHT),
+        **_photos(page),
+        **_objects(page),
+        **_time(page),
     )
     # A name that is not valid Unicode has been made readable; anything left over must not stop the report.
     return html.encode("utf-8", "replace").decode("utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """Content-Security-Policy: our own style and script, pictures in the page and overlays beside it."""
+    rules = {
+        "default-src": "'none'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "img-src": "data: 'self' file:",
+        "script-src": _hash(script),
+        "style-src": _hash(style),
+        "style-src-attr": "'unsafe-inline'",
+    }
+    return "; ".join(f"{name} {value}" for name, value in rules.items())
+
+
+def _hash(content: str) -> str:
+    return "'sha256-{}'".format(base64.b64encode(sha256(content.encode()).digest()).decode("ascii"))
+
+
+def _photos(page: ReportPage) -> dict[str, Sequence[PhotoRow]]:
+    """Those of the contact sheet, and the others."""
+    pictured = [row for row in page.photos if row.photo is not None]
+    sheet = [pictured[i] for i in shown(len(pictured))]
+    chosen = {id(row) for row in sheet}
+    return {"sheet": sheet, "listed": [row for row in page.photos if id(row) not in chosen]}
+
+
+def _objects(page: ReportPage) -> dict[str, Sequence[ObjectRow | SceneRow]]:
+    """Rare objects and all others; scene groups of several objects, and objects in no such group."""
+    rare = [row for row in page.objects if row.id and row.photos < FEW_PHOTOS]
+    rare = rare if len(rare) < page.n_objects else []
+    folded = {row.id for row in rare}
+    alone = [row for scene in page.scenes for row in scene.objects if len(scene.objects) == 1]
+    return {
+        "common": [row for row in page.objects if row.id not in folded],
+        "rare": rare,
+        "groups": [scene for scene in page.scenes if len(scene.objects) > 1],
+        "alone": [row for row in alone if row.id not in folded],
+    }
+
+
+def _time(page: ReportPage) -> dict[str, float]:
+    seconds = page.summary.seconds.values()
+    return {"seconds_total": sum(seconds), "seconds_most": max(seconds, default=0.0) or 1.0}
 
 
 def _graph(page: ReportPage) -> dict[str, object]:
