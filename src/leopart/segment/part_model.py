@@ -89,7 +89,13 @@ class PartModel:
     def label_scored(self, tokens: NDArray[np.float16]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """`label`, and how near each cell is to its part's centroid (larger is nearer; background -inf)."""
         embeddings = self.embed(tokens)
-        foreground = self.foreground(embeddings)
+        return self.label_embedded(embeddings, self.foreground(embeddings))
+
+    @torch.inference_mode()
+    def label_embedded(
+        self, embeddings: Tensor, foreground: Tensor
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """`label_scored` of embeddings [H, W, d] whose foreground [H, W] is known."""
         ids = torch.zeros(foreground.shape, dtype=torch.int32)
         scores = torch.full(foreground.shape, -torch.inf)
         parts, fit = self.parts.nearest(embeddings[foreground])
