@@ -14,12 +14,14 @@ from benchmarks import (
     loss,
     masks,
     matching,
+    stages,
     training_step,
     views,
 )
 
 _SUITES = {
     "extraction": extraction.run,
+    "stages": stages.run,
     "clustering": clustering.run,
     "communities": communities.run,
     "masks": masks.run,

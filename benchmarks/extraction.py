@@ -26,7 +26,7 @@ def run() -> Iterator[Comparison]:
     del bare.blocks[spec.depth :]
     bare.eval()
     with tempfile.TemporaryDirectory() as folder:
-        photos = _write_photos(Path(folder) / "photos")
+        photos = write_photos(Path(folder) / "photos")
         for precision in ("fp32", "bf16"):
             extractor = Extractor(backbone, Preprocessing(448), precision=precision)
             images = torch.randn(_PHOTOS, 3, 448, 448).split(extractor.batch_size)
@@ -45,8 +45,8 @@ def run() -> Iterator[Comparison]:
             yield compare(f"extraction {precision} / bare timm forward", ours, peer, note=note)
 
 
-def _write_photos(folder: Path) -> Path:
-    """Smooth noise: JPEGs of ordinary size, without shipping any."""
+def write_photos(folder: Path) -> Path:
+    """Smooth noise: JPEGs of ordinary size, without shipping any; returns `folder`."""
     folder.mkdir()
     generator = np.random.default_rng(0)
     for index in range(_PHOTOS):

@@ -9,6 +9,7 @@ from typing import TextIO
 
 from leopart.cli.main import main
 from leopart.cli.signals import listen
+from leopart.parallel import be_a_good_neighbour
 
 
 def command() -> None:
@@ -19,6 +20,7 @@ def command() -> None:
     (https://github.com/pytorch/pytorch/issues/190489). A launcher would take that for a failure.
     """
     status = 1
+    be_a_good_neighbour()
     sys.stdout, sys.stderr = _open(sys.stdout), _open(sys.stderr)
     listen()
 

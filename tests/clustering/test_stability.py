@@ -8,7 +8,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from leopart.clustering.communities import RESOLUTIONS
 from leopart.clustering.cooccurrence import Cooccurrence, edge_list
-from leopart.clustering.stability import Communities, adjusted_rand, find_objects
+from leopart.clustering.stability import Communities, adjusted_rand, find_objects, numbers_of_objects
 
 ENGINES = pytest.mark.parametrize("engine", ["map-equation", "infomap"])
 
@@ -42,6 +42,20 @@ def pairs_index(a: np.ndarray, b: np.ndarray) -> float:
     in_a, in_b = sum(a[i] == a[j] for i, j in pairs), sum(b[i] == b[j] for i, j in pairs)
     expected = in_a * in_b / len(pairs)
     return (both - expected) / ((in_a + in_b) / 2 - expected)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_stable_number_is_one_of_those_that_are_possible(seed: int):
+    rng = np.random.default_rng(seed)
+    folds = [Cooccurrence(12) for _ in range(6)]
+    for photo in range(30):
+        folds[photo % 6].add(rng.integers(-1, 12, (5, 5)))
+    graph, numbers = numbers_of_objects(folds, engine="map-equation", seed=seed)
+    found = find_objects(folds, engine="map-equation", n_objects=None, seed=seed)
+
+    assert len(numbers) == len(RESOLUTIONS)
+    np.testing.assert_array_equal(graph.edges, found.edges)
+    assert found.object_of_part.max() == numbers[RESOLUTIONS.index(found.resolution)]
 
 
 @pytest.mark.parametrize("seed", range(10))

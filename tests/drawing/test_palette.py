@@ -58,18 +58,17 @@ def test_part_colours__parts_of_an_object_differ_but_share_its_hue():
         assert np.abs(turn).max() < np.deg2rad(35)
 
 
-<<<<<<< HEAD
 def test_part_colours__a_split_changes_no_other_colour_and_pieces_differ():
     before = part_colours([0, 1, 1, 2, 0])
     after = part_colours([0, 1, 1, 2, 0, 1, 1, 2], [[2, 5, 6], [3, 7]])
     assert np.array_equal(after[:5], before)
     assert (distances(after[1:])[~np.eye(7, dtype=bool)] > 3).all()
-=======
+
+
 @pytest.mark.parametrize("owner", [[0, 1, 1, 1, 1], [0, 3, 0, 3, 3, 3]])
 def test_part_colours__parts_of_the_only_object_differ_as_objects_do(owner):
     owner = np.array(owner)
     assert np.array_equal(part_colours(owner)[owner > 0], colours(5)[1:])
->>>>>>> 51b4b89 (Let the report be pointed at, looked at closely, filtered and walked by keys)
 
 
 def test_part_colours__parts_without_object_are_distinct_greys():

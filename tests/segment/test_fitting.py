@@ -82,6 +82,29 @@ def test_the_number_of_parts_is_the_one_that_tells_most(planted_store: FeatureSt
     assert fit_parts(planted_store, replace(free, contexts=False)).parts_curve == ()
 
 
+def test_the_stable_number_is_not_looked_for_where_the_prediction_decides(
+    planted_store: FeatureStore, monkeypatch
+):
+    free = replace(SETTINGS, n_objects=None)
+    looked: list[int] = []
+    stable = fitting.find_objects
+
+    def find_objects(folds, **options):
+        looked.append(len(folds))
+        return stable(folds, **options)
+
+    monkeypatch.setattr(fitting, "find_objects", find_objects)
+    quick = fit_parts(planted_store, free)
+    assert looked == []
+    monkeypatch.setattr(fitting, "numbers_of_objects", lambda *_, **__: (None, [1, 2]))  # 1 has no contexts
+    slow = fit_parts(planted_store, free)
+    assert len(looked) == 1
+    assert quick.communities.criterion == slow.communities.criterion == "prediction"
+    np.testing.assert_array_equal(quick.model.object_of_part, slow.model.object_of_part)
+    np.testing.assert_array_equal(quick.communities.edges, slow.communities.edges)
+    assert quick.communities.curve == slow.communities.curve
+
+
 def test_the_survey_counts_what_the_model_labels(planted_store: FeatureStore):
     fit = fit_parts(planted_store, SETTINGS)
     labels = np.stack([fit.model.label(planted_store.tokens_of(photo)) for photo in range(12)])

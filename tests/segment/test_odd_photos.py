@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from leopart import parallel
 from leopart.config import PredictConfig, SegmentConfig
 from leopart.data.photos import find_photos
 from leopart.errors import LeopartError
@@ -130,7 +131,7 @@ def test_predict_gives_a_replaced_photo_no_mask(
         return written(self, photo, *args)
 
     monkeypatch.setattr(outputs.MaskWriter, "write", replace_the_last)
-    monkeypatch.setattr(photos_to_masks, "workers", lambda: 1)
+    monkeypatch.setattr(parallel, "_MOST_WORKERS", 1)
     summary = predict_photos(
         PredictConfig(segmenter=config.out, images=(photos,), out=tmp_path / "more", device="cpu")
     )

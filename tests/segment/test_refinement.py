@@ -9,7 +9,7 @@ import torch
 from leopart.clustering.kmeans import KMeans
 from leopart.clustering.reduce import Reduction
 from leopart.segment.part_model import PartModel
-from leopart.segment.refinement import guided, refine, smoothed, soft_margin
+from leopart.segment.refinement import _solved, guided, refine, smoothed, soft_margin
 
 #: Background looks along the first axis, two parts along the second, a third cluster between both.
 BACK, FRONT, BETWEEN = (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)
@@ -189,3 +189,15 @@ def test_a_token_of_zeros_spoils_no_other():
     grid = scene()
     grid[0, 0] = 0
     assert (refine(MODEL, grid, picture(160), 160, 160)[1][60:100, 60:100] > 0).all()
+
+
+def test_cramers_rule_solves_what_lapack_solves_also_where_colours_are_grey():
+    rng = np.random.default_rng(0)
+    colours = rng.random((6, 5, 30, 3))
+    colours[0] = colours[0, ..., :1]  # channels alike: a matrix of rank 1, and the regulariser
+    matrices = np.einsum("hwna,hwnb->hwab", colours, colours) / 30 + 1e-3 * np.eye(3)
+    right = rng.random((6, 5, 3)).astype(np.float32)
+    upper = {(a, b): matrices[..., a, b] for a in range(3) for b in range(a, 3)}
+
+    expected = np.linalg.solve(matrices, right[..., None].astype(float))[..., 0]
+    np.testing.assert_allclose(_solved(upper, right), expected, rtol=1e-5, atol=1e-4)

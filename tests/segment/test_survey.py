@@ -108,3 +108,10 @@ def test_renaming_parts_takes_all_their_statistics_along():
         assert renamed.photos[new] == survey.photos[old]
         assert renamed.counts[:, new].tolist() == survey.counts[:, old].tolist()
         assert renamed.best_patches(new) == survey.best_patches(old)
+
+
+def test_of_equal_cells_the_first_is_the_best():
+    survey = PartSurvey(2)
+    scores = np.array([[0.5, 0.75, 0.75, -np.inf, 0.75]], np.float32)
+    survey.add(0, 0, np.array([[1, 0, 1, -1, 1]]), scores)
+    assert [patch.x for part in (0, 1) for patch in survey.best_patches(part)] == [1.5 / 5, 2.5 / 5]

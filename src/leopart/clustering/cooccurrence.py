@@ -39,12 +39,19 @@ class Cooccurrence:
     def __post_init__(self) -> None:
         self.probabilities = np.zeros((self.n_clusters, self.n_clusters))
         self.photos = np.zeros(self.n_clusters, np.int64)
+        # An offset and its opposite give the same pairs in the other order: count them once.
+        self._pairs: dict[tuple[int, int], list[int]] = {}
+        for offset in self.offsets.tolist():
+            ahead = max(offset, [-step for step in offset])
+            self._pairs.setdefault((ahead[0], ahead[1]), [0, 0])[int(offset != ahead)] += 1
 
     def add(self, ids: ArrayLike) -> None:
         """Count one photo, cluster ids [H, W]; ids below 0 (background) take no part."""
         # A photo shows few of the clusters: count among those only.
-        present, local = np.unique(np.asarray(ids), return_inverse=True)
-        counts = self._neighbours(local.reshape(np.shape(ids)), len(present))
+        places = np.maximum(np.asarray(ids), -1) + 1
+        seen = np.bincount(places.ravel()) > 0  # much faster than np.unique
+        present, local = np.flatnonzero(seen) - 1, (np.cumsum(seen) - 1)[places]
+        counts = self._neighbours(local, len(present))
         kept = present >= 0
         counts, present = counts[np.ix_(kept, kept)], present[kept]
         total = counts.sum(1)
@@ -58,11 +65,11 @@ class Cooccurrence:
 
     def _neighbours(self, ids: NDArray[np.int64], size: int) -> NDArray[np.int64]:
         """Ordered pairs (a at a pixel, b != a at pixel + offset), summed over offsets, [size, size]."""
-        counts = np.zeros(size * size, np.int64)
-        for dy, dx in self.offsets:
+        square = np.zeros((size, size), np.int64)
+        for (dy, dx), times in self._pairs.items():
             here, there = _overlap(ids, dy, dx), _overlap(ids, -dy, -dx)
-            counts += np.bincount((here * size + there).ravel(), minlength=size * size)
-        square = counts.reshape(size, size)
+            counts = np.bincount((here * size + there).ravel(), minlength=size * size).reshape(size, size)
+            square += times[0] * counts + times[1] * counts.T
         np.fill_diagonal(square, 0)
         return square
 

@@ -17,6 +17,8 @@ from leopart.progress import Track, silent
 
 # Scores of this many (point, cluster) pairs are held at a time: about 8 MB, which stays in the cache.
 _PAIRS_AT_A_TIME = 1 << 21
+# From so many clusters on, NumPy finds the largest score of a row sooner than torch.
+_LONG_ROW = 48
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,17 @@ def _nearest(points: Tensor, centroids: Tensor, spherical: bool) -> tuple[Tensor
     """Best cluster [N] and its score [N]: x.c (spherical) or x.c - |c|^2 / 2, largest = nearest."""
     bias = torch.zeros(len(centroids), device=points.device) if spherical else -centroids.pow(2).sum(1) / 2
     chunks = torch.split(points, max(1, _PAIRS_AT_A_TIME // len(centroids)))
-    best = [torch.addmm(bias, chunk, centroids.T).max(1) for chunk in chunks]
-    return torch.cat([b.indices for b in best]), torch.cat([b.values for b in best])
+    best = [_largest(torch.addmm(bias, chunk, centroids.T)) for chunk in chunks]
+    return torch.cat([ids for ids, _ in best]), torch.cat([scores for _, scores in best])
+
+
+def _largest(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Place of the largest of each row (the first of equal ones), and the largest itself."""
+    if scores.device.type != "cpu" or scores.shape[1] < _LONG_ROW:
+        values, ids = scores.max(1)
+        return ids, values
+    ids = torch.from_numpy(scores.numpy().argmax(1))  # torch compares one number at a time here
+    return ids, scores.gather(1, ids[:, None])[:, 0]
 
 
 def _means(points: Tensor, ids: Tensor, scores: Tensor, n_clusters: int, spherical: bool) -> Tensor:

@@ -69,6 +69,10 @@ class RandomShare:
 
     def __call__(self, rows: Tensor) -> Tensor:
         """The rows [n, d] that are kept of [..., d]."""
+        return rows[torch.from_numpy(self.draw(rows.shape[:-1]))]
+
+    def draw(self, shape: Sequence[int]) -> NDArray[np.bool_]:
+        """Which rows of [*shape, d] are kept, for a photo that is read later; bool [*shape]."""
         if self.share >= 1:
-            return rows.flatten(0, -2)
-        return rows[torch.from_numpy(self._random.random(rows.shape[:-1]) < self.share)]
+            return np.ones(shape, bool)
+        return self._random.random(shape) < self.share

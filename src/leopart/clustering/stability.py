@@ -96,6 +96,29 @@ def find_objects(
     return Communities(labels, edges, engine, resolution if curve else None, curve)
 
 
+def numbers_of_objects(
+    folds: Sequence[Cooccurrence], *, engine: str, threshold: float = 0.05, seed: int
+) -> tuple[Communities, list[int]]:
+    """The graph of all photos, without objects, and how many `find_objects` can find in it.
+
+    Finding out which of the numbers is stable takes many times as long.
+
+    Args:
+        folds: see `find_objects`, as the others.
+        engine: `map-equation` or `infomap`.
+        threshold: least conditional probability of an edge.
+        seed: of the engine.
+    """
+    everything = _merged(folds, np.ones(len(folds)))
+    edges, n_parts = edge_list(everything, threshold), len(everything)
+    found = [
+        detect_communities(edges, n_parts, engine=engine, resolution=f, keep_isolated=True, seed=seed)
+        for f in RESOLUTIONS
+    ]
+    none = np.zeros(n_parts, np.int64)
+    return Communities(none, edges, engine, None), [int(labels.max(initial=0)) for labels in found]
+
+
 def adjusted_rand(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
     """Adjusted Rand index of two partitions given as labels [K]: 1 = equal, about 0 = chance.
 

@@ -30,11 +30,12 @@ from leopart.clustering.prediction import Prediction, best_prediction, most_info
 from leopart.clustering.reduce import Reduction, fit_reduction
 from leopart.clustering.sampling import RandomShare
 from leopart.clustering.scenes import scene_groups
-from leopart.clustering.stability import Communities, find_objects
+from leopart.clustering.stability import Communities, find_objects, numbers_of_objects
 from leopart.config.method import FitSettings
 from leopart.errors import LeopartError
 from leopart.features.store import FeatureStore
 from leopart.models.attention import attention_mask
+from leopart.parallel import side_by_side
 from leopart.progress import Track, silent
 from leopart.segment.part_model import FINER, PartModel, finer_embeddings
 from leopart.segment.survey import FOLDS, PartSurvey
@@ -150,13 +151,13 @@ def _candidates(steps: _Steps, reduction: Reduction, foreground: _Foreground) ->
     """Candidates by their number of parts, the usual one first; others where they can be compared."""
     settings = steps.settings
     if settings.n_parts is not None:
-        return {settings.n_parts: steps.candidate(reduction, foreground, settings.n_parts)}
+        return steps.candidates(reduction, foreground, [settings.n_parts])
     rule = max(2, round(math.sqrt(foreground.n_tokens / 2)))
     usual = min(_USUAL_PARTS, rule)
-    found = {usual: steps.candidate(reduction, foreground, usual)}
+    found = steps.candidates(reduction, foreground, [usual])
     if found[usual].predictions:
         others = [number for number in _PARTS if number <= rule and number != usual]
-        found |= {number: steps.candidate(reduction, foreground, number) for number in others}
+        found |= steps.candidates(reduction, foreground, others)
     return found
 
 
@@ -205,35 +206,53 @@ class _Steps:
         n_clusters = min(_CLUSTERS, max(_FEWEST_CLUSTERS, len(sample) // _TOKENS_PER_CLUSTER))
         clusters = kmeans(sample, n_clusters, seed=self.settings.seed, spherical=True, track=self.track)
         counts = ClusterCounts(len(clusters.centroids))
-        for index in self.track(self.photos, len(self.photos), "foreground"):
+
+        def look(index: int) -> tuple[Tensor, Tensor]:
             ids = clusters.assign(reduction(torch.from_numpy(self.store.tokens_of(index))))
             attention = torch.from_numpy(self.store.attention_of(index)).mean(0, keepdim=True)
-            counts.add(ids.numpy(), attention_mask(attention, _ATTENTION_KEPT)[0].numpy())
+            return ids, attention_mask(attention, _ATTENTION_KEPT)[0]
+
+        for ids, mask in self.track(side_by_side(look, self.photos), len(self.photos), "foreground"):
+            counts.add(ids.numpy(), mask.numpy())
         return _decide_foreground(clusters, counts, self.settings.foreground)
 
     def sample_foreground(self, reduction: Reduction, foreground: _Foreground, wanted: int) -> Tensor:
         """About `wanted` random foreground embeddings of the finer grid, [n, d]."""
         share = RandomShare(wanted / (foreground.n_tokens * FINER**2), self.settings.seed)
-        chosen = []
-        for index in self.track(self.photos, len(self.photos), "sampling"):
-            drawn = share(finer_embeddings(reduction(torch.from_numpy(self.store.tokens_of(index)))))
-            chosen.append(drawn[foreground.is_foreground[foreground.clusters.assign(drawn)]])
-        points = torch.cat(chosen)
+        entries = self.store.entries
+        drawn = ((i, share.draw((FINER * entries[i].height, FINER * entries[i].width))) for i in self.photos)
+
+        def chosen(photo: tuple[int, NDArray[np.bool_]]) -> Tensor:
+            tokens = torch.from_numpy(self.store.tokens_of(photo[0]))
+            rows = finer_embeddings(reduction(tokens))[torch.from_numpy(photo[1])]
+            return rows[foreground.is_foreground[foreground.clusters.assign(rows)]]
+
+        points = torch.cat(list(self.track(side_by_side(chosen, drawn), len(self.photos), "sampling")))
         if not len(points):
             raise LeopartError("hardly anything is foreground: lower --foreground, or give none")
         return points
 
-    def candidate(self, reduction: Reduction, foreground: _Foreground, n_parts: int) -> _Candidate:
-        """Cluster the foreground into so many parts, and find objects among them."""
-        settings = self.settings
+    def candidates(
+        self, reduction: Reduction, foreground: _Foreground, numbers: Sequence[int]
+    ) -> dict[int, _Candidate]:
+        """Cluster the foreground into each of these numbers of parts, and find objects among them."""
+        models = [self.parts(reduction, foreground, number) for number in numbers]
+        surveys = self.surveys(models) if models else []
+        return {
+            number: self.candidate(model, survey)
+            for number, model, survey in zip(numbers, models, surveys, strict=True)
+        }
+
+    def parts(self, reduction: Reduction, foreground: _Foreground, number: int) -> PartModel:
+        """So many parts, without objects."""
         parts = kmeans(
-            self.sample_foreground(reduction, foreground, n_parts * _POINTS_PER_CENTROID),
-            n_parts,
-            seed=settings.seed,
+            self.sample_foreground(reduction, foreground, number * _POINTS_PER_CENTROID),
+            number,
+            seed=self.settings.seed,
             max_points_per_centroid=_POINTS_PER_CENTROID,
             track=self.track,
         )
-        model = PartModel(
+        return PartModel(
             reduction,
             foreground.clusters,
             foreground.is_foreground,
@@ -241,22 +260,39 @@ class _Steps:
             object_of_part=np.zeros(len(parts.centroids) + 1, np.int64),
             margin=foreground.margin,
         )
-        survey = self.survey(model)
+
+    def candidate(self, model: PartModel, survey: PartSurvey) -> _Candidate:
+        """Find objects among parts: of the number asked for, that predict best, or that are stable."""
+        settings, n_photos = self.settings, len(self.photos)
         engine = engine_name(settings.communities)
+        if settings.n_objects is None:
+            graph, numbers = numbers_of_objects(survey.folds, engine=engine, seed=settings.seed)
+            # Which number is stable does not matter where with each of them the prediction decides.
+            if all(_wants_contexts(settings, n_photos, number) for number in numbers):
+                predicted = _predictions(graph, survey, settings)
+                if predicted:
+                    return _Candidate(model, survey, graph, True, predicted)
         found = find_objects(survey.folds, engine=engine, n_objects=settings.n_objects, seed=settings.seed)
-        wanted = _wants_contexts(settings, len(self.photos), int(found.object_of_part.max()))
+        wanted = _wants_contexts(settings, n_photos, int(found.object_of_part.max()))
         if not wanted or settings.n_objects is not None:
             return _Candidate(model, survey, found, wanted)
         return _Candidate(model, survey, found, wanted, _predictions(found, survey, settings))
 
-    def survey(self, model: PartModel) -> PartSurvey:
-        """Label every photo and count."""
-        survey = PartSurvey(len(model.parts.centroids))
+    def surveys(self, models: Sequence[PartModel]) -> list[PartSurvey]:
+        """Label every photo by each of the models, which differ in their parts alone, and count."""
+        surveys = [PartSurvey(len(model.parts.centroids)) for model in models]
         folds = np.random.default_rng(self.settings.seed).permutation(len(self.photos)) % FOLDS
-        for index, fold in zip(self.track(self.photos, len(self.photos), "parts"), folds, strict=True):
-            ids, scores = model.label_scored(self.store.tokens_of(index))
-            survey.add(index, int(fold), ids - 1, scores)
-        return survey
+
+        def label(index: int) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
+            embeddings = models[0].embed(self.store.tokens_of(index))
+            foreground = models[0].foreground(embeddings)
+            return [model.label_embedded(embeddings, foreground) for model in models]
+
+        labelled = self.track(side_by_side(label, self.photos), len(self.photos), "parts")
+        for index, fold, found in zip(self.photos, folds, labelled, strict=True):
+            for survey, (ids, scores) in zip(surveys, found, strict=True):
+                survey.add(index, int(fold), ids - 1, scores)
+        return surveys
 
 
 def _decide_foreground(

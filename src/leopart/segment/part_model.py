@@ -158,7 +158,13 @@ class PartModel:
             [FINER * h, FINER * w].
         """
         embeddings = self.embed(tokens)
-        foreground = self.foreground(embeddings)
+        return self.label_embedded(embeddings, self.foreground(embeddings))
+
+    @torch.inference_mode()
+    def label_embedded(
+        self, embeddings: Tensor, foreground: Tensor
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """`label_scored` of embeddings [H, W, d] whose foreground [H, W] is known."""
         ids = torch.zeros(foreground.shape, dtype=torch.int32)
         scores = torch.full(foreground.shape, -torch.inf)
         parts, fit = self.parts.nearest(embeddings[foreground])

@@ -23,7 +23,7 @@ from leopart.features.store import FeatureStore
 from leopart.locks import locked
 from leopart.models.tuned import start_of
 from leopart.models.weights.spec import BackboneSpec
-from leopart.parallel import ordered_map, workers
+from leopart.parallel import side_by_side
 from leopart.progress import Track, silent
 from leopart.run_record import Stopwatch, settings_of
 from leopart.segment import run_folder, saved
@@ -293,7 +293,7 @@ def _write_masks(
 
     written: list[Written] = []
     patches: dict[Patch, NDArray[np.uint8]] = {}
-    results = ordered_map(write, usable, workers=workers())
+    results = side_by_side(write, usable)
     for photo, item in zip(usable, track(results, len(usable), "masks"), strict=True):
         if isinstance(item, Failure):
             failures.append(item)
@@ -343,4 +343,4 @@ def _predict_masks(
             return Failure(photo.name, str(error))
 
     stream = segmenter.extractor.stream(photos, track=track, title="masks")
-    return list(ordered_map(write, stream, workers=workers()))
+    return list(side_by_side(write, stream))

@@ -120,8 +120,12 @@ class PartSurvey:
 
 
 def _best_cells(ids: NDArray[np.integer], scores: NDArray[np.floating]) -> list[tuple[int, int]]:
-    """(part, flat index of its best cell) for every part in the photo."""
-    flat = ids.ravel()
-    order = np.lexsort((-scores.ravel(), flat))
-    parts, first = np.unique(flat[order], return_index=True)
-    return [(int(p), int(order[i])) for p, i in zip(parts, first, strict=True) if p >= 0]
+    """(part, flat index of its best cell, the first of equal ones) for every part in the photo."""
+    flat, fit = ids.ravel(), scores.ravel()
+    cells = np.flatnonzero(flat >= 0)
+    parts, fit = flat[cells], fit[cells]
+    best = np.full(int(flat.max(initial=-1)) + 1, -np.inf, fit.dtype)
+    np.maximum.at(best, parts, fit)
+    ties = np.flatnonzero(fit == best[parts])
+    found, first = np.unique(parts[ties], return_index=True)
+    return [(int(part), int(cells[ties[i]])) for part, i in zip(found, first, strict=True)]

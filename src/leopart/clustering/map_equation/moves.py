@@ -86,12 +86,19 @@ class NodeMoves:
         total = self.total - self.exits[old] + old_exits
         before = _plogp(self.total) + self.terms[old] - old_term
         best = nothing
-        for module, flow in flows.items():
+        for (
+            module,
+            flow,
+        ) in flows.items():  # `_term` and `_plogp` written out: most of the search is spent here
             new_exits = self.exits[module] + exits - 2 * flow
-            new_term = _term(self.visits[module] + visits, new_exits)
-            after = _plogp(total - self.exits[module] + new_exits) + new_term - self.terms[module]
+            new_total = total - self.exits[module] + new_exits
+            both = self.visits[module] + visits + new_exits
+            term = both * log2(both) if both > 0.0 else 0.0
+            if new_exits > 0.0:
+                term -= 2 * (new_exits * log2(new_exits))
+            after = (new_total * log2(new_total) if new_total > 0.0 else 0.0) + term - self.terms[module]
             if after - before < best[0]:
-                best = after - before, module, new_exits, new_term
+                best = after - before, module, new_exits, term
         return best
 
     def _flows_to_modules(self, node: int) -> dict[int, float]:
