@@ -315,7 +315,7 @@ class Extractor:
         return torch.autocast(self.device.type, _AUTOCAST[self.precision])
 
 
-def _shape(loaded: _Loaded) -> tuple[int, ...]:
+def _shape(loaded: tuple[Any, Any]) -> tuple[int, ...]:
     return () if isinstance(loaded[1], PhotoError) else loaded[1].shape
 
 
