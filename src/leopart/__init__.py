@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from leopart.evaluation.report import Scores
     from leopart.models.backbone import Backbone, load_backbone
     from leopart.recipe import Recipe
-    from leopart.segment.segmenter import NotFittedError, Segmentation, Segmenter
+    from leopart.segment.segmentation import Segmentation
+    from leopart.segment.segmenter import NotFittedError, Segmenter
     from leopart.viewer.serve import show as view
 
 __version__ = "0.1.0"
@@ -52,7 +53,7 @@ _PLACES = {
     "PhotoFeatures": "leopart.api.extraction:PhotoFeatures",
     "Recipe": "leopart.recipe:Recipe",
     "Scores": "leopart.evaluation.report:Scores",
-    "Segmentation": "leopart.segment.segmenter:Segmentation",
+    "Segmentation": "leopart.segment.segmentation:Segmentation",
     "Segmenter": "leopart.segment.segmenter:Segmenter",
     "adapt": "leopart.api.training:adapt",
     "datasets": "leopart.datasets",

@@ -49,7 +49,7 @@ def read_planes(path: Path, tags: Mapping[int, Any], channels: int) -> npt.NDArr
         advice = "save it with its channels interleaved, or make it smaller"
         raise PhotoError(f"{shown(path)} has its channels one after the other in over 4 GB; {advice}")
     order = "<" if content.startswith(b"II") else ">"
-    planes = []
+    planes: list[npt.NDArray[Any]] = []
     for channel in range(channels):
         grey = _with_directory(content, order, _one_channel(tags, channel, channels))
         plane = cv2.imdecode(np.frombuffer(grey, np.uint8), cv2.IMREAD_UNCHANGED)

@@ -20,6 +20,7 @@ from leopart.data.photos import shown
 from leopart.documents import checked, read_json
 from leopart.errors import LeopartError
 from leopart.evaluation.metrics.matching import Floats, Matching
+from leopart.evaluation.tables import show
 from leopart.files import write_text
 
 MIOU, ACCURACY = "miou", "pixel accuracy"
@@ -96,8 +97,6 @@ class Scores:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        from leopart.evaluation.tables import show
-
         text = io.StringIO()
         show(self, text)
         return "\n".join(line.rstrip() for line in text.getvalue().splitlines())

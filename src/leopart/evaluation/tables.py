@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from leopart.evaluation.compare import ComparedRow, Comparison, Difference
-from leopart.evaluation.report import Score, Scores
 from leopart.wording import counted, printable
+
+if TYPE_CHECKING:
+    from leopart.evaluation.compare import ComparedRow, Comparison, Difference
+    from leopart.evaluation.report import Score, Scores
 
 #: Characters of a line of text.
 _WIDEST = 200
