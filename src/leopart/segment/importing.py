@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leopart.data.annotations.annotated import UNKNOWN, Annotated, Rows
-from leopart.data.annotations.coco import Coco
+from leopart.data.annotations.coco import CocoRegions
 from leopart.data.annotations.colour_masks import ColourMasks, line_name
-from leopart.data.annotations.label_studio import LabelStudio
+from leopart.data.annotations.label_studio import LabelStudioTasks
 from leopart.data.masks import read_index_mask
 from leopart.data.photo_list import PhotoEntry, read_photo_list
 from leopart.errors import LeopartError
@@ -28,10 +28,10 @@ from leopart.paths import shown
 from leopart.progress import Track
 from leopart.segment.labelling import Ids
 
-READERS: dict[str, type[Coco] | type[ColourMasks] | type[LabelStudio]] = {
+READERS: dict[str, type[CocoRegions] | type[ColourMasks] | type[LabelStudioTasks]] = {
     "cvat": ColourMasks,
-    "label-studio": LabelStudio,
-    "coco": Coco,
+    "label-studio": LabelStudioTasks,
+    "coco": CocoRegions,
     "voc": ColourMasks,
 }
 _MOST_LINES = 10

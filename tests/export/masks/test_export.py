@@ -240,6 +240,23 @@ def test_names_that_become_equal_stay_apart(run: MadeRun, tmp_path: Path) -> Non
     assert [line.partition(":")[0] for line in lines[1:]] == ["background", "a_b", "a_b_2", "_c"]
 
 
+@each_format
+def test_a_name_that_looks_like_a_path_or_is_long_names_no_file(
+    run: MadeRun, tmp_path: Path, form: str
+) -> None:
+    run.write_names({1: "one", 2: "two", 5: "three"})
+    run.export(form, tmp_path / "plain")
+    run.write_names({1: "../../up/here", 2: "長" * 100, 5: "C:\\x|y?"})
+    run.export(form, tmp_path / "odd")
+
+    plain, odd = (
+        {path.relative_to(tmp_path / name).as_posix() for path in (tmp_path / name).rglob("*")}
+        for name in ("plain", "odd")
+    )
+    assert odd == plain
+    assert not list(tmp_path.parent.glob("up"))
+
+
 def export(*words: object) -> int:
     return main(["export", *map(str, words)])
 

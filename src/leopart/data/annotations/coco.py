@@ -53,13 +53,13 @@ class _Category:
 
 
 @dataclass(frozen=True)
-class _Content:
+class _Document:
     images: Sequence[_Image]
     annotations: Sequence[_Region]
     categories: Sequence[_Category]
 
 
-class Coco(Annotated):
+class CocoRegions(Annotated):
     """Regions of a COCO file; where two overlap, the later one counts.
 
     Args:
@@ -72,7 +72,7 @@ class Coco(Annotated):
 
     def __init__(self, path: Path, entries: Sequence[PhotoEntry]) -> None:
         self.path, rows = path, Rowed()
-        content = read_json(path, _Content, "export the masks as COCO again", limit=LARGEST_TEXT)
+        content = read_json(path, _Document, "export the masks as COCO again", limit=LARGEST_TEXT)
         self.rows = {one.id: rows(one.name) for one in content.categories}
         self.classes, self.alone = rows.names, unique_last_parts(entries)
         self.images = {one.file_name: one for one in content.images}

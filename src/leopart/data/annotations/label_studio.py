@@ -67,7 +67,7 @@ class _Task:
         return kept[-1].result if kept else None
 
 
-class LabelStudio(Annotated):
+class LabelStudioTasks(Annotated):
     """Tasks of a JSON export; where two regions overlap, the later one counts.
 
     Args:
