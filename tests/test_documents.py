@@ -153,7 +153,7 @@ def check_leopart(words: list[str]) -> None:
     """The real parsers take the words; nothing is run, apart from help."""
     if words[0].startswith("-"):
         assert main(words) == 0
-    elif words == ["doctor"]:
+    elif words[0] in ("doctor", "completion"):
         pass
     elif {"--help", "--help-all"} & set(words):
         with pytest.raises(SystemExit, match=r"^0$"):

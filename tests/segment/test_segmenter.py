@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
+import matplotlib
+import matplotlib.pyplot
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.base import clone
 
 from leopart.config.method import FitSettings
+from leopart.drawing.masks import overlay
+from leopart.drawing.palette import colours, part_colours
 from leopart.errors import LeopartError, PhotoError
 from leopart.models.backbone import Backbone
 from leopart.segment.segmenter import NotFittedError, Segmentation, Segmenter
@@ -348,3 +353,34 @@ def test_the_output_folder_of_segment_is_loaded_like_the_segmenter_in_it(
     photo = photo_folder / "0.png"
     loaded = Segmenter.load(tmp_path / "out", device="cpu")
     assert same(loaded.predict(photo), segmenter.predict(photo))
+
+
+def test_masks_are_drawn_over_their_photo(fitted: Segmenter, photo_folder: Path):
+    """The pixels are those of the overlay files of `segment`: tinted regions in the colours of the masks."""
+    path = photo_folder / "0.png"
+    photo = np.asarray(Image.open(path))
+    masks = fitted.predict(path)
+    for what in ("parts", "objects"):
+        ids = getattr(masks, what)
+        table = part_colours(fitted.model_.object_of_part) if what == "parts" else colours(3)
+        np.testing.assert_array_equal(masks.overlay(what), overlay(photo, ids, table))
+        np.testing.assert_array_equal(fitted.predict(photo).overlay(what), masks.overlay(what))
+    assert max(masks.overlay("parts", 20).shape) == 20
+
+    with Image.open(io.BytesIO(masks._repr_png_())) as shown:
+        np.testing.assert_array_equal(np.asarray(shown), masks.overlay("parts", 640))
+    assert "picture" not in repr(masks)
+    bare = Segmentation(masks.parts, masks.objects)
+    assert bare._repr_png_() is None
+    with pytest.raises(LeopartError, match="no photo to be drawn on"):
+        bare.overlay()
+
+
+def test_a_plot_has_parts_and_objects_side_by_side(fitted: Segmenter, photo_folder: Path):
+    matplotlib.use("Agg")
+    masks = fitted.predict(photo_folder / "0.png")
+    figure = masks.plot()
+    assert [axis.get_title() for axis in figure.axes] == ["parts", "objects"]
+    for axis, what in zip(figure.axes, ("parts", "objects"), strict=True):
+        np.testing.assert_array_equal(axis.images[0].get_array(), masks.overlay(what))
+    matplotlib.pyplot.close(figure)

@@ -33,6 +33,7 @@ COMMANDS = {
     "data": "data sets: list those known, check a folder on disk, convert masks",
     "weights": "pretrained backbones: list, fetch, info, convert",
     "doctor": "what is installed, which device, where files go; for bug reports",
+    "completion": "a script that completes commands and options in bash, zsh or fish",
 }
 
 _HELP = """\
@@ -77,7 +78,7 @@ def _close_stdout() -> None:
 
 def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
-        rows = "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items())
+        rows = "\n".join(f"  {name:<12}{text}" for name, text in COMMANDS.items())
         sys.stdout.write(_HELP.format(commands=rows))
         return 0 if words else 2
     if words[0] in ("-V", "--version"):

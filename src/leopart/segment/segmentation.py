@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leopart.errors import LeopartError
+from leopart.segment.picture import Picture, plot
 
 Kind = Literal["labels", "objects", "parts"]
 
@@ -30,6 +31,8 @@ class Segmentation:
     """Label ids, 0 = background, [H, W]; None where the segmenter has no labels."""
     names: Mapping[int, str] = field(default_factory=dict)
     """Names of the labels by id, background included; empty where the segmenter has no labels."""
+    picture: Picture | None = field(default=None, repr=False, compare=False)
+    """What the masks are drawn on; there after `predict`."""
 
     def ids(self, kind: Kind | None = None) -> NDArray[np.int32]:
         """One of the masks, int32 [H, W].
@@ -47,6 +50,33 @@ class Segmentation:
             )
         found: NDArray[np.int32] = getattr(self, kind)
         return found
+
+    def overlay(self, kind: Kind | None = None, longest: int | None = None) -> NDArray[np.uint8]:
+        """The photo with its regions tinted and outlined, RGB uint8 [h, w, 3].
+
+        Args:
+            kind: see `ids`.
+            longest: side in pixels that the picture must not exceed; None = the photo's own size.
+
+        Raises:
+            LeopartError: the masks came without their photo, its file cannot be read any more, or see `ids`.
+        """
+        if self.picture is None:
+            raise LeopartError("these masks have no photo to be drawn on: take those that predict gives")
+        return self.picture.drawn(self.ids(kind), longest, shades=kind == "parts")
+
+    def plot(self) -> Any:
+        """Parts and objects over the photo, side by side; a figure of matplotlib.
+
+        Raises:
+            LeopartError: matplotlib is not installed, or see `overlay`.
+        """
+        pyplot = _library("matplotlib.pyplot", "matplotlib", "leopart[demo]")
+        return plot(pyplot, {"parts": self.overlay("parts"), "objects": self.overlay("objects")})
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows: the parts."""
+        return None if self.picture is None else self.picture.png(self.parts)
 
     def to_coco(self, kind: Kind | None = None, *, image_id: int = 1) -> list[dict[str, Any]]:
         """The regions as annotations of COCO, one a class, for the list `annotations` of a COCO file.

@@ -31,6 +31,7 @@ from leopart.segment.labelling import LabelTable, labels_beside
 from leopart.segment.learning import Workspace, learn, open_extractor
 from leopart.segment.outputs import part_masks
 from leopart.segment.part_model import PartModel
+from leopart.segment.picture import Picture
 from leopart.segment.segmentation import Segmentation
 
 if TYPE_CHECKING:
@@ -245,12 +246,12 @@ class Segmenter:
         for source, (tokens, _) in shown(self.extractor.each(sources), total, "masks"):
             coarse, parts = part_masks(self.model_, tokens, source, refine=self.refine)
             objects = self.model_.object_table(coarse).astype(np.int32)[parts]
+            picture = Picture(source, self.model_.object_of_part)
             if self.labels_ is None:
-                yield Segmentation(parts, objects)
+                yield Segmentation(parts, objects, picture=picture)
             else:
-                yield Segmentation(
-                    parts, objects, self.labels_.of(parts, objects), self.labels_.labels.classes
-                )
+                labels, names = self.labels_.of(parts, objects), self.labels_.labels.classes
+                yield Segmentation(parts, objects, labels, names, picture)
 
     def _stretched(self, photo: Path | NDArray[np.uint8]) -> Path | NDArray[np.uint8]:
         """A file as pixels, if the segmenter was fitted on stretched photos."""
