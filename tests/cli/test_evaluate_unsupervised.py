@@ -127,7 +127,7 @@ def test_a_given_threshold_replaces_that_of_the_preset(evaluate):
     assert "chosen by its authors on PASCAL VOC training labels" in again["labels used"]["CBFE"]
 
 
-UNSUPERVISED = ("--clusters", "8", "--seeds", "2", "--communities", "map-equation")
+UNSUPERVISED = ("--clusters", "8", "--seeds", "2")
 
 
 def test_unsupervised_has_the_rows_of_the_table(evaluate, tiny_backbone, labelled: Path):
