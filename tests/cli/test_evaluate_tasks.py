@@ -288,7 +288,7 @@ def test_a_head_of_other_sizes_is_refused(evaluate, tmp_path: Path):
 def test_a_network_without_cls_attention_is_refused(evaluate, monkeypatch, task: str):
     spec = small_spec("mocov2_resnet50")
     resnet = build_backbone(spec, source_model(spec).state_dict())
-    monkeypatch.setattr("leopart.evaluation.case.load_backbone", lambda *_, **__: resnet)
+    monkeypatch.setattr("leopart.evaluation.case.as_backbone", lambda *_, **__: resnet)
     ran, found = evaluate(task)
     assert (ran.status, found) == (2, None)
     assert "mocov2_resnet50 has no CLS attention; choose a vision transformer with --backbone" in ran.err

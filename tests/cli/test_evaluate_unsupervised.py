@@ -127,7 +127,7 @@ def test_a_given_threshold_replaces_that_of_the_preset(evaluate):
     assert "chosen by its authors on PASCAL VOC training labels" in again["labels used"]["CBFE"]
 
 
-UNSUPERVISED = ("--clusters", "8", "--seeds", "2", "--communities", "map-equation")
+UNSUPERVISED = ("--clusters", "8", "--seeds", "2")
 
 
 def test_unsupervised_has_the_rows_of_the_table(evaluate, tiny_backbone, labelled: Path):
@@ -344,7 +344,7 @@ def test_masks_of_a_folder_take_the_place_of_attention(
 def test_with_masks_a_network_needs_no_attention(evaluate, labelled, monkeypatch):
     spec = small_spec("mocov2_resnet50")
     resnet = build_backbone(spec, source_model(spec).state_dict())
-    monkeypatch.setattr("leopart.evaluation.case.load_backbone", lambda *_, **__: resnet)
+    monkeypatch.setattr("leopart.evaluation.case.as_backbone", lambda *_, **__: resnet)
     words = ("--noisy-foreground", labelled / "masks_two", "--threshold", "0.1")
     ran, found = evaluate("foreground", *words)
     assert ran.status == 0, ran.err
@@ -360,7 +360,7 @@ def test_with_masks_a_network_needs_no_attention(evaluate, labelled, monkeypatch
 def test_a_network_without_attention_is_refused(evaluate, monkeypatch):
     spec = small_spec("mocov2_resnet50")
     resnet = build_backbone(spec, source_model(spec).state_dict())
-    monkeypatch.setattr("leopart.evaluation.case.load_backbone", lambda *_, **__: resnet)
+    monkeypatch.setattr("leopart.evaluation.case.as_backbone", lambda *_, **__: resnet)
     for task in ("foreground", "unsupervised"):
         ran, found = evaluate(task)
         assert (ran.status, found, len(ran.lines)) == (2, None, 1)

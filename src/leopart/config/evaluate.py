@@ -318,8 +318,8 @@ class UnsupervisedConfig(ForegroundConfig, ClassesConfig):
     """Least probability, 0 to 1, at which neighbouring clusters are joined by an edge. Instead of the
     preset's."""
     communities: str = "auto"
-    """Engine that finds communities: map-equation or infomap; auto takes Infomap, the paper's, if it is
-    installed, else the map equation."""
+    """Engine that finds communities: map-equation, or infomap, the paper's software, if it is installed;
+    auto takes the map equation."""
     reference: Words = ()
     """Steps to do as in the authors' code, besides the preset's: interpolation, offsets, background."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,7 +48,7 @@ def run(case: Case[UnsupervisedConfig]) -> Outcome:
     config, background = case.config, case.background
     if case.num_classes < 2:
         raise LeopartError("background is the only class that counts; leave another one out of --ignore")
-    recipe, engine = _settings(config), published_engine(config.communities)
+    recipe, engine = _settings(config), engine_name(config.communities)
     lists = photo_lists(config, case.labelled)
     labels = case.labels(case.labelled, SIDE)
     known = Known(*(search_labels(case, lists, side) for side in (SIDE, config.size)))
@@ -82,17 +81,6 @@ class Known(NamedTuple):
 
     small: Sequence[LabelMap]
     large: Sequence[LabelMap]
-
-
-def published_engine(wanted: str) -> str:
-    """The engine that finds communities: `auto` is Infomap, as in the paper, if it is installed.
-
-    Raises:
-        LeopartError: see `engine_name`.
-    """
-    if wanted == "auto" and find_spec("infomap") is not None:
-        return "infomap"
-    return engine_name(wanted)
 
 
 def foreground_photos(clusters: Clusters, recipe: Published) -> ForegroundPhotos:
