@@ -41,7 +41,7 @@ def run_of(
         return opened.parent
     wanted = list(photos) or segmenter.photos_
     if not wanted:
-        raise LeopartError("a segmenter that was loaded knows no photos; give them with photos=")
+        raise LeopartError("the segmenter knows no files of photos; give them with photos=")
     folder = out or Path(tempfile.mkdtemp(prefix="leopart-view-"))
     if any(folder.glob("*")):
         raise LeopartError(f"{shown(folder)} is not empty; give a new folder, or view that one itself")
