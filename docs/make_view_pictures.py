@@ -59,7 +59,7 @@ def walk(page, address: str) -> None:  # type: ignore[no-untyped-def]
     keep("named")
     page.keyboard.press("Escape")
     page.click("#save")
-    page.wait_for_timeout(4000)
+    page.locator("#saved", has_text="are written").wait_for()
     keep("saved")
     page.emulate_media(color_scheme="dark")
     page.locator(".tile").nth(1).click()

@@ -30,6 +30,7 @@ def test_demo_segments_sample_photos_and_credits_them(demonstrated):
         assert sample.source in html
         assert sample.licence in html
     assert f"report: {out / 'report.html'}" in ran.err
+    assert ran.err.splitlines()[-1] == f"look through it and name its parts: leopart view {out}"
 
 
 @pytest.mark.parametrize("command", ["demo", "segment"])

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 import leopart
 from leopart.cli.main import main
@@ -61,6 +62,13 @@ def test_a_segmenter_that_was_loaded_alone_needs_photos(fitted, painted, tmp_pat
         run_of(alone)
     shown = open_run(run_of(alone, [painted / "3.png"], tmp_path / "OUT"))
     assert [entry.name for entry in shown.entries] == ["3.png"]
+
+
+def test_photos_that_were_arrays_are_not_looked_for(tiny_backbone, painted):
+    arrays = [np.asarray(Image.open(painted / f"{number}.png")) for number in range(6)]
+    options = {"n_parts": 3, "n_objects": 1, "size": 64, "foreground": "none", "device": "cpu"}
+    with pytest.raises(LeopartError, match="knows no files"):
+        run_of(Segmenter(tiny_backbone, **options).fit(arrays))
 
 
 def test_a_folder_that_holds_something_is_left_as_it_is(fitted, tmp_path):

@@ -271,7 +271,7 @@ def test_a_run_at_work_in_the_folder_is_said_and_the_draft_kept(page):
     with locked(page.out):
         page.click("#save")
         expect(page.locator("#said")).to_contain_text("in use by another run")
-        expect(page.locator("#saved")).to_contain_text("kept as a draft")
+        expect(page.locator("#saved")).to_contain_text("draft kept")
     page.click("#save")
     expect(page.locator("#saved")).to_have_text("40 label masks are written.")
 

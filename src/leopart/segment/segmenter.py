@@ -84,7 +84,8 @@ class Segmenter:
         adapted_: whether the backbone was adapted to the photos; then `save` keeps it inside.
         fit_: evidence for what was chosen (`Fit`), after `fit` only.
         failures_: photos that could not be read, and why, after `fit` only.
-        photos_: the photos it was fitted on, those that could not be read included, after `fit` only.
+        photos_: files that it was fitted on, those that could not be read included, after `fit` only; arrays
+            are not kept.
         opened_from_: folder of the segmenter, after `load` only.
     """
 
@@ -198,7 +199,7 @@ class Segmenter:
         self.fit_, self.model_ = learned.fit, learned.fit.model
         self.labels_used_, self.attention_backbone_ = learned.labels, learned.attention_backbone
         self.labels_, self.stretch_, self.opened_from_ = None, None, None
-        self.photos_ = tuple(photo.path for photo in found)
+        self.photos_ = tuple(photo.path for photo in found if not photo.path.is_relative_to(folder))
         self.adapted_, self.failures_ = learned.uses_adapted, learned.failures
         if self.failures_:
             text = f"{len(self.failures_)} of {len(found)} photos left out: {self.failures_[0].reason}"

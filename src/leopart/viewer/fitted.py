@@ -8,13 +8,15 @@ from pathlib import Path
 
 from leopart.data.photo_list import PHOTO_LIST, PhotoEntry, write_photo_list
 from leopart.data.photos import find_photos, output_stems
+from leopart.drawing.masks import save_mask
+from leopart.drawing.palette import colours
 from leopart.errors import LeopartError, PhotoError
 from leopart.features.failure import Failure
 from leopart.locks import locked
 from leopart.paths import is_file, shown
 from leopart.progress import Track, silent
 from leopart.segment.learning import require_some
-from leopart.segment.outputs import MaskWriter
+from leopart.segment.outputs import part_palette
 from leopart.segment.segmenter import Segmenter
 from leopart.segment.summary import Summary
 
@@ -39,7 +41,7 @@ def run_of(
         return opened.parent
     wanted = list(photos) or segmenter.photos_
     if not wanted:
-        raise LeopartError("a segmenter that was loaded knows no photos; give them with photos=")
+        raise LeopartError("the segmenter knows no files of photos; give them with photos=")
     folder = out or Path(tempfile.mkdtemp(prefix="leopart-view-"))
     if any(folder.glob("*")):
         raise LeopartError(f"{shown(folder)} is not empty; give a new folder, or view that one itself")
@@ -49,21 +51,24 @@ def run_of(
 
 
 def _write(segmenter: Segmenter, wanted: Sequence[Path], out: Path, track: Track) -> None:
-    photos = find_photos(wanted)
-    stems = dict(zip(photos, output_stems(photos), strict=True))
+    photos, model = find_photos(wanted), segmenter.model_
     segmenter.save(out / "segmenter")
-    writer = MaskWriter(out, segmenter.model_, overlays=False, refine=segmenter.refine)
+    palettes = part_palette(model), colours(model.n_objects + 1)
     entries, failures = list[PhotoEntry](), list[Failure]()
-    for photo, features in segmenter.extractor.stream(photos, track=track, title="masks"):
+    stems = output_stems(photos)
+    for photo, stem in track(zip(photos, stems, strict=True), len(photos), "masks"):
         try:
-            if isinstance(features, PhotoError):
-                raise features
-            entries.append(writer.write(photo, stems[photo], features[0]).entry)
+            masks = segmenter.predict(photo.path)
         except PhotoError as error:
             failures.append(Failure(photo.name, str(error)))
+            continue
+        for kind, ids, palette in zip(
+            ("parts", "objects"), (masks.parts, masks.objects), palettes, strict=True
+        ):
+            save_mask(out / kind / f"{stem}.png", ids, palette)
+        entries.append(PhotoEntry.of(photo.name, photo.path, stem, masks.parts.shape))
     require_some(photos, failures, out)
     write_photo_list(out, entries)
-    model = segmenter.model_
     counts = {"photos": len(photos), "failed": len(failures)}
     counts |= {"parts": model.n_parts, "objects": model.n_objects}
     summary = Summary("segment", counts, failures, [], {}, {}, {}, segmenter.labels_used_)

@@ -123,7 +123,7 @@ def show(
 
     Args:
         run: folder that `leopart segment` wrote, or a fitted `Segmenter`.
-        photos: with a `Segmenter`: folders or files to show; by default those it was fitted on.
+        photos: with a `Segmenter`: folders or files to show; by default the files it was fitted on.
         out: with a `Segmenter`: new or empty folder for masks and labels; by default a new one below the
             system's folder for temporary files. It stays there, and the page shows its name.
         height: of the frame, in pixels.

@@ -16,7 +16,7 @@ function status() {
   el("redo").disabled = !state.labels.redo;
   el("save").disabled = writing.running;
   const { running, title, done, total, message, exported } = writing;
-  let text = state.labels.saved ? (!exported && message) || "No unsaved changes" : "Not saved (kept as a draft)";
+  let text = state.labels.saved ? (!exported && message) || "No unsaved changes" : "Not saved; draft kept";
   if (running) text = `${title}: ${done} of ${total}`;
   el("saved").textContent = el("saved").title = text;
 }
