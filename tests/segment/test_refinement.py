@@ -200,4 +200,5 @@ def test_cramers_rule_solves_what_lapack_solves_also_where_colours_are_grey():
     upper = {(a, b): matrices[..., a, b] for a in range(3) for b in range(a, 3)}
 
     expected = np.linalg.solve(matrices, right[..., None].astype(float))[..., 0]
-    np.testing.assert_allclose(_solved(upper, right), expected, rtol=1e-5, atol=1e-4)
+    found = np.stack(_solved(upper, [right[..., c] for c in range(3)]), -1)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)

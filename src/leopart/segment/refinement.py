@@ -13,7 +13,7 @@ Legend: h x w tokens, H x W pixels, C clusters; a margin is the precision of a c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations_with_replacement
 from typing import Any
@@ -148,39 +148,48 @@ def guided(values: Margin, photo: NDArray[np.uint8], radius: int, contrast: floa
 
     Source: He, Sun and Tang, Guided Image Filtering, ECCV 2010, section 3.3 (colour guidance).
     """
-    guide = np.asarray(photo, np.float32) / np.float32(255)
+    guide = [np.asarray(photo[..., c], np.float32) / np.float32(255) for c in range(3)]  # planes: faster
     window = (2 * radius + 1, 2 * radius + 1)
 
-    def mean(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(cv2.boxFilter(maps, -1, window, borderType=cv2.BORDER_REFLECT), np.float32)
+    def mean(plane: Margin) -> Margin:
+        return np.asarray(cv2.boxFilter(plane, -1, window, borderType=cv2.BORDER_REFLECT), np.float32)
 
-    colour, value = mean(guide), mean(values)
-    with_value = mean(guide * values[..., None]) - colour * value[..., None]
+    colour, value = [mean(plane) for plane in guide], mean(values)
+    with_value = [mean(plane * values) - c * value for plane, c in zip(guide, colour, strict=True)]
     spread = {
-        (a, b): mean(guide[..., a] * guide[..., b]) - colour[..., a] * colour[..., b] + contrast * (a == b)
+        (a, b): mean(guide[a] * guide[b]) - colour[a] * colour[b] + np.float32(contrast * (a == b))
         for a, b in combinations_with_replacement(range(3), 2)
     }
     slope = _solved(spread, with_value)
-    offset = value - (slope * colour).sum(-1)
-    return np.asarray((mean(slope) * guide).sum(-1) + mean(offset), np.float32)
+    offset = value - _dot(slope, colour)
+    return np.asarray(_dot([mean(plane) for plane in slope], guide) + mean(offset), np.float32)
 
 
-def _solved(matrix: Mapping[tuple[int, int], NDArray[np.floating[Any]]], right: Margin) -> Margin:
-    """Solution [H, W, 3] of `matrix @ x = right` at every pixel, by Cramer's rule: far faster than LAPACK.
+def _solved(matrix: Mapping[tuple[int, int], Margin], right: Sequence[Margin]) -> list[Margin]:
+    """Solution x of `matrix @ x = right` at every pixel, by Cramer's rule: far faster than LAPACK.
 
     Args:
         matrix: the upper triangle of symmetric 3 x 3 matrices, each element [H, W].
-        right: [H, W, 3].
+        right: three of [H, W].
+
+    Returns:
+        Three of [H, W].
     """
     rr, rg, rb, gg, gb, bb = (value.astype(np.float64) for value in matrix.values())  # differences cancel
+    first, second, third = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
+    middle = rg * rb - rr * gb
     cofactors = [
-        [gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg],
-        [rb * gb - rg * bb, rr * bb - rb * rb, rg * rb - rr * gb],
-        [rg * gb - rb * gg, rg * rb - rr * gb, rr * gg - rg * rg],
+        [first, second, third],
+        [second, rr * bb - rb * rb, middle],
+        [third, middle, rr * gg - rg * rg],
     ]
-    determinant = sum(a * b for a, b in zip((rr, rg, rb), cofactors[0], strict=True))
-    rows = [sum(row[i] * right[..., i] for i in range(3)) / determinant for row in cofactors]
-    return np.stack(rows, -1).astype(np.float32)
+    scale = 1 / _dot([rr, rg, rb], cofactors[0])
+    return [(_dot(row, right) * scale).astype(np.float32) for row in cofactors]
+
+
+def _dot(first: Sequence[NDArray[Any]], second: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Inner product of three planes with three others, [H, W]."""
+    return np.asarray(first[0] * second[0] + first[1] * second[1] + first[2] * second[2])
 
 
 def _resized(values: Margin, height: int, width: int) -> Margin:
