@@ -38,6 +38,9 @@ def finish(config: FitConfig, summary: Summary) -> int:
     say_failures([failure.reason for failure in summary.failures], config.out / "summary.json")
     for warning in summary.warnings:
         say(f"note: {warning}", quiet=config.quiet)
+    if (networks := summary.results.get("backbones")) is not None:
+        many = counted(len(networks), "network")
+        say(f"of {many} on this machine {next(iter(networks))} was taken", quiet=config.quiet)
     if (adapted := summary.results.get("adaptation")) is not None:
         what = f"{adapted['steps']} steps in {duration(adapted['seconds'])}"
         early = ", ended early" if adapted["stopped_early"] else ""

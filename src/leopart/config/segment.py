@@ -67,7 +67,8 @@ class LearningConfig(RunConfig):
     """Options of learning that only commands have, or spell in their own way."""
 
     backbone: str = "imgfocus_vits14"
-    """Pretrained network that turns photos into features: a name from `leopart weights list`, or a file."""
+    """Pretrained network that turns photos into features: a name from `leopart weights list`, or a file. auto
+    takes, of the label-free ones on this machine, the one that measures best on the photos."""
     attention_backbone: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
     """Network whose attention decides what is foreground; by default that of --backbone, before it is
     adapted. For a network that Leopart has trained, give the one it started from: training on parts spoils

@@ -6,7 +6,7 @@ Training is imported only where it is done: its libraries take seconds to load.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +137,11 @@ def _numbers(found: Suitability | None) -> dict[str, float | None] | None:
     if found is None:
         return None
     return {name: None if math.isnan(value) else round(value, 4) for name, value in vars(found).items()}
+
+
+def measured(networks: Mapping[str, Suitability]) -> dict[str, dict[str, float | None] | None]:
+    """The numbers of several networks, for `summary.json`."""
+    return {name: _numbers(found) for name, found in networks.items()}
 
 
 def _require_transformer(backbone: Backbone) -> None:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 from leopart.clustering.suitability import FEWEST_PHOTOS, Suitability, suitability
 from leopart.data.photos import Photo
-from leopart.errors import PhotoError
+from leopart.errors import LeopartError, PhotoError
 from leopart.features.extract import Extractor, Preprocessing
-from leopart.models.backbone import Backbone
+from leopart.models.backbone import Backbone, load_backbone
+from leopart.models.device import pick_device
+from leopart.models.weights.opening import label_free_here
 
 #: Photos that are measured, at most, and their side in pixels: seconds on a CPU.
 _PHOTOS, _SIZE = 100, 224
@@ -64,3 +66,34 @@ def judged(backbone: Backbone, photos: Sequence[Photo], seed: int) -> Suitabilit
             continue
         tokens.append(found)
     return suitability(tokens, seed) if len(tokens) >= FEWEST_PHOTOS else None
+
+
+def best_here(photos: Sequence[Photo], seed: int, device: str) -> dict[str, Suitability]:
+    """The label-free networks whose weights are on this machine, the one with the largest gain first.
+
+    Args:
+        photos: to measure them on, see `judged`.
+        seed: see `judged`.
+        device: where to compute, see `pick_device`.
+
+    Raises:
+        LeopartError: no weights are here, or too few photos to measure a network on.
+    """
+    found = {}
+    for row in label_free_here():
+        measured = judged(load_backbone(row.name, device=pick_device(device)), photos, seed)
+        if measured is None:
+            message = (
+                f"--backbone auto needs {FEWEST_PHOTOS} photos that can be read: name a backbone instead"
+            )
+            raise LeopartError(message)
+        found[row.name] = measured
+    if not found:
+        message = "--backbone auto finds no weights on this machine"
+        raise LeopartError(f"{message}: run `leopart weights fetch`, or name a backbone")
+    return dict(sorted(found.items(), key=lambda item: _rank(item[1]), reverse=True))
+
+
+def _rank(found: Suitability) -> tuple[float, float]:
+    """By the gain, and by the stability where it is not known."""
+    return (-math.inf if math.isnan(found.gain) else found.gain, found.stability)

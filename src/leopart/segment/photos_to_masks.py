@@ -32,10 +32,12 @@ from leopart.segment.adapting import (
     AdaptationRequest,
     OpenProgress,
     adaptation_results,
+    measured,
     minutes_of,
     without_progress,
 )
 from leopart.segment.finished import finished, identity
+from leopart.segment.judging import best_here
 from leopart.segment.labelling import LabelTable, copied_to, start_labels
 from leopart.segment.learning import Learned, Workspace, learn, open_extractor, require_some
 from leopart.segment.outputs import MaskWriter, Wanted, Written
@@ -89,6 +91,8 @@ def _segmented(
     search = run_folder.photos_for(config, track=track)
     photos = search.photos
     with watch.stage("loading the backbone"):
+        networks = best_here(photos, config.seed, config.device) if config.backbone == "auto" else {}
+        config = replace(config, backbone=next(iter(networks), config.backbone))
         extractor = _open(config)
     minutes = minutes_of(config.adapt, len(photos), extractor.backbone)
     config = replace(config, adapt=minutes or False)
@@ -113,7 +117,8 @@ def _segmented(
     learned.save(config.out / "segmenter", stretch=config.stretch)
     notes = start_labels(config.out)
     summary = _summary(config, search, learned, len(written), extractor.backbone.spec, watch)
-    summary = replace(summary, inputs=inputs, warnings=[*summary.warnings, *notes])
+    results = {**summary.results, **({"backbones": measured(networks)} if networks else {})}
+    summary = replace(summary, inputs=inputs, results=results, warnings=[*summary.warnings, *notes])
     with watch.stage("report"):
         report = fit_report(title, summary, learned.fit, written, patches, credits, learned.adapted)
         write_report(config.out / "report.html", report)

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from leopart.errors import LeopartError
-from leopart.models.weights.cards import card_path, verify
+from leopart.models.weights.cards import card_path, verify, weights_path
 from leopart.models.weights.checkpoint import SUFFIXES, read_checkpoint
 from leopart.models.weights.conversion import read_foreign
 from leopart.models.weights.fetching import fetch
@@ -30,6 +30,17 @@ class Opened:
     """Changes with the weights; part of the backbone's fingerprint."""
     source: str
     """What opens the same weights again."""
+
+
+def label_free_here() -> list[BackboneSpec]:
+    """Transformers whose weights are in the cache and learned from no label; rows of one file count once."""
+    rows: dict[str, BackboneSpec] = {}
+    for row in BACKBONES.values():
+        file = weights_path(row)
+        suits = row.labels == "none" and row.family != "random" and not row.convolutional
+        if suits and file.is_file() and card_path(file).is_file():
+            rows.setdefault(row.weights, row)
+    return list(rows.values())
 
 
 def open_weights(name: str, arch: str | None = None) -> Opened:
