@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from leopart.clustering.communities import engine_name
 from leopart.config import (
     TASKS,
     EvaluateConfig,
@@ -35,7 +36,6 @@ from leopart.evaluation.label_free.published import published
 from leopart.evaluation.report import read_report
 from leopart.evaluation.splits import data_name, learned_split, scored_split
 from leopart.evaluation.tasks.linear_and_fcn import recipe_of as head_recipe_of
-from leopart.evaluation.tasks.unsupervised import published_engine
 from leopart.files import write_text
 from leopart.progress import Track
 from leopart.recipe import learning_options
@@ -182,7 +182,7 @@ def _numbers_of(config: EvaluateConfig) -> str:
     if isinstance(config, HeadConfig):
         return repr(head_recipe_of(config, config.backbone))
     if isinstance(config, UnsupervisedConfig):
-        return f"{published(config.preset)} {published_engine(config.communities)}"
+        return f"{published(config.preset)} {engine_name(config.communities)}"
     return repr(published(config.preset)) if isinstance(config, ForegroundConfig) else ""
 
 
