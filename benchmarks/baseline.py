@@ -1,6 +1,6 @@
 """What `leopart segment` reaches without labels: `python -m benchmarks.baseline DATA [--only NAME …]`.
 
-DATA holds the labelled folders `msrc21`, `car_parts` and `coco100`. Each is segmented by the command line
+DATA holds the labelled folders named in `_SETS`. Each is segmented by the command line
 in a process of its own, with default options; labels are read afterwards, to score. Writes
 `results/segment.json`, and the table between the markers of `results/README.md`.
 """
@@ -21,7 +21,14 @@ from leopart.data.datasets.folder import open_folder
 from leopart.evaluation.metrics.masks import score_masks
 
 _RESULTS = Path(__file__).parents[1] / "results"
-_SETS = {"msrc21": "masks_voclike", "car_parts": "masks", "coco100": "masks_thing12"}
+_SETS = {
+    "msrc21": "masks_voclike",
+    "car_parts": "masks",
+    "coco100": "masks_thing12",
+    "garments": "masks",
+    "driving": "masks",
+    "micrographs": "masks",
+}
 _BEGIN, _END = "<!-- segment table -->", "<!-- end of segment table -->"
 
 

@@ -37,8 +37,8 @@ from leopart.features.extract import Preprocessing
 from leopart.features.store import FeatureStore
 from leopart.segment.fitting import fit_parts
 from leopart.segment.learning import labels_of, open_extractor
-from leopart.segment.outputs import part_masks
 from leopart.segment.part_model import PartModel
+from leopart.segment.photo_masks import photo_masks
 
 _SIDE, _COLUMNS = 176, 2
 _WHITE = np.uint8(255)
@@ -92,8 +92,8 @@ def _masks(store: FeatureStore, model: PartModel, kind: str, refine: bool = Fals
     """Part or object masks of a model, at each photo's own size."""
 
     def step(index: int, photo: Photo) -> Ids:
-        coarse, parts = part_masks(model, store.tokens_of(index), photo.path, refine=refine)
-        return parts if kind == "parts" else model.object_table(coarse).astype(np.int32)[parts]
+        masks = photo_masks(model, store.tokens_of(index), photo.path, refine=refine)
+        return masks.parts if kind == "parts" else masks.objects
 
     return step
 
@@ -102,7 +102,7 @@ def _steps(store: FeatureStore, classes: int, seed: int) -> Iterator[tuple[str, 
     """Name and masks of each step, fitted on the same features."""
 
     def fitted(**settings: Any) -> PartModel:
-        return fit_parts(store, FitSettings(seed=seed, **settings)).model
+        return fit_parts(store, FitSettings(seed=seed, objects_by="communities", **settings)).model
 
     yield "all tokens", _masks(store, fitted(n_parts=classes, foreground="none"), "parts")
     yield "+ CBFE", _masks(store, fitted(n_parts=classes - 1), "parts")
@@ -113,6 +113,8 @@ def _steps(store: FeatureStore, classes: int, seed: int) -> Iterator[tuple[str, 
     predicted = fitted()
     yield "+ prediction", _masks(store, predicted, "objects")
     yield "+ refine", _masks(store, predicted, "objects", refine=True)
+    segments = fit_parts(store, FitSettings(seed=seed, refine=True)).model
+    yield "+ segments", _masks(store, segments, "objects", refine=True)
 
 
 def _parts(arguments: argparse.Namespace, store: FeatureStore, seed: int) -> Iterator[tuple[str, Step]]:

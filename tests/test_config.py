@@ -157,7 +157,7 @@ OPTIONS = {
     RunConfig: "out overlays stretch pages overwrite device batch_size config quiet",
     FitConfig: "out overlays stretch pages overwrite device batch_size config quiet backbone "
     "attention_backbone adapt adapt_method keep_adapted size keep_aspect precision features parts objects "
-    "contexts foreground communities refine seed",
+    "contexts foreground communities refine objects_by least_confidence seed",
 }
 OPTIONS[DemoConfig] = OPTIONS[FitConfig]
 OPTIONS[SegmentConfig] = f"{OPTIONS[FitConfig]} images"

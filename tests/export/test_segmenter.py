@@ -76,6 +76,19 @@ def test_ids_equal_a_naive_computation(small_segmenter: Segmenter, tmp_path: Pat
     np.testing.assert_array_equal(objects[0], small_segmenter.model_.object_table(parts[0])[parts[0]])
 
 
+def test_a_cell_has_the_object_whose_prototype_is_nearest(small_segmenter: Segmenter, tmp_path: Path) -> None:
+    model = small_segmenter.model_
+    rows = torch.nn.functional.normalize(torch.randn(3, model.parts.centroids.shape[1]), dim=1)
+    small_segmenter.model_ = replace(model, mixture=None, prototypes=KMeans(rows, True, 0.0))
+    export_segmenter(small_segmenter, tmp_path / "out")
+    images = made_up_images(1, 32, 48, 5)
+    parts, objects = session_of(tmp_path / "out").run(["parts", "objects"], {"images": images})
+    ((tokens, _),) = small_segmenter.extractor.forward([images[0]])
+    nearest = 1 + (model.embed(tokens).numpy() @ rows.numpy().T).argmax(-1)
+    assert (objects[0] == np.where(parts[0] > 0, nearest, 0)).mean() >= 0.995
+    assert "nearest to it" in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_labels_are_a_third_output_with_their_names(small_segmenter: Segmenter, tmp_path: Path) -> None:
     model = small_segmenter.model_
     tint = (1, 2, 3)

@@ -15,7 +15,8 @@ from leopart.config.method import FitSettings
 from leopart.errors import LeopartError
 from leopart.features.store import FeatureRecipe, FeatureStore, StoredPhoto
 from leopart.segment import fitting
-from leopart.segment.fitting import Fit, fit_parts
+from leopart.segment.fit import Fit
+from leopart.segment.fitting import fit_parts
 from leopart.segment.part_model import FINER
 
 SETTINGS = FitSettings(n_parts=4, n_objects=2, communities="map-equation", contexts=True)

@@ -48,7 +48,7 @@ def finish(config: FitConfig, summary: Summary) -> int:
     done = counts["photos"] - counts["failed"]
     seconds = sum(summary.seconds.values())
     found = f"{counted(done, 'photo')}, {counted(counts['parts'], 'part')}, "
-    found += f"{counted(counts['objects'], 'object')} (by {summary.results['communities']})"
+    found += f"{counted(counts['objects'], 'object')} (by {_objects_by(summary.results)})"
     say(f"{found} in {seconds:.0f} s; labels used: {summary.labels}", quiet=config.quiet)
     say(f"report: {(config.out / 'report.html').resolve()}", quiet=config.quiet)
     return 1 if summary.failures else 0
@@ -64,3 +64,9 @@ def _judged(adapted: Mapping[str, Any]) -> str:
     if adapted["kept"]:
         return change
     return f"{change}: no better, so the network stays as it was (--keep-adapted uses the adapted one)"
+
+
+def _objects_by(results: Mapping[str, Any]) -> str:
+    """What objects are, or the engine that found them; runs of earlier versions only knew the engine."""
+    by = str(results.get("objects by", "communities"))
+    return str(results["communities"]) if by == "communities" else by

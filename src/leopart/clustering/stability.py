@@ -27,8 +27,8 @@ class Communities:
         resolution: 1 / Markov time of the chosen candidate; None when the number was given.
         curve: per candidate (resolution, mean number of objects, how good it is); empty when the number was
             given.
-        criterion: what is good: `stability` in [-1, 1], or `prediction` in nats, see
-            `prediction.Prediction`.
+        criterion: what is good: `stability` in [-1, 1]; `prediction` in nats, see `prediction.Prediction`; or
+            `halves`, see `tree.stable_number`: then the first two values of a candidate are its number.
     """
 
     object_of_part: NDArray[np.int64]
@@ -36,7 +36,7 @@ class Communities:
     engine: str
     resolution: float | None
     curve: tuple[tuple[float, float, float], ...] = ()
-    criterion: Literal["stability", "prediction"] = "stability"
+    criterion: Literal["stability", "prediction", "halves"] = "stability"
 
     def reordered(self, order: NDArray[np.int64], objects: NDArray[np.int64]) -> Communities:
         """The same with part `order[i]` called i, and with `objects` [K] (old part numbers) as object ids."""
@@ -75,8 +75,7 @@ def find_objects(
         resamples: number of bootstrap samples.
         seed: of the engine and of the bootstrap.
     """
-    everything = _merged(folds, np.ones(len(folds)))
-    edges, n_parts = edge_list(everything, threshold), len(everything)
+    edges, n_parts = merged_edges(folds, threshold), len(folds[0].probabilities)
     curve: tuple[tuple[float, float, float], ...] = ()
     resolution = PAPER_RESOLUTION
     if n_objects is None and len(edges):
@@ -117,6 +116,11 @@ def numbers_of_objects(
     ]
     none = np.zeros(n_parts, np.int64)
     return Communities(none, edges, engine, None), [int(labels.max(initial=0)) for labels in found]
+
+
+def merged_edges(folds: Sequence[Cooccurrence], threshold: float = 0.05) -> NDArray[np.float64]:
+    """The co-occurrence graph of all photos, (a, b, weight) rows, [E, 3]; see `edge_list`."""
+    return edge_list(_merged(folds, np.ones(len(folds))), threshold)
 
 
 def adjusted_rand(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:

@@ -95,8 +95,8 @@ class LearningConfig(RunConfig):
     """Number of parts. auto takes the number with which one half of a photo best predicts the other; 100 (or
     fewer) where there are too few photos to measure that, or --objects is given."""
     objects: Count | Auto = "auto"
-    """Number of objects. auto takes the number whose objects in one half of a photo best predict the parts in
-    the other half; without contexts, the number that is most stable when other photos are drawn."""
+    """Number of objects. auto takes the number that two halves of the photos agree on; of communities, the
+    number that predicts best or is most stable."""
     contexts: Literal["auto", "yes", "no"] = "auto"
     """Let a part belong to several objects: the parts around it in a photo decide which one. auto does so if
     there are at least 10 photos per object."""

@@ -137,19 +137,24 @@ def require_close(found: NDArray[np.float32], expected: torch.Tensor, tolerance:
 def _agreement(session: Any, segmenter: Segmenter, extractor: Extractor, batches: Sequence[Images]) -> float:
     """Share of equal part ids; objects and labels must follow from them."""
     model = segmenter.model_
-    same = cells = 0
+    same = cells = agreeing = 0
     for images in batches:
         parts, objects, *labels = session.run(None, {"images": images})
-        for image, ids in zip(images, parts, strict=True):
+        for image, ids, found_objects in zip(images, parts, objects, strict=True):
             ((tokens, _),) = extractor.forward([image])
             same, cells = same + int((model.label(tokens) == ids).sum()), cells + ids.size
+            if model.prototypes is not None:
+                nearest = model.nearest_objects(model.embed(tokens))
+                agreeing += int((np.where(ids > 0, nearest, 0) == found_objects).sum())
         expected = np.stack([model.object_table(ids)[ids] for ids in parts])
-        if not np.array_equal(objects, expected):
+        if model.prototypes is None and not np.array_equal(objects, expected):
             raise _wrong("gives objects that do not belong to its parts")
         if segmenter.labels_ is not None:
             (found,) = labels
             if not np.array_equal(found, segmenter.labels_.of(parts, objects)):
                 raise _wrong("gives labels that do not belong to its parts and objects")
+    if model.prototypes is not None and agreeing < AGREEMENT * cells:
+        raise _wrong(f"gives the same object in {agreeing / cells:.2%} of the cells only")
     if same < AGREEMENT * cells:
         raise _wrong(f"gives the same part id in {same / cells:.2%} of the cells only, not {AGREEMENT:.1%}")
     return same / cells

@@ -50,6 +50,9 @@ _SEGMENTER = (
 )
 _CONTEXTS = " A part's object depends on all parts in the photo: give whole photos, no pieces of them."
 _LABELS = " A third output, `labels`, has the label of each cell; names by id are in the metadata (`labels`)."
+_PROTOTYPES = (
+    " Each cell has the object nearest to it; `leopart predict` instead gives a connected region one object."
+)
 _OBJECTS = {False: "object of each part id", True: "main object of each part id"}
 _USAGE = {
     "timm": """\
@@ -160,10 +163,11 @@ def export_segmenter(
     draft = segmenter_draft(copied, photos)
     model, preprocessing = segmenter.model_, segmenter.extractor.preprocessing
     spec = segmenter.extractor.backbone.spec
+    by_photo = model.mixture is not None or model.prototypes is not None
     facts = {
         "part ids": f"1 to {model.n_parts}",
         "object ids": f"1 to {model.n_objects}",
-        _OBJECTS[model.mixture is not None]: [int(number) for number in model.object_of_part],
+        _OBJECTS[by_photo]: [int(number) for number in model.object_of_part],
         **({} if segmenter.labels_ is None else {"labels": segmenter.labels_.labels.classes}),
         "input side in pixels": preprocessing.size,
         "keeps the photo's aspect": "yes" if preprocessing.keep_aspect else "no: squeezed into a square",
@@ -176,6 +180,7 @@ def export_segmenter(
         spec,
         about=_SEGMENTER
         + _CONTEXTS * (model.mixture is not None)
+        + _PROTOTYPES * (model.prototypes is not None)
         + _LABELS * (segmenter.labels_ is not None),
         usage=model_card.KEEP_ASPECT if preprocessing.keep_aspect else model_card.SQUARE,
         facts=facts,

@@ -21,7 +21,8 @@ def write_part_model(graph: Graph, model: PartModel, tokens: str) -> tuple[str, 
         tokens: float32 [B, h, w, D], of the graph.
 
     Returns:
-        Part ids and object ids, int64 [B, FINER * h, FINER * w], 0 = background.
+        Part ids and object ids, int64 [B, FINER * h, FINER * w], 0 = background. A graph finds no connected
+        regions: where objects have prototypes, each foreground cell gets the object that is nearest to it.
     """
     reduction = model.reduction
     # Features are stored as float16, so the ids were learned from rounded tokens and are decided by them.
@@ -34,6 +35,10 @@ def write_part_model(graph: Graph, model: PartModel, tokens: str) -> tuple[str, 
     zero, one = (np.array(value, dtype=np.int64) for value in (0, 1))
     parts = graph.add("Add", _nearest(graph, embeddings, model.parts.centroids), one)
     parts = graph.add("Where", foreground, parts, zero)
+    if model.prototypes is not None:
+        likeness = graph.add("MatMul", embeddings, model.prototypes.centroids.T)
+        objects = graph.add("Add", graph.add("ArgMax", likeness, axis=-1, keepdims=0), one)
+        return parts, graph.add("Where", foreground, objects, zero)
     if model.mixture is None:
         objects = graph.add("Gather", model.object_of_part, parts)
     else:

@@ -52,6 +52,11 @@ def _object_checks(model: PartModel, parts: int) -> Iterator[tuple[str, bool]]:
         shaped = rows.dtype == np.float64 and rows.ndim == 2 and rows.shape[1:] == (parts,)
         yield "parts_of_object", bool(shaped and (rows >= 0).all() and (rows.sum(1) <= 1 + _SUM).all())
         yield "object_of_part", bool(objects.max() <= len(rows))
+    if model.prototypes is not None:
+        directions = model.prototypes.centroids
+        shaped = _is_real(directions, 2) and directions.shape[1] == model.parts.centroids.shape[1]
+        yield "object_prototypes", shaped
+        yield "object_of_part", bool(objects.max() <= len(directions))
     if model.scene_of_object is not None:
         scenes = model.scene_of_object
         shaped = scenes.dtype == np.int64 and scenes.shape == (model.n_objects,)

@@ -5,8 +5,9 @@
 3. Foreground: keep the clusters that agree with the CLS attention (CBFE).
 4. Cluster the foreground's interpolated embeddings: parts.
 5. Count which parts lie beside which, their areas and best patches.
-6. Communities of that graph: objects.
-7. Let a part's object in a photo depend on the parts around it.
+6. Objects: kinds of segments (connected regions of the foreground); where everything is foreground, kinds of
+   parts that look alike; or communities of the graph of 5.
+7. With communities, let a part's object in a photo depend on the parts around it.
 8. Communities of the objects: scene groups.
 """
 
@@ -15,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -23,21 +23,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from leopart.clustering.communities import engine_name
-from leopart.clustering.contexts import Membership, fit_mixture, membership
-from leopart.clustering.foreground import ClusterCounts, ForegroundCut, agreeing_cut
-from leopart.clustering.kmeans import KMeans, kmeans
+from leopart.clustering.contexts import fit_mixture, membership
+from leopart.clustering.foreground import ClusterCounts
+from leopart.clustering.kmeans import kmeans
 from leopart.clustering.prediction import Prediction, best_prediction, most_informative, predictions
 from leopart.clustering.reduce import Reduction, fit_reduction
 from leopart.clustering.sampling import RandomShare
-from leopart.clustering.scenes import scene_groups
-from leopart.clustering.stability import Communities, find_objects, numbers_of_objects
+from leopart.clustering.stability import Communities, find_objects, merged_edges, numbers_of_objects
 from leopart.config.method import FitSettings
 from leopart.errors import LeopartError
 from leopart.features.store import FeatureStore
 from leopart.models.attention import attention_mask
 from leopart.parallel import side_by_side
 from leopart.progress import Track, silent
+from leopart.segment.fit import Fit, Objects, in_order, in_scenes
+from leopart.segment.folder_kind import PlaceCounts
+from leopart.segment.foreground import FEW_PHOTOS, ForegroundClusters, decide_foreground, everything
+from leopart.segment.objects import SegmentSurvey, kinds_of_parts, kinds_of_segments
 from leopart.segment.part_model import FINER, PartModel, finer_embeddings
+from leopart.segment.photo_masks import segments_of
+from leopart.segment.refinement import refined_foreground
 from leopart.segment.survey import FOLDS, PartSurvey
 
 #: Tokens that the reduction is fitted on, at most.
@@ -53,36 +58,15 @@ _POINTS_PER_CENTROID = 256
 #: Photos an object that contexts are learned from, at least. With one photo an object, every photo would be
 #: an object of its own, and nothing would be found again in another one.
 _PHOTOS_PER_OBJECT = 10
+#: Segments that their kinds are learned from, at least, where `auto` decides.
+_FEWEST_SEGMENTS = 50
+#: Points by which kinds of parts are compared.
+_SIMILARITY_POINTS = 25_600
 #: Parts that `auto` takes where nothing can be measured: the paper's number for objects.
 _USUAL_PARTS = 100
 #: Numbers of parts to choose from where they can, while sqrt(n / 2), the old rule of thumb for the number of
 #: clusters of n tokens, is not fewer. 200 is the number of clusters of all tokens.
 _PARTS = (25, 50, 100, 200)
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A part model and what it was decided on.
-
-    Attributes:
-        model: see `PartModel`.
-        cut: the foreground decision; None when everything is foreground.
-        threshold: the precision threshold in force; None when everything is foreground.
-        communities: main objects and their graph, parts numbered 0..K-1.
-        survey: areas, neighbours and patches of the parts 0..K-1.
-        membership: how much of the parts 0..K-1 the objects 1, 2, .. (rows 0, 1, ..) have in the photos; None
-            where a part has one object everywhere.
-        parts_curve: numbers of parts that were tried, and the information one half of a photo has about the
-            other with each, in nats per cell; empty where the number was not chosen so.
-    """
-
-    model: PartModel
-    cut: ForegroundCut | None
-    threshold: float | None
-    communities: Communities
-    survey: PartSurvey
-    membership: Membership | None = None
-    parts_curve: tuple[tuple[int, float], ...] = ()
 
 
 def fit_parts(store: FeatureStore, settings: FitSettings, *, track: Track = silent) -> Fit:
@@ -105,7 +89,8 @@ def fit_parts(store: FeatureStore, settings: FitSettings, *, track: Track = sile
     sample = steps.sample_tokens()
     reduction = fit_reduction(sample, settings.dimensions)
     foreground = steps.find_foreground(reduction, reduction(sample))
-    candidates = _candidates(steps, reduction, foreground)
+    by = _objects_by(settings, foreground, len(steps.photos))
+    candidates = _candidates(steps, reduction, foreground, by)
     chosen = candidates[_number_of_parts(candidates)]
     found = chosen.communities
     if chosen.predictions:
@@ -118,8 +103,25 @@ def fit_parts(store: FeatureStore, settings: FitSettings, *, track: Track = sile
         found,
         chosen.survey,
         parts_curve=tuple(sorted(gains.items())) if len(gains) > 1 else (),
+        kind=foreground.kind,
     )
-    return _in_scenes(_in_order(_in_context(fit) if chosen.in_context else fit), settings.seed)
+    if by == "similarity":
+        fit = _by_similarity(fit, steps, foreground)
+    elif by == "segments" and (segments := steps.segments(fit.model)) is not None:
+        fit = _by_segments(fit, segments, settings)
+    elif chosen.in_context:
+        fit = _in_context(fit)
+    return in_scenes(in_order(fit), settings.seed)
+
+
+def _objects_by(settings: FitSettings, foreground: ForegroundClusters, n_photos: int) -> Objects:
+    """What objects are, if there are segments enough."""
+    if settings.objects_by != "auto":
+        return settings.objects_by
+    paper = settings.contexts != "auto" or settings.communities != "auto"
+    if paper or n_photos < FEW_PHOTOS:
+        return "communities"
+    return "similarity" if foreground.is_everything else "segments"
 
 
 @dataclass(frozen=True)
@@ -147,17 +149,19 @@ class _Candidate:
         return best_prediction(self.predictions).gain
 
 
-def _candidates(steps: _Steps, reduction: Reduction, foreground: _Foreground) -> dict[int, _Candidate]:
+def _candidates(
+    steps: _Steps, reduction: Reduction, foreground: ForegroundClusters, by: Objects
+) -> dict[int, _Candidate]:
     """Candidates by their number of parts, the usual one first; others where they can be compared."""
     settings = steps.settings
     if settings.n_parts is not None:
-        return steps.candidates(reduction, foreground, [settings.n_parts])
+        return steps.candidates(reduction, foreground, [settings.n_parts], by)
     rule = max(2, round(math.sqrt(foreground.n_tokens / 2)))
     usual = min(_USUAL_PARTS, rule)
-    found = steps.candidates(reduction, foreground, [usual])
+    found = steps.candidates(reduction, foreground, [usual], by)
     if found[usual].predictions:
         others = [number for number in _PARTS if number <= rule and number != usual]
-        found |= steps.candidates(reduction, foreground, others)
+        found |= steps.candidates(reduction, foreground, others, by)
     return found
 
 
@@ -169,18 +173,6 @@ def _number_of_parts(candidates: dict[int, _Candidate]) -> int:
         if candidate.predictions
     }
     return most_informative(found) if found else next(iter(candidates))
-
-
-@dataclass(frozen=True)
-class _Foreground:
-    """Clusters of all tokens, which of them are foreground, and how many tokens those hold."""
-
-    clusters: KMeans
-    is_foreground: Tensor
-    n_tokens: int
-    cut: ForegroundCut | None = None
-    threshold: float | None = None
-    margin: Tensor | None = None
 
 
 class _Steps:
@@ -198,14 +190,13 @@ class _Steps:
         share = RandomShare(_SAMPLE / self.n_tokens, self.settings.seed)
         return torch.cat([share(torch.from_numpy(self.store.tokens_of(index))) for index in self.photos])
 
-    def find_foreground(self, reduction: Reduction, sample: Tensor) -> _Foreground:
+    def find_foreground(self, reduction: Reduction, sample: Tensor) -> ForegroundClusters:
         """Cluster all tokens and judge the clusters by the attention."""
         if self.settings.foreground == "none":
-            everything = KMeans(torch.zeros(1, sample.shape[1]), spherical=True, objective=0.0)
-            return _Foreground(everything, torch.ones(1, dtype=torch.bool), self.n_tokens)
+            return everything(sample.shape[1], self.n_tokens)
         n_clusters = min(_CLUSTERS, max(_FEWEST_CLUSTERS, len(sample) // _TOKENS_PER_CLUSTER))
         clusters = kmeans(sample, n_clusters, seed=self.settings.seed, spherical=True, track=self.track)
-        counts = ClusterCounts(len(clusters.centroids))
+        counts, places = ClusterCounts(len(clusters.centroids)), PlaceCounts(len(clusters.centroids))
 
         def look(index: int) -> tuple[Tensor, Tensor]:
             ids = clusters.assign(reduction(torch.from_numpy(self.store.tokens_of(index))))
@@ -214,10 +205,13 @@ class _Steps:
 
         for ids, mask in self.track(side_by_side(look, self.photos), len(self.photos), "foreground"):
             counts.add(ids.numpy(), mask.numpy())
-        return _decide_foreground(clusters, counts, self.settings.foreground)
+            places.add(ids.numpy())
+        return decide_foreground(clusters, counts, places, self.settings.foreground)
 
-    def sample_foreground(self, reduction: Reduction, foreground: _Foreground, wanted: int) -> Tensor:
-        """About `wanted` random foreground embeddings of the finer grid, [n, d]."""
+    def sample_foreground(
+        self, reduction: Reduction, foreground: ForegroundClusters, wanted: int
+    ) -> tuple[Tensor, NDArray[np.int64]]:
+        """About `wanted` random foreground embeddings of the finer grid, [n, d], and the photo of each."""
         share = RandomShare(wanted / (foreground.n_tokens * FINER**2), self.settings.seed)
         entries = self.store.entries
         drawn = ((i, share.draw((FINER * entries[i].height, FINER * entries[i].width))) for i in self.photos)
@@ -227,26 +221,27 @@ class _Steps:
             rows = finer_embeddings(reduction(tokens))[torch.from_numpy(photo[1])]
             return rows[foreground.is_foreground[foreground.clusters.assign(rows)]]
 
-        points = torch.cat(list(self.track(side_by_side(chosen, drawn), len(self.photos), "sampling")))
+        rows = list(self.track(side_by_side(chosen, drawn), len(self.photos), "sampling"))
+        points = torch.cat(rows)
         if not len(points):
             raise LeopartError("hardly anything is foreground: lower --foreground, or give none")
-        return points
+        return points, np.repeat(np.arange(len(rows)), [len(found) for found in rows])
 
     def candidates(
-        self, reduction: Reduction, foreground: _Foreground, numbers: Sequence[int]
+        self, reduction: Reduction, foreground: ForegroundClusters, numbers: Sequence[int], by: Objects
     ) -> dict[int, _Candidate]:
         """Cluster the foreground into each of these numbers of parts, and find objects among them."""
         models = [self.parts(reduction, foreground, number) for number in numbers]
         surveys = self.surveys(models) if models else []
         return {
-            number: self.candidate(model, survey)
+            number: self.candidate(model, survey, by)
             for number, model, survey in zip(numbers, models, surveys, strict=True)
         }
 
-    def parts(self, reduction: Reduction, foreground: _Foreground, number: int) -> PartModel:
+    def parts(self, reduction: Reduction, foreground: ForegroundClusters, number: int) -> PartModel:
         """So many parts, without objects."""
         parts = kmeans(
-            self.sample_foreground(reduction, foreground, number * _POINTS_PER_CENTROID),
+            self.sample_foreground(reduction, foreground, number * _POINTS_PER_CENTROID)[0],
             number,
             seed=self.settings.seed,
             max_points_per_centroid=_POINTS_PER_CENTROID,
@@ -261,10 +256,14 @@ class _Steps:
             margin=foreground.margin,
         )
 
-    def candidate(self, model: PartModel, survey: PartSurvey) -> _Candidate:
+    def candidate(self, model: PartModel, survey: PartSurvey, by: Objects) -> _Candidate:
         """Find objects among parts: of the number asked for, that predict best, or that are stable."""
         settings, n_photos = self.settings, len(self.photos)
         engine = engine_name(settings.communities)
+        if by == "similarity":  # which parts lie beside each other is for the report
+            none = np.zeros(survey.n_parts, np.int64)
+            graph = Communities(none, merged_edges(survey.folds), engine, None)
+            return _Candidate(model, survey, graph, False)
         if settings.n_objects is None:
             graph, numbers = numbers_of_objects(survey.folds, engine=engine, seed=settings.seed)
             # Which number is stable does not matter where with each of them the prediction decides.
@@ -277,6 +276,31 @@ class _Steps:
         if not wanted or settings.n_objects is not None:
             return _Candidate(model, survey, found, wanted)
         return _Candidate(model, survey, found, wanted, _predictions(found, survey, settings))
+
+    def segments(self, model: PartModel) -> SegmentSurvey | None:
+        """The segments of all photos that are sure enough; None where `auto` finds them too few.
+
+        Raises:
+            LeopartError: they were asked for, and there is none.
+        """
+        found = SegmentSurvey(len(model.parts.centroids))
+        for index in self.track(self.photos, len(self.photos), "segments"):
+            tokens = self.store.tokens_of(index)
+            if self.settings.refine:
+                foreground, parts = refined_foreground(model, tokens), model.nearest_parts(tokens)
+            else:
+                parts = model.label(tokens)
+                foreground = parts > 0
+            segments = segments_of(model, tokens, foreground)
+            found.add(segments.at_least(self.settings.least_confidence), parts)
+        if self.settings.objects_by == "auto":
+            return found if len(found) >= _FEWEST_SEGMENTS else None
+        if not len(found):
+            message = "no photo has a region of foreground that is large and sure enough to be a segment"
+            raise LeopartError(
+                f"{message}: lower --foreground or --least-confidence, or give --objects-by auto"
+            )
+        return found
 
     def surveys(self, models: Sequence[PartModel]) -> list[PartSurvey]:
         """Label every photo by each of the models, which differ in their parts alone, and count."""
@@ -293,23 +317,6 @@ class _Steps:
             for survey, (ids, scores) in zip(surveys, found, strict=True):
                 survey.add(index, int(fold), ids - 1, scores)
         return surveys
-
-
-def _decide_foreground(
-    clusters: KMeans, counts: ClusterCounts, wanted: float | Literal["auto", "none"]
-) -> _Foreground:
-    cut = agreeing_cut(counts)
-    threshold = cut.threshold if wanted == "auto" else float(wanted)
-    chosen = (counts.precision >= threshold) & (counts.pixels > 0)
-    if not chosen.any():
-        message = (
-            f"no cluster reaches the foreground precision {threshold:g} (the best has "
-            f"{counts.precision.max():.2f}): lower --foreground or leave it at auto"
-        )
-        raise LeopartError(message)
-    n_tokens = int(counts.pixels[chosen].sum())
-    margin = torch.from_numpy(counts.precision - threshold).float()
-    return _Foreground(clusters, torch.from_numpy(chosen), n_tokens, cut, threshold, margin)
 
 
 def _wants_contexts(settings: FitSettings, n_photos: int, n_objects: int) -> bool:
@@ -339,6 +346,44 @@ def _predictive(found: Communities, candidates: Sequence[Prediction]) -> Communi
     )
 
 
+def _by_similarity(fit: Fit, steps: _Steps, foreground: ForegroundClusters) -> Fit:
+    """Objects that are kinds of parts."""
+    settings = steps.settings
+    points, photos = steps.sample_foreground(fit.model.reduction, foreground, _SIMILARITY_POINTS)
+    most = max(1, len(steps.photos) // _PHOTOS_PER_OBJECT)
+    found = kinds_of_parts(fit.model.parts, points, photos, settings.n_objects, most=most, seed=settings.seed)
+    communities = replace(fit.communities, object_of_part=1 + found.objects)
+    return replace(fit, communities=_with_curve(communities, found.curve), objects_by="similarity")
+
+
+def _by_segments(fit: Fit, segments: SegmentSurvey, settings: FitSettings) -> Fit:
+    """Objects that are kinds of segments."""
+    most = max(1, segments.n_photos // _PHOTOS_PER_OBJECT)
+    prototypes, found = kinds_of_segments(
+        segments.directions,
+        segments.photos,
+        segments.n_photos,
+        settings.n_objects,
+        most=most,
+        seed=settings.seed,
+    )
+    members = segments.membership(found.objects)
+    main = np.where(members.cells.any(0), 1 + members.main_object, 0)
+    communities = replace(fit.communities, object_of_part=main, resolution=None, curve=())
+    return replace(
+        fit,
+        model=replace(fit.model, prototypes=prototypes),
+        communities=_with_curve(communities, found.curve),
+        membership=members,
+        objects_by="segments",
+    )
+
+
+def _with_curve(found: Communities, curve: Sequence[tuple[int, float]]) -> Communities:
+    points = tuple((float(number), float(number), agreement) for number, agreement in curve)
+    return replace(found, curve=points, criterion="halves", resolution=None) if points else found
+
+
 def _in_context(fit: Fit) -> Fit:
     """Let the parts around it decide on a part's object; objects that no photo shows then are left out."""
     counts = fit.survey.counts
@@ -350,46 +395,3 @@ def _in_context(fit: Fit) -> Fit:
         found = membership(mixture, counts)
     communities = replace(fit.communities, object_of_part=1 + found.main_object)
     return replace(fit, model=replace(fit.model, mixture=mixture), communities=communities, membership=found)
-
-
-def _in_order(fit: Fit) -> Fit:
-    """Number objects by falling area and parts by main object, then by falling area."""
-    objects, area, object_area = fit.communities.object_of_part, fit.survey.pixels, _object_area(fit)
-    by_area = np.argsort(-object_area, kind="stable")
-    ranks = np.zeros(len(object_area) + 1, np.int64)  # 0 stays background
-    ranks[1 + by_area] = np.arange(1, len(ranks))
-    objects = ranks[objects]
-    last = np.where(objects == 0, len(ranks), objects)  # parts of no object come last
-    order = np.lexsort((-area, last))
-    model = replace(
-        fit.model,
-        parts=replace(fit.model.parts, centroids=fit.model.parts.centroids[torch.from_numpy(order)]),
-        object_of_part=np.concatenate([[0], objects[order]]),
-        mixture=fit.model.mixture and fit.model.mixture.reordered(by_area, order),
-    )
-    communities = fit.communities.reordered(order, objects)
-    return replace(
-        fit,
-        model=model,
-        communities=communities,
-        survey=fit.survey.reordered(order),
-        membership=fit.membership and fit.membership.reordered(by_area, order),
-    )
-
-
-def _in_scenes(fit: Fit, seed: int) -> Fit:
-    """Put objects that lie beside each other into one scene group."""
-    found = fit.communities
-    scenes = scene_groups(
-        found.edges, found.object_of_part, _object_area(fit), engine=found.engine, seed=seed
-    )
-    return replace(fit, model=replace(fit.model, scene_of_object=scenes))
-
-
-def _object_area(fit: Fit) -> NDArray[np.float64]:
-    """Grid cells of each object over all photos, [M]."""
-    if fit.membership is not None:
-        return np.asarray(fit.membership.cells.sum(1), np.float64)
-    objects = fit.communities.object_of_part
-    area = np.bincount(objects, weights=fit.survey.pixels, minlength=int(objects.max(initial=0)) + 1)
-    return np.asarray(area[1:], np.float64)

@@ -23,7 +23,8 @@ from leopart.progress import Track, silent
 from leopart.run_record import Stopwatch
 from leopart.segment import saved
 from leopart.segment.adapting import AdaptationRequest, OpenProgress, adapt_backbone, without_progress
-from leopart.segment.fitting import Fit, fit_parts
+from leopart.segment.fit import Fit
+from leopart.segment.fitting import fit_parts
 from leopart.segment.judging import Judgement, judged
 
 if TYPE_CHECKING:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leopart.data.images import load_photo, photo_size
+from leopart.data.images import load_photo
 from leopart.data.photo_list import PhotoEntry
 from leopart.data.photos import Photo
 from leopart.drawing import palette
 from leopart.drawing.masks import overlay, save_mask, save_overlay, shrink, upsample_labels
 from leopart.errors import LeopartError, PhotoError
-from leopart.segment import refinement
 from leopart.segment.labelling import LabelTable
 from leopart.segment.part_model import PartModel
+from leopart.segment.photo_masks import PhotoMasks, photo_masks
 from leopart.segment.report.page import THUMBNAIL, PhotoRow
 from leopart.segment.report.regions import LONGEST, Regions
 from leopart.segment.survey import Patch
@@ -56,6 +57,7 @@ class Written:
         patches: pixels of the patches asked for, in their order.
         part_shares: share of the photo that each part covers, [K + 1]; 0 is the background.
         object_shares: the same of each object, [M + 1].
+        confidence: of the objects, see `PhotoMasks`.
     """
 
     entry: PhotoEntry
@@ -64,6 +66,7 @@ class Written:
     patches: tuple[Pixels, ...] = ()
     part_shares: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
     object_shares: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
+    confidence: Mapping[int, float] = field(default_factory=dict)
 
 
 class MaskWriter:
@@ -74,6 +77,7 @@ class MaskWriter:
         model: gives the ids.
         overlays: whether to write overlays.
         refine: whether masks are refined in each photo, see `leopart.segment.refinement`.
+        least_confidence: see `photo_masks`.
         labels: names, where label masks are wanted too.
     """
 
@@ -84,9 +88,11 @@ class MaskWriter:
         *,
         overlays: bool,
         refine: bool = False,
+        least_confidence: float = 0.0,
         labels: LabelTable | None = None,
     ) -> None:
-        self.out, self.model, self.overlays, self.refine, self.labels = out, model, overlays, refine, labels
+        self.out, self.model, self.overlays, self.labels = out, model, overlays, labels
+        self.refine, self.least_confidence = refine, least_confidence
         self.part_palette = part_palette(model)
         self.object_palette = palette.colours(model.n_objects + 1)
 
@@ -108,48 +114,52 @@ class MaskWriter:
             raise
 
     def _write(self, photo: Photo, stem: str, tokens: NDArray[np.float16], wanted: Wanted) -> Written:
-        coarse, parts = part_masks(self.model, tokens, photo.path, refine=self.refine)
-        object_of_part = self.model.object_table(coarse).astype(np.int32)
-        save_mask(self.out / "parts" / f"{stem}.png", parts, self.part_palette)
-        objects = object_of_part[parts]
-        save_mask(self.out / "objects" / f"{stem}.png", objects, self.object_palette)
+        masks = photo_masks(
+            self.model,
+            tokens,
+            photo.path,
+            refine=self.refine,
+            least_confidence=self.least_confidence,
+        )
+        save_mask(self.out / "parts" / f"{stem}.png", masks.parts, self.part_palette)
+        save_mask(self.out / "objects" / f"{stem}.png", masks.objects, self.object_palette)
         if self.labels is not None:
-            self.labels.write(self.out, stem, parts, objects)
-        entry = _entry(photo, stem, parts)
+            self.labels.write(self.out, stem, masks.parts, masks.objects)
+        entry = _entry(photo, stem, masks.parts)
         link = f"overlays/{stem}.jpg" if self.overlays else None
         row = PhotoRow(photo.name, link=link)
         # Much faster than np.unique.
-        shares = np.bincount(parts.ravel(), minlength=len(object_of_part)) / parts.size
-        of_objects: NDArray[np.float64] = np.bincount(
-            object_of_part, shares, minlength=self.model.n_objects + 1
-        ).astype(np.float64)
-        present = tuple(int(i) for i in np.unique(object_of_part[np.flatnonzero(shares)]) if i)
+        size = masks.parts.size
+        shares = np.bincount(masks.parts.ravel(), minlength=self.model.n_parts + 1) / size
+        of_objects = np.bincount(masks.objects.ravel(), minlength=self.model.n_objects + 1) / size
+        present = tuple(int(i) for i in np.flatnonzero(of_objects) if i)
+        written = Written(entry, present, row, (), shares, of_objects, masks.confidence)
         if not (self.overlays or wanted.row or wanted.patches):
-            return Written(entry, present, row, (), shares, of_objects)
-        picture, small = _picture(photo.path, parts)
+            return written
+        picture, small = _picture(photo.path, masks.parts)
         if link:
             save_overlay(self.out / link, picture, small, self.part_palette)
         if wanted.row:
-            row = self._row(row, picture, small, object_of_part)
-        patches = tuple(_cut(picture, patch) for patch in wanted.patches)
-        return Written(entry, present, row, patches, shares, of_objects)
+            row = self._row(row, picture, masks)
+        return replace(written, row=row, patches=tuple(_cut(picture, patch) for patch in wanted.patches))
 
-    def _row(
-        self,
-        row: PhotoRow,
-        picture: Pixels,
-        parts: NDArray[np.integer],
-        object_of_part: NDArray[np.int32],
-    ) -> PhotoRow:
-        thumbnail, ids = shrink(picture, parts, THUMBNAIL)
-        cells = shrink(thumbnail, ids, LONGEST)[1]
+    def _row(self, row: PhotoRow, picture: Pixels, masks: PhotoMasks) -> PhotoRow:
+        thumbnail, parts = shrink(picture, masks.parts, THUMBNAIL)
+        objects = upsample_labels(masks.objects, *parts.shape)
+        cells = shrink(thumbnail, parts, LONGEST)[1]
+        of_cells = upsample_labels(masks.objects, *cells.shape)
         return replace(
             row,
             photo=thumbnail,
-            parts=overlay(thumbnail, ids, self.part_palette),
-            objects=overlay(thumbnail, object_of_part[ids], self.object_palette),
-            regions=Regions(cells, {int(i): int(object_of_part[i]) for i in np.unique(cells) if i}),
+            parts=overlay(thumbnail, parts, self.part_palette),
+            objects=overlay(thumbnail, objects, self.object_palette),
+            regions=Regions(cells, {int(i): _most(of_cells[cells == i]) for i in np.unique(cells) if i}),
         )
+
+
+def _most(ids: NDArray[np.int32]) -> int:
+    """The id that most of the cells have."""
+    return int(np.bincount(ids).argmax())
 
 
 def redraw_overlay(out: Path, entry: PhotoEntry, parts: NDArray[np.int32], colours: Pixels) -> None:
@@ -175,37 +185,6 @@ def redraw_overlay(out: Path, entry: PhotoEntry, parts: NDArray[np.int32], colou
 def part_palette(model: PartModel) -> Pixels:
     """Colour of every part id, sRGB uint8 [K + 1, 3]; see `part_colours`."""
     return palette.part_colours(model.object_of_part, [split.ids.tolist() for split in model.splits])
-
-
-def part_masks(
-    model: PartModel, tokens: NDArray[np.float16], photo: Path | Pixels, *, refine: bool
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Part ids of a photo: before any split on the model's finer grid, and at its own upright size [H, W].
-
-    Args:
-        model: gives the ids.
-        tokens: of the photo, [h, w, D].
-        photo: its file, or RGB uint8 [H, W, 3].
-        refine: see `leopart.segment.refinement`.
-
-    Raises:
-        PhotoError: the file cannot be read.
-    """
-    coarse, parts = _unsplit_masks(model, tokens, photo, refine=refine)
-    return coarse, model.in_pieces(parts, tokens)
-
-
-def _unsplit_masks(
-    model: PartModel, tokens: NDArray[np.float16], photo: Path | Pixels, *, refine: bool
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    height, width = photo_size(photo) if isinstance(photo, Path) else photo.shape[:2]
-    if not refine:
-        coarse, _ = model.label_scored(tokens)
-        return coarse, upsample_labels(coarse, height, width)
-    scale = min(1.0, refinement.EDGES_SIDE / max(height, width))
-    smallest = max(1, round(height * scale)), max(1, round(width * scale))
-    pixels = load_photo(photo, smallest=smallest) if isinstance(photo, Path) else photo
-    return refinement.refine(model, tokens, pixels, height, width)
 
 
 def _picture(photo: Path, parts: NDArray[np.int32]) -> tuple[Pixels, NDArray[np.integer]]:

@@ -30,13 +30,15 @@ class PartModel:
         clusters: C spherical clusters of all tokens, each foreground or background.
         is_foreground: [C] bool.
         parts: clusters of foreground tokens; those of the part ids 1, 2, .. before any part was split.
-        object_of_part: [K + 1] int64, object of each part id; entry 0 (background) is 0. With a mixture, the
-            object that has most of the part.
+        object_of_part: [K + 1] int64, object of each part id; entry 0 (background) is 0. With a mixture or
+            prototypes, the object that has most of the part.
         mixture: decides a part's object in a photo by the parts around it, see `object_table`; None = it is
             the same everywhere. Its object o is object id o + 1, its part p is part id p + 1; it knows
             nothing of splits.
         margin: [C] float32, foreground precision of each cluster less the threshold, a graded
             `is_foreground`; None = not known.
+        prototypes: unit direction of each object 1..M; then a segment of the foreground has the object whose
+            prototype is nearest, whatever its parts, see `leopart.segment.segments`. None = parts decide.
         scene_of_object: [M] int64, scene group 1.. of objects 1..M, see `scene_groups`; no id depends on it.
             None = not known.
         splits: parts that were taken apart, in the order in which it was done; see `with_split`.
@@ -50,6 +52,7 @@ class PartModel:
     mixture: ObjectMixture | None = None
     margin: Tensor | None = None
     scene_of_object: NDArray[np.int64] | None = None
+    prototypes: KMeans | None = None
     splits: tuple[Split, ...] = ()
 
     @property
@@ -104,6 +107,8 @@ class PartModel:
     @property
     def n_objects(self) -> int:
         """Object ids are 1 to this."""
+        if self.prototypes is not None:
+            return len(self.prototypes.centroids)
         if self.mixture is not None:
             return len(self.mixture.parts_of_object)
         return int(self.object_of_part.max())
@@ -176,6 +181,17 @@ class PartModel:
         """Part ids before any split of all cells of the finer grid, foreground or not; see `label`."""
         ids, _ = self.parts.nearest(self.embed(tokens))
         return np.asarray(1 + ids.numpy(), np.int32)
+
+    @torch.inference_mode()
+    def nearest_objects(self, embeddings: Tensor) -> NDArray[np.int64]:
+        """Object 1..M whose prototype each of the embeddings [..., d] points to, int64 [...].
+
+        Raises:
+            ValueError: the model has no prototypes.
+        """
+        if self.prototypes is None:
+            raise ValueError("these objects have no prototypes")
+        return np.asarray(1 + self.prototypes.assign(embeddings).numpy())
 
     @property
     def margins(self) -> Tensor:

@@ -116,7 +116,7 @@ def _segmented(
         write_photo_list(config.out, [item.entry for item in written])
     learned.save(config.out / "segmenter", stretch=config.stretch)
     notes = start_labels(config.out)
-    summary = _summary(config, search, learned, len(written), extractor.backbone.spec, watch)
+    summary = _summary(config, search, learned, written, extractor.backbone.spec, watch)
     results = {**summary.results, **({"backbones": measured(networks)} if networks else {})}
     summary = replace(summary, inputs=inputs, results=results, warnings=[*summary.warnings, *notes])
     with watch.stage("report"):
@@ -178,7 +178,7 @@ def _predicted(config: PredictConfig, track: Track) -> Summary:
             *segmenter.extractor.remarks.sentences(),
             *search.notes,
         ],
-        results=_forward(segmenter.extractor),
+        results={**_forward(segmenter.extractor), **_confidence(segmenter.model_, good)},
         settings=settings_of(config),
         seconds=watch.seconds,
         labels=segmenter.labels_used_,
@@ -228,7 +228,7 @@ def _summary(
     config: FitConfig,
     search: PhotoSearch,
     learned: Learned,
-    n_written: int,
+    written: Sequence[Written],
     start: BackboneSpec,
     watch: Stopwatch,
 ) -> Summary:
@@ -240,15 +240,16 @@ def _summary(
         counts=_counts(search.photos, learned.failures, learned.fit.model),
         failures=learned.failures,
         warnings=[
-            *fit_warnings(learned.fit, n_written, settings.n_parts, settings.n_objects),
+            *fit_warnings(learned.fit, len(written), settings.n_parts, settings.n_objects),
             *_spoilt_attention(config, start),
-            *run_folder.stale_masks(config.out, n_written),
+            *run_folder.stale_masks(config.out, len(written)),
             *learned.extractor.remarks.sentences(),
             *search.notes,
         ],
         results={
             **_forward(learned.extractor),
             **results,
+            **_confidence(learned.fit.model, written),
         },
         settings=settings_of(config),
         seconds=watch.seconds,
@@ -259,6 +260,14 @@ def _summary(
 def _counts(photos: Sequence[Photo], failures: Sequence[Failure], model: PartModel) -> dict[str, int]:
     sizes = {"parts": model.n_parts, "objects": model.n_objects}
     return {"photos": len(photos), "failed": len(failures), **sizes}
+
+
+def _confidence(model: PartModel, written: Sequence[Written]) -> dict[str, Any]:
+    """Of each photo, that of its surest segment, -1 without one; nothing where segments are not used."""
+    if model.prototypes is None:
+        return {}
+    surest = {item.row.name: max(item.confidence.values(), default=-1.0) for item in written}
+    return {"confidence": {name: round(value, 4) for name, value in surest.items()}}
 
 
 def _forward(extractor: Extractor) -> dict[str, Any]:
@@ -284,7 +293,11 @@ def _write_masks(
     usable = [photo for photo in photos if photo.name in index_of]
     wanted = _wanted(learned, [index_of[photo.name] for photo in usable])
     writer = MaskWriter(
-        config.out, learned.fit.model, overlays=config.overlays, refine=learned.settings.refine
+        config.out,
+        learned.fit.model,
+        overlays=config.overlays,
+        refine=learned.settings.refine,
+        least_confidence=learned.settings.least_confidence,
     )
 
     def write(photo: Photo) -> Written | Failure:
@@ -330,7 +343,12 @@ def _predict_masks(
     """Masks and overlays of all photos, written while the next ones are looked at."""
     stems = dict(zip(photos, output_stems(photos), strict=True))
     writer = MaskWriter(
-        config.out, segmenter.model_, overlays=config.overlays, refine=segmenter.refine, labels=labels
+        config.out,
+        segmenter.model_,
+        overlays=config.overlays,
+        refine=segmenter.refine,
+        least_confidence=segmenter.least_confidence,
+        labels=labels,
     )
 
     pictured = {photos[index] for index in shown(len(photos))}

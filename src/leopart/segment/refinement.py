@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from leopart.drawing.masks import upsample_labels
-from leopart.segment.part_model import PartModel
+from leopart.segment.part_model import FINER, PartModel
 
 Margin = NDArray[np.float32]
 
@@ -69,16 +69,22 @@ def refine(
     """
     nearest = model.nearest_parts(tokens)
     margin = smoothed(soft_margin(model, tokens), tokens)
-    finer = _resized(margin, *nearest.shape)
+    finer = resized(margin, *nearest.shape)
     coarse = np.where(finer >= 0, nearest, 0).astype(np.int32)
     scale = min(1.0, EDGES_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     guide = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
     radius = max(1, round(_RADIUS * max(guide.shape[:2]) / max(margin.shape)))
-    followed = guided(_resized(margin, *guide.shape[:2]), guide, radius, _CONTRAST)
+    followed = guided(resized(margin, *guide.shape[:2]), guide, radius, _CONTRAST)
     parts = upsample_labels(nearest, height, width)
-    parts[_resized(followed, height, width) < 0] = 0
+    parts[resized(followed, height, width) < 0] = 0
     return coarse, parts
+
+
+def refined_foreground(model: PartModel, tokens: NDArray[np.float16]) -> NDArray[np.bool_]:
+    """Refined foreground of one photo on the model's finer grid: as `refine` finds it before the outlines."""
+    margin = smoothed(soft_margin(model, tokens), tokens)
+    return np.asarray(resized(margin, FINER * tokens.shape[0], FINER * tokens.shape[1]) >= 0)
 
 
 @torch.inference_mode()
@@ -122,7 +128,7 @@ def smoothed(margin: Margin, tokens: NDArray[np.float16]) -> Margin:
     smooth = own
     for _ in range(_STEPS):
         smooth = (1 - _OTHERS) * own + _OTHERS * (weights @ smooth)
-    return _resized(smooth.view(grid).numpy(), height, width)
+    return resized(smooth.view(grid).numpy(), height, width)
 
 
 @lru_cache(maxsize=2)
@@ -192,5 +198,6 @@ def _dot(first: Sequence[NDArray[Any]], second: Sequence[NDArray[Any]]) -> NDArr
     return np.asarray(first[0] * second[0] + first[1] * second[1] + first[2] * second[2])
 
 
-def _resized(values: Margin, height: int, width: int) -> Margin:
+def resized(values: Margin, height: int, width: int) -> Margin:
+    """Values [h, w] at another size, bilinear, float32 [height, width]."""
     return np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)

@@ -39,9 +39,13 @@ _JSON, _ARRAYS = "segmenter.json", "arrays.safetensors"
 _MIXTURE = "parts_of_object"
 _MARGIN = "clusters.margin"
 _SCENES = "scene_of_object"
+_PROTOTYPES = "object_prototypes"
 #: Engine of earlier versions.
 _REMOVED: Any = "louvain"
 _SEALED = ("fingerprint", "preprocessing", "precision", "batch_size", "settings")
+#: Options that came later: written where they are not at their default, so that a segmenter of an earlier
+#: version is written again as it was.
+_LATER = ("objects_by", "least_confidence")
 _PRECISIONS = ("fp32", "bf16", "fp16")
 
 
@@ -131,6 +135,10 @@ def write(folder: Path, model: PartModel, card: Card, own: Backbone | None = Non
     if own is not None:
         save_tuned(own, folder)
     described = asdict(card)
+    later = {name: value for name, value in asdict(FitSettings()).items() if name in _LATER}
+    for name, usual in later.items():
+        if described["settings"][name] == usual:
+            del described["settings"][name]
     described["labels used"] = described.pop("labels")
     with whole_file(folder / _ARRAYS) as file:
         file.write(safetensors.torch.save(_arrays(model), metadata={"card": _seal(described)}))
@@ -308,11 +316,13 @@ def _arrays(model: PartModel) -> dict[str, Tensor]:
         arrays[_MARGIN] = model.margin
     if model.scene_of_object is not None:
         arrays[_SCENES] = torch.from_numpy(model.scene_of_object)
+    if model.prototypes is not None:
+        arrays[_PROTOTYPES] = model.prototypes.centroids
     return {name: array.contiguous() for name, array in arrays.items()}
 
 
 def _model(arrays: dict[str, Tensor]) -> PartModel:
-    mixture, scenes = arrays.get(_MIXTURE), arrays.get(_SCENES)
+    mixture, scenes, prototypes = (arrays.get(name) for name in (_MIXTURE, _SCENES, _PROTOTYPES))
     return PartModel(
         Reduction(arrays["reduction.offset"], arrays["reduction.projection"]),
         KMeans(arrays["clusters.centroids"], spherical=True, objective=float("nan")),
@@ -322,4 +332,5 @@ def _model(arrays: dict[str, Tensor]) -> PartModel:
         None if mixture is None else ObjectMixture(mixture.numpy()),
         arrays.get(_MARGIN),
         None if scenes is None else scenes.numpy(),
+        None if prototypes is None else KMeans(prototypes, spherical=True, objective=float("nan")),
     )

@@ -26,11 +26,11 @@ from leopart.models.weights.spec import TUNED
 from leopart.progress import Track, bars, silent
 from leopart.segment import saved
 from leopart.segment.adapting import AdaptationRequest
-from leopart.segment.fitting import Fit
+from leopart.segment.fit import Fit
 from leopart.segment.labelling import LabelTable, labels_beside
 from leopart.segment.learning import Workspace, learn, open_extractor
-from leopart.segment.outputs import part_masks
 from leopart.segment.part_model import PartModel
+from leopart.segment.photo_masks import photo_masks
 from leopart.segment.picture import Picture
 from leopart.segment.segmentation import Segmentation
 
@@ -71,6 +71,10 @@ class Segmenter:
         batch_size: photos in one forward pass; None = chosen for the device.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; with a loaded backbone, `auto` is where it is.
         seed: of every random choice; the same seed gives the same masks.
+        objects_by: what an object is: `segments` (a kind of region that hangs together), `similarity` (a kind
+            of parts that look alike), `communities` (parts that lie beside each other, as in the paper), or
+            `auto`.
+        least_confidence: a segment of less is no object, from -1 to 1.
         refine: refine the foreground of each photo in the photo itself, see `leopart.segment.refinement`.
 
     Attributes:
@@ -120,19 +124,22 @@ class Segmenter:
         device: str = "auto",
         seed: int = 0,
         refine: bool = False,
+        objects_by: Literal["auto", "segments", "similarity", "communities"] = "auto",
+        least_confidence: float = 0.1,
     ) -> None:
         self.backbone, self.attention_backbone, self.adapt = backbone, attention_backbone, adapt
         self.n_parts, self.n_objects, self.foreground = n_parts, n_objects, foreground
         self.communities, self.contexts = communities, contexts
         self.size, self.keep_aspect, self.precision = size, keep_aspect, precision
         self.batch_size, self.device, self.seed, self.refine = batch_size, device, seed, refine
+        self.objects_by, self.least_confidence = objects_by, least_confidence
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002 - scikit-learn passes it
         """All parameters by name, as they were given."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def set_params(self, **params: Any) -> Self:
-        """Change parameters by name; all but `refine` take effect at the next `fit`.
+        """Change parameters by name; all but `refine` and `least_confidence` take effect at the next `fit`.
 
         Raises:
             LeopartError: there is no such parameter.
@@ -245,8 +252,10 @@ class Segmenter:
         sources = map(self._stretched, each_photo(photos))
         total = len(photos) if isinstance(photos, Sized) and not isinstance(photos, str) else 0
         for source, (tokens, _) in shown(self.extractor.each(sources), total, "masks"):
-            coarse, parts = part_masks(self.model_, tokens, source, refine=self.refine)
-            objects = self.model_.object_table(coarse).astype(np.int32)[parts]
+            masks = photo_masks(
+                self.model_, tokens, source, refine=self.refine, least_confidence=self.least_confidence
+            )
+            parts, objects = masks.parts, masks.objects
             picture = Picture(source, self.model_.object_of_part)
             if self.labels_ is None:
                 yield Segmentation(parts, objects, picture=picture)
@@ -273,7 +282,7 @@ class Segmenter:
             Path(folder),
             self.extractor,
             self.model_,
-            settings=replace(self.settings_, refine=self.refine),
+            settings=replace(self.settings_, refine=self.refine, least_confidence=self.least_confidence),
             attention_backbone=self.attention_backbone_,
             labels=self.labels_used_,
             is_adapted=self.adapted_,

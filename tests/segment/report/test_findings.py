@@ -13,7 +13,7 @@ from leopart.clustering.kmeans import KMeans
 from leopart.clustering.stability import Communities
 from leopart.data.photo_list import PhotoEntry
 from leopart.features.failure import Failure
-from leopart.segment.fitting import Fit
+from leopart.segment.fit import Fit
 from leopart.segment.outputs import Written
 from leopart.segment.part_model import PartModel
 from leopart.segment.report.findings import fit_report, fit_results, fit_warnings
@@ -81,6 +81,7 @@ def test_results_say_what_was_chosen_and_from_what(fit):
     assert fit_results(fit) == {
         "foreground threshold": 0.4,
         "foreground share": 0.5,
+        "objects by": "communities",
         "communities": "map-equation",
         "communities fineness": 0.5,
         "object of part": {"1": 1, "2": 1, "3": 2, "4": 2, "5": 0},

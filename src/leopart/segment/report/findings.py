@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from leopart.clustering.contexts import Membership
 from leopart.clustering.stability import Communities
 from leopart.run_record import versions
-from leopart.segment.fitting import Fit
+from leopart.segment.fit import Fit
 from leopart.segment.outputs import Written
 from leopart.segment.report.page import Credit, Curve, ObjectRow, PartRow, ReportPage, SceneRow
 from leopart.segment.summary import Summary
@@ -33,11 +33,15 @@ def fit_results(fit: Fit) -> dict[str, Any]:
     results: dict[str, Any] = {
         "foreground threshold": fit.threshold,
         "foreground share": float(fit.survey.pixels.sum() / max(fit.survey.cells, 1)),
+        "objects by": fit.objects_by,
         "communities": found.engine,
         "communities fineness": found.resolution,
         "object of part": {str(i): int(o) for i, o in enumerate(fit.model.object_of_part) if i},
         "edges": [[int(a) + 1, int(b) + 1, round(float(w), 4)] for a, b, w in found.edges],
     }
+    if fit.kind is not None:
+        results["kind of folder"] = fit.kind.name
+        results["foreground at the border"] = round(fit.kind.border_ratio, 4)
     if fit.model.scene_of_object is not None:
         results["scenes"] = {str(scene): objects for scene, objects in fit.model.scenes.items()}
     if fit.cut is not None:
@@ -85,14 +89,19 @@ def fit_warnings(
     if wanted_objects is not None and n_objects != wanted_objects:
         warnings.append(f"{wanted_objects} objects were asked for; the photos support {n_objects}.")
     warnings += _area_warnings(fit)
-    if len(fit.communities.edges) == 0:
+    if fit.objects_by == "communities" and len(fit.communities.edges) == 0:
         warnings.append("No two parts lie beside each other often enough to form objects.")
     return warnings
 
 
 def _area_warnings(fit: Fit) -> list[str]:
-    """That nearly everything is background, or one object: then the masks say little."""
+    """That nothing was left out, or nearly everything, or that one object is everything."""
     warnings = []
+    if fit.kind is not None and fit.kind.name != "things":
+        warnings.append(
+            f"The photos seem to show {fit.kind.name} and no things on a background, so everything is "
+            "foreground: if that is wrong, try --foreground 0.5."
+        )
     foreground = float(fit.survey.pixels.sum())
     share = foreground / max(fit.survey.cells, 1)
     if fit.cut is not None and not _LEAST_FOREGROUND <= share <= 0.8:
@@ -100,7 +109,7 @@ def _area_warnings(fit: Fit) -> list[str]:
             f"{share:.0%} of all pixels are foreground, which is unusual: try another --foreground "
             f"(it was {fit.threshold:.2f})."
         )
-    areas = np.bincount(fit.model.object_of_part[1:], fit.survey.pixels, minlength=2)[1:]
+    areas = _object_areas(fit)
     if foreground and areas.max() > _MOST_OF_ONE * foreground:
         one, covered = 1 + int(areas.argmax()), areas.max() / foreground
         warnings.append(
@@ -108,6 +117,14 @@ def _area_warnings(fit: Fit) -> list[str]:
             "or try --objects N."
         )
     return warnings
+
+
+def _object_areas(fit: Fit) -> NDArray[np.float64]:
+    """Grid cells of objects 1.. over all photos."""
+    if fit.membership is not None:
+        return np.asarray(fit.membership.cells.sum(1), np.float64)
+    areas = np.bincount(fit.model.object_of_part[1:], fit.survey.pixels, minlength=2)[1:]
+    return np.asarray(areas, np.float64)
 
 
 def fit_report(
@@ -219,9 +236,13 @@ def _curves(fit: Fit) -> list[Curve]:
 
 
 def _objects_curves(found: Communities, n_objects: int) -> list[Curve]:
-    """How good each candidate was, by the number of objects and by the Markov time."""
+    """How good each candidate was, by the number of objects and, of communities, by the Markov time."""
     good, caption = _GOOD[found.criterion]
     scores = [score for _, _, score in found.curve]
+    if found.criterion == "halves":
+        numbers = [number for number, _, _ in found.curve]
+        taken = float(found.object_of_part.max())
+        return [Curve("Number of objects", "objects", good, numbers, scores, taken, caption)]
     counts = {resolution: count for resolution, count, _ in found.curve}
     resolution = found.resolution or 0
     times = [1 / value for value in counts]
@@ -249,8 +270,12 @@ other photos are drawn (adjusted Rand index). The coarsest of the most stable on
 _PREDICTS = """Each point is a Markov time of the communities; prediction is how well the objects in one half
 of a photo predict the parts in the other half (log-probability of a part in nats; how much of each part the
 objects have was learned from other photos). The coarsest of those that predict best is taken."""
+_HALVES = """Each point is a number of objects; agreement is how alike two halves of the photos name the same
+regions (adjusted Rand index) after each half has found objects of its own. The largest number that agrees
+about as well as the best is taken."""
 #: What the curve of the number of objects shows, and how to read it, by what decided.
 _GOOD = {
     "stability": ("stability", " ".join(_STABLE.split())),
     "prediction": ("prediction", " ".join(_PREDICTS.split())),
+    "halves": ("agreement", " ".join(_HALVES.split())),
 }
