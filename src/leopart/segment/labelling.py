@@ -31,7 +31,9 @@ from leopart.labels.votes import Ballot, majority_vote
 from leopart.parallel import ordered_map, workers
 from leopart.progress import Track, silent
 from leopart.segment import saved_splits
+from leopart.segment.areas import recount_areas
 from leopart.segment.report.label_page import LABEL_PAGE, write_label_page
+from leopart.segment.report.names import show_names
 
 if TYPE_CHECKING:
     from leopart.data.labelled import LabelledPhotos
@@ -190,28 +192,49 @@ def apply_labels(out: Path, labels: Labels, *, track: Track = silent) -> Applied
     ids = ids_of(out)
     table, entries = LabelTable(labels, ids), read_photo_list(out)
 
-    def write(entry: PhotoEntry) -> NDArray[np.int64] | Failure:
+    def write(entry: PhotoEntry) -> dict[str, NDArray[np.int64]] | Failure:
         try:
             parts, objects = (read_index_mask(entry.mask_path(out, kind)) for kind in ("parts", "objects"))
             found = table.of(parts, objects)
         except LeopartError as error:
             return Failure(entry.name, f"{entry.name}: {error}")
         save_mask(out / MASKS / f"{entry.mask}.png", found, labels.palette)
-        return np.bincount(found.ravel())
+        kinds = {"part": parts, "object": objects, "label": found}
+        return {kind: np.bincount(mask.ravel()) for kind, mask in kinds.items()}
 
     pixels, photos, failures = dict.fromkeys(labels.classes, 0), dict.fromkeys(labels.classes, 0), []
+    counted: list[tuple[PhotoEntry, dict[str, NDArray[np.int64]]]] = []
     results = ordered_map(write, entries, workers=workers())
-    for item in track(results, len(entries), "labels"):
+    for entry, item in zip(entries, track(results, len(entries), "labels"), strict=True):
         if isinstance(item, Failure):
             failures.append(item)
             continue
-        for number in np.flatnonzero(item):
-            pixels[int(number)] += int(item[number])
+        counted.append((entry, item))
+        of_labels = item["label"]
+        for number in np.flatnonzero(of_labels):
+            pixels[int(number)] += int(of_labels[number])
             photos[int(number)] += 1
     write_classes(out, labels)
     write_labels(out, labels, ids.fingerprint)
     write_label_page(out, labels, entries, pixels, photos)
+    recount_areas(out, counted, labels.classes)
+    show_names(out, _names_of(labels, ids))
     return Applied(pixels, photos, len(entries) - len(failures), failures)
+
+
+def _names_of(labels: Labels, ids: Ids) -> dict[str, str]:
+    """Names that people gave, by `part P`, `object O` and `part P of object O`."""
+    given = {label.id: label.name for label in labels if not is_starter(label.name, labels)}
+    table = labels.table(ids.n_objects, ids.n_parts)
+    names: dict[str, str] = {}
+    for obj, part in zip(*np.nonzero(np.isin(table, list(given))), strict=True):
+        if obj and part:
+            names[f"part {part} of object {obj}"] = given[int(table[obj, part])]
+    for label in labels:
+        if label.id in given:
+            names |= {f"object {obj}": label.name for obj in sorted(label.claim.objects)}
+            names |= {f"part {part}": label.name for part in sorted(label.claim.parts)}
+    return names
 
 
 def write_classes(out: Path, labels: Labels) -> None:

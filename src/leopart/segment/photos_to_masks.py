@@ -36,6 +36,7 @@ from leopart.segment.adapting import (
     minutes_of,
     without_progress,
 )
+from leopart.segment.areas import write_areas
 from leopart.segment.finished import finished, identity
 from leopart.segment.judging import best_here
 from leopart.segment.labelling import LabelTable, copied_to, start_labels
@@ -65,7 +66,7 @@ def segment_photos(
 
         OUT/  report.html  summary.json  config.yaml
               parts/…png  objects/…png  overlays/…jpg  segmenter/
-              photos.jsonl  labels.yaml
+              photos.jsonl  areas.csv  labels.yaml
 
     Returns:
         What is in `summary.json`.
@@ -114,6 +115,7 @@ def _segmented(
     with watch.stage("masks"):
         written, patches = _write_masks(config, photos, learned, track)
         write_photo_list(config.out, [item.entry for item in written])
+        write_areas(config.out, written)
     learned.save(config.out / "segmenter", stretch=config.stretch)
     notes = start_labels(config.out)
     summary = _summary(config, search, learned, written, extractor.backbone.spec, watch)
@@ -168,6 +170,7 @@ def _predicted(config: PredictConfig, track: Track) -> Summary:
         failures = [item for item in written if isinstance(item, Failure)]
         good = [item for item in written if isinstance(item, Written)]
         write_photo_list(config.out, [item.entry for item in good])
+        write_areas(config.out, good)
     require_some(photos, failures, config.out)
     summary = Summary(
         command="predict",

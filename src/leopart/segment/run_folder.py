@@ -86,7 +86,7 @@ def remove_earlier(out: Path, backbone: str, attention_of: str | None) -> None:
     used = {backbone} | ({str(Path(attention_of).resolve())} if attention_of else set())
     in_use = bool(used & {str(inside), str(inside.parent)})
     own = [] if in_use else [card_path(inside), inside]
-    names = ("report.html", "summary.json", "segmenter/segmenter.json")
+    names = ("report.html", "summary.json", "areas.csv", "segmenter/segmenter.json")
     for path in (*(out / name for name in names), *own):
         path.unlink(missing_ok=True)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from PIL import Image
 
 from browser import chromium, opened
 from leopart.drawing.palette import colours
+from leopart.segment.report.names import show_names
 from leopart.segment.report.page import ObjectRow, PartRow, PhotoRow, ReportPage, SceneRow, write_report
 from leopart.segment.report.regions import Regions
 from leopart.segment.summary import Summary
@@ -28,7 +28,7 @@ OBJECT_OF_PART = {1: 1, 2: 1, 3: 2, 4: 3}
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
-def photo_row(name: str, ids: np.ndarray, names: dict[int, str]) -> PhotoRow:
+def photo_row(name: str, ids: np.ndarray) -> PhotoRow:
     shown = np.unique(ids[ids > 0])
     pixels = colours(9)[ids]
     return PhotoRow(
@@ -37,7 +37,7 @@ def photo_row(name: str, ids: np.ndarray, names: dict[int, str]) -> PhotoRow:
         pixels,
         pixels,
         f"overlays/{name}",
-        Regions(ids, {int(part): OBJECT_OF_PART[part] for part in shown}, names),
+        Regions(ids, {int(part): OBJECT_OF_PART[part] for part in shown}),
     )
 
 
@@ -49,7 +49,7 @@ def report(folder: Path) -> Path:
     patch = [np.full((96, 96, 3), 120, np.uint8)] * 3
     parts = {part: PartRow(part, obj, 0.1, 2, patch) for part, obj in OBJECT_OF_PART.items()}
     objects = [
-        ObjectRow(1, [replace(parts[1], name=HOSTILE), parts[2]], 0.2, 3),
+        ObjectRow(1, [parts[1], parts[2]], 0.2, 3),
         ObjectRow(2, [parts[3]], 0.1, 3),
         ObjectRow(3, [parts[4]], 0.1, 1),
     ]
@@ -57,15 +57,16 @@ def report(folder: Path) -> Path:
         "Report",
         Summary("segment", {"photos": 3, "failed": 0}, [], [], {}, {}, {}),
         photos=[
-            photo_row("a.jpg", QUARTERS, {1: HOSTILE}),
-            photo_row("b.jpg", QUARTERS, {}),
-            photo_row("c.jpg", HALVES, {}),
+            photo_row("a.jpg", QUARTERS),
+            photo_row("b.jpg", QUARTERS),
+            photo_row("c.jpg", HALVES),
         ],
         objects=objects,
         scenes=[SceneRow(1, objects[:2], 0.3, 3), SceneRow(2, objects[2:], 0.1, 1)],
         edges=[(1, 2, 0.9), (2, 3, 0.2)],
     )
     write_report(folder / "report.html", page)
+    show_names(folder, {"part 1": HOSTILE, "object 2": "</script><b>", "part 2 of object 1": "tail"})
     return folder / "report.html"
 
 
@@ -112,8 +113,8 @@ def test_the_pointer_says_part_object_and_name(tab: Any) -> None:
     picture = "#photo-1 .triple img:nth-child(2)"
     for x, y, said in [
         (0.2, 0.5, f"part 1 · object 1 · {HOSTILE}"),
-        (0.8, 0.2, "part 2 · object 1"),
-        (0.8, 0.8, "part 3 · object 2"),
+        (0.8, 0.2, "part 2 · object 1 · tail"),
+        (0.8, 0.8, "part 3 · object 2 · </script><b>"),
     ]:
         point_at(tab, picture, x, y)
         expect(tab.locator("#tip")).to_have_text(said)
@@ -124,11 +125,18 @@ def test_the_pointer_says_part_object_and_name(tab: Any) -> None:
     assert tab.locator("#tip").is_hidden()
 
 
+def test_names_that_came_later_stand_beside_ids(tab: Any) -> None:
+    assert tab.locator("#part-1 .what b").text_content() == f"Part 1 ({HOSTILE})"
+    assert tab.locator("#object-2 h3").text_content() == "Object 2 (</script><b>)"
+    assert tab.locator("#only option[value='object 2']").text_content() == "Object 2 (</script><b>)"
+    assert tab.locator("#object-1 h3").text_content() == "Object 1"
+
+
 def test_a_click_on_a_region_leads_to_its_part(tab: Any) -> None:
     tab.locator("#photo-1 .triple").click()
     tab.wait_for_selector("#closer[data-shown='photo-1']")
     point_at(tab, ".stage canvas", 0.8, 0.8)
-    assert tab.locator("#under").text_content() == "part 3 · object 2"
+    assert tab.locator("#under").text_content() == "part 3 · object 2 · </script><b>"
     tab.mouse.down()
     tab.mouse.up()
     tab.wait_for_url("**#part-3")
@@ -154,7 +162,7 @@ def test_everything_is_reached_by_keyboard(tab: Any) -> None:
     tab.keyboard.press("1")
     assert tab.locator("[data-view='photo']").get_attribute("aria-pressed") == "true"
     press_until(tab, "Tab", "#closer li a[href='#part-2']")
-    assert tab.locator("#under").text_content() == "part 2 · object 1"
+    assert tab.locator("#under").text_content() == "part 2 · object 1 · tail"
     tab.keyboard.press("Enter")
     tab.wait_for_url("**#part-2")
     assert tab.evaluate("document.activeElement.id") == "part-2"

@@ -16,6 +16,7 @@ from PIL import Image
 from leopart.features.failure import Failure
 from leopart.segment.report.curve import draw_chart
 from leopart.segment.report.graph import HEIGHT, WIDTH, draw_map
+from leopart.segment.report.names import show_names
 from leopart.segment.report.page import (
     Credit,
     Curve,
@@ -233,11 +234,28 @@ def test_report__objects_in_fewer_than_three_photos_are_folded_unless_all_are():
     assert rare_ids(render_report(page_of(objects=rows[2:]))) == []
 
 
-def test_report__names_stand_beside_ids():
-    named = ObjectRow(1, [PartRow(1, 1, 0.1, 5, name="wheel")], 0.1, 5, name="car & co")
-    text = " ".join(Html(render_report(page_of(objects=[named]))).text.split())
-    assert "Object 1 (car & co)" in text
-    assert "Part 1 (wheel)" in text
+def test_report__names_are_put_in_later_in_place_of_earlier_ones(tmp_path):
+    (tmp_path / "report.html").write_text(render_report(full_report(NASTY)))
+    show_names(tmp_path, {"part 1": "first"})
+    names = {
+        "part 1": "</script><script>alert(1)</script>",
+        "object 2": "car & co \\1",
+        "part 3 of object 2": "ä",
+    }
+    show_names(tmp_path, names)
+    text = (tmp_path / "report.html").read_text()
+    (block,) = re.findall(r'<script type="application/json" id="names">(.*?)</script>', text, re.DOTALL)
+    assert json.loads(block) == names
+    show_names(tmp_path, {})
+    assert (tmp_path / "report.html").read_text() == render_report(full_report(NASTY))
+
+
+def test_report__of_an_earlier_version_stays_as_it_is(tmp_path):
+    show_names(tmp_path, {"part 1": "a"})
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "report.html").write_text("<html>")
+    show_names(tmp_path, {"part 1": "a"})
+    assert (tmp_path / "report.html").read_text() == "<html>"
 
 
 def test_report__runs_its_own_script_and_style_only():
@@ -252,11 +270,11 @@ def test_report__runs_its_own_script_and_style_only():
 
 def test_regions__are_packed_small_and_come_back():
     ids = np.random.default_rng(0).integers(0, 300, (LONGEST, LONGEST))  # the worst case for compression
-    regions = Regions(ids, {i: i % 7 for i in range(1, 300)}, {5: 'a "quoted" name'})
+    regions = Regions(ids, {i: i % 7 for i in range(1, 300)})
     raw = zlib.decompress(base64.b64decode(regions.packed))
     assert len(regions.packed) < 90_000
     assert np.array_equal(np.frombuffer(raw, "<u2").reshape(ids.shape), ids)
-    assert json.loads(regions.table)[4] == [5, 5, 'a "quoted" name']
+    assert json.loads(regions.table)[4] == [5, 5]
 
 
 def test_report__the_tree_draws_the_pictures_of_the_graph_and_embeds_none():

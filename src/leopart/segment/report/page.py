@@ -79,8 +79,6 @@ class PartRow:
     """In how many photos it appears."""
     patches: Sequence[Pixels] = ()
     """Best patches, best first, sRGB uint8 [h, w, 3] each; about 96 pixels and square."""
-    name: str = ""
-    """What it is called, if it has a name."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +93,6 @@ class ObjectRow:
     """Part of all pixels, 0 .. 1."""
     photos: int
     """In how many photos it appears."""
-    name: str = ""
-    """What it is called, if it has a name."""
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,6 @@ class Regions:
     """Part id of each cell, [h, w] in 0 .. 65535; 0 = background."""
     objects: Mapping[int, int] = field(default_factory=dict)
     """Object id of each part that the photo shows, in this photo; 0 = none."""
-    names: Mapping[int, str] = field(default_factory=dict)
-    """Name of each part that has one, in this photo."""
 
     @property
     def packed(self) -> str:
@@ -40,6 +38,6 @@ class Regions:
 
     @property
     def table(self) -> str:
-        """JSON: part id, object id and name ("" without one) of each part, in the order of the ids."""
-        rows = [[part, self.objects[part], self.names.get(part, "")] for part in sorted(self.objects)]
+        """JSON: id and object id of each part, in the order of the ids."""
+        rows = [[part, self.objects[part]] for part in sorted(self.objects)]
         return json.dumps(rows, separators=(",", ":"))

@@ -3,13 +3,27 @@
 const all = (query, from = document) => [...from.querySelectorAll(query)];
 const get = (id) => document.getElementById(id);
 
+// Names that `leopart label` gave after the page was written.
+
+const names = JSON.parse(get("names").textContent);
+for (const place of all("[data-named]")) {
+  const name = names[place.dataset.named];
+  if (name) place.textContent = ` (${name})`;
+}
+for (const option of all("#only option")) {
+  const name = names[option.value];
+  if (name) option.textContent += ` (${name})`;
+}
+const nameOf = (region) =>
+  names[`part ${region.part} of object ${region.object}`] ?? names[`part ${region.part}`] ?? names[`object ${region.object}`];
+
 // What a photo shows: part ids on a small grid, and of each part its object and its name.
 
 const known = new Map();
 
 function decode(shot) {
   const [width, height] = shot.dataset.size.split(" ").map(Number);
-  const rows = JSON.parse(shot.dataset.regions).map(([part, object, name]) => [part, { part, object, name, cells: 0 }]);
+  const rows = JSON.parse(shot.dataset.regions).map(([part, object]) => [part, { part, object, cells: 0 }]);
   return { width, height, regions: new Map(rows), ids: null };
 }
 
@@ -40,7 +54,8 @@ function regionAt(content, x, y) {
 function describe(region) {
   if (!region) return "background";
   const object = region.object ? ` · object ${region.object}` : "";
-  return `part ${region.part}${object}${region.name ? ` · ${region.name}` : ""}`;
+  const name = nameOf(region);
+  return `part ${region.part}${object}${name ? ` · ${name}` : ""}`;
 }
 
 // Pointing at a small picture.
