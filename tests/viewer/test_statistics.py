@@ -78,6 +78,15 @@ def test_photos_are_ordered_by_the_confidence_in_the_summary(tmp_path):
     assert run.by_confidence() == [1, 3, 0, 2]
 
 
+def test_parts_beside_pieces_of_a_split_are_suggested_still(tmp_path):
+    run = open_run(make_run(tmp_path))
+    rows = np.eye(PARTS, dtype=np.float32)
+    rows[1] = rows[0] + 0.1 * rows[1]
+    save_file({"parts.centroids": rows[:-1]}, run.out / "segmenter" / "arrays.safetensors")
+    alike = [one["parts"] for one in suggestions(run, statistics_of(run)) if "alike" in one["why"]]
+    assert alike == [[1, 2]]
+
+
 def test_parts_with_like_centroids_and_parts_seen_together_are_suggested(tmp_path):
     run = open_run(make_run(tmp_path))
     rows = np.eye(PARTS, dtype=np.float32)

@@ -158,14 +158,15 @@ def suggestions(run: Run, found: Statistics) -> list[dict[str, Any]]:
 
 
 def _cosines(run: Run) -> NDArray[np.float64]:
-    """Of the centroids of all pairs of parts; zeros where the segmenter has none that can be read."""
+    """Of the centroids of all pairs of parts; zeros for pieces of split parts, and where none can be read."""
     none = np.zeros((run.ids.n_parts,) * 2)
     try:
         rows = load_file(run.out / "segmenter" / "arrays.safetensors").get("parts.centroids")
     except Exception:  # noqa: BLE001 - a missing or damaged file costs suggestions, not the page
         return none
-    if rows is None or len(rows) != run.ids.n_parts:
+    if rows is None or rows.ndim != 2 or len(rows) > run.ids.n_parts:
         return none
-    unit = rows.astype(np.float64)
+    unit = np.zeros((run.ids.n_parts, rows.shape[1]))
+    unit[: len(rows)] = rows
     unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
     return unit @ unit.T
