@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from leopart.models import custom
 from leopart.models.backbone import load_backbone
 from leopart.segment import adapting, learning
 
@@ -214,14 +215,14 @@ def test_a_single_photo_is_enough(run, draw, quick, tmp_path):
 
 
 def test_a_resnet_is_refused_before_anything_is_written(run, photos, quick, tmp_path, monkeypatch, never):
-    real = learning.load_backbone
+    real = custom.load_backbone
 
     def convolutional(*args, **options):
         backbone = real(*args, **options)
         backbone.spec = replace(backbone.spec, architecture="resnet50")
         return backbone
 
-    monkeypatch.setattr(learning, "load_backbone", convolutional)
+    monkeypatch.setattr(custom, "load_backbone", convolutional)
     ran = run("segment", photos, "--out", tmp_path / "o", *quick, "--adapt")
 
     assert ran.status == 2

@@ -24,7 +24,7 @@ def test_bash_completes_commands_and_their_options(run):
     script = run("completion", "bash").out
     assert completed(script, "") == list(COMMANDS)
     assert completed(script, "pre") == ["predict"]
-    assert completed(script, "segment", "--obj") == ["--objects"]
+    assert completed(script, "segment", "--obj") == ["--objects", "--objects-by"]
     assert completed(script, "label", "x", "--na") == ["--name"]
     assert completed(script, "train", "quick", "--help") == ["--help", "--help-all"]
     assert completed(script, "segment", "--prototypes") == []

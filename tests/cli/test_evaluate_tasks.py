@@ -315,7 +315,7 @@ def test_help_lists_the_tasks_and_each_has_its_own(run):
     ran = run("evaluate", "--help")
     assert ran.status == 0
     assert all(f"\n  {task} " in ran.out for task in ("linear", "fcn", "in-context", "attention", "boundary"))
-    of_task = run("evaluate", "in-context", "--help")
+    of_task = run("evaluate", "in-context", "--help-all")
     assert "--fractions" in of_task.out
     assert "--k " not in of_task.out
 

@@ -221,5 +221,5 @@ def test_options_come_from_a_file_too(run, words, tmp_path):
 
 def test_the_help_lists_the_figures_and_each_has_its_own(run):
     assert "overclustering  many clusters" in run("figure", "--help").out
-    assert "--opacity" in run("figure", "parts", "--help").out
+    assert "--opacity" in run("figure", "parts", "--help-all").out
     assert "--opacity" not in run("figure", "crops", "--help").out

@@ -65,6 +65,7 @@ def test_new_photos_in_folders_get_masks_of_their_own_size_and_ids_of_the_segmen
     assert files_below(tmp_path / "o") == {
         "summary.json",
         "report.html",
+        "areas.csv",
         "config.yaml",
         "photos.jsonl",
         "parts/new.png",
@@ -254,7 +255,7 @@ def test_the_report_has_the_shares_of_the_masks(run, segmented, tmp_path):
         masks = [np.asarray(Image.open(tmp_path / "o" / kind / photo.name)) for photo in photos]
         for number in range(1, 1 + max(int(mask.max()) for mask in masks)):
             shares = [(mask == number).mean() for mask in masks]
-            found = re.findall(rf"{word} {number}\s+(\S+) %[^·]*· (\d+) photo", text)
+            found = re.findall(rf"{word} {number}\s+(\S+) %[^·]*·\s+(\d+) photo", text)
             if not any(shares):
                 assert found == []
                 continue

@@ -137,7 +137,7 @@ def test_what_makes_no_sense_is_told_in_one_line(run, tmp_path, monkeypatch, giv
 
 
 def test_the_recipe_can_be_read_from_the_help(run):
-    ran = run("train", "quick", "--help")
+    ran = run("train", "quick", "--help-all")
     assert ran.status == 0
     for name in ("--prototypes", "--train-blocks", "--stop-at", "--resume", "--augment-on"):
         assert name in ran.out

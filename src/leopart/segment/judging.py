@@ -56,6 +56,8 @@ def judged(backbone: Backbone, photos: Sequence[Photo], seed: int) -> Suitabilit
         photos: all there are; the same ones are drawn for every network.
         seed: decides which, and every other random choice.
     """
+    if len(photos) < FEWEST_PHOTOS:
+        return None
     chosen = random.Random(seed).sample(list(photos), min(_PHOTOS, len(photos)))  # noqa: S311 - no secret
     extractor = Extractor(backbone, Preprocessing(_SIZE), batch_size=1)
     tokens = []
