@@ -135,7 +135,7 @@ def _neco(size: str, start: str) -> BackboneSpec:
         _dinov2(size, registers=start == "dinov2r"),
         name=f"neco_{start}_vit{size}14",
         weights=f"neco_{start}_vit{size}14",
-        summary=f"ViT-{size.upper()}/14, NeCo from {kinds[start]}",
+        summary=f"ViT-{size.upper()}/14, NeCo{kinds[start].removeprefix('DINOv2').replace('removed', 'off')}",
         origin=f"{kinds[start]} of Meta AI, tuned on COCO without labels by the authors of NeCo.",
         files=(FileSource(f"neco_on_{start}_vit14_model.ckpt", repository="FunAILab/NeCo", folder=folder),),
         **_NECO,  # type: ignore[arg-type]
