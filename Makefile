@@ -30,7 +30,7 @@ test-all: $(VENV)/.installed-test
 # test-as-KIND-THREADS runs the numeric tests as a processor of that kind would, in so many threads.
 NUMERIC := $(addprefix tests/,clustering evaluation export features models training/methods) \
 	$(addprefix tests/training/test_,module.py optimisation.py distributed.py) \
-	$(addprefix tests/segment/test_,fitting.py part_model.py refinement.py saved.py)
+	$(addprefix tests/segment/test_,fitting.py part_model.py refinement.py saved.py segments.py objects.py photo_masks.py)
 AS_default := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE
 AS_avx2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2
 PYTHONS ?= python3.12 python3.13

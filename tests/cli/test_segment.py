@@ -29,6 +29,7 @@ def test_the_output_is_masks_overlays_report_segmenter_summary_and_settings(segm
     assert files_below(segmented) == {
         "report.html",
         "summary.json",
+        "areas.csv",
         "config.yaml",
         "photos.jsonl",
         "labels.yaml",
