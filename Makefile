@@ -27,10 +27,12 @@ test-all: $(VENV)/.installed-test
 	LEOPART_FUZZ_SECONDS=60 $(PYTEST) -m "not gpu"
 
 # Sums differ between processors: in their order, in what is rounded in between, and in the number formats.
-# test-as-KIND-THREADS runs the numeric tests as a processor of that kind would, in so many threads.
+# test-as-KIND-THREADS runs the numeric tests as a processor of that kind would, in so many threads; with several
+# threads in one process, or they would wait for each other.
 NUMERIC := $(addprefix tests/,clustering evaluation export features models training/methods) \
 	$(addprefix tests/training/test_,module.py optimisation.py distributed.py) \
-	$(addprefix tests/segment/test_,fitting.py part_model.py refinement.py saved.py segments.py objects.py photo_masks.py)
+	$(addprefix tests/segment/test_,fitting.py part_model.py refinement.py saved.py) \
+	$(addprefix tests/segment/test_,segments.py objects.py photo_masks.py)
 AS_default := ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE
 AS_avx2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2
 PYTHONS ?= python3.12 python3.13
@@ -38,7 +40,7 @@ PYTHONS ?= python3.12 python3.13
 test-portable: test-as-default-1 test-as-default-4 test-as-avx2-1 test-as-avx2-4 test-oldest test-pythons
 
 test-as-%: $(VENV)/.installed-test
-	$(AS_$(word 1,$(subst -, ,$*))) $(PYTEST) --threads $(word 2,$(subst -, ,$*)) --without-bf16 \
+	$(AS_$(word 1,$(subst -, ,$*))) $(if $(filter %-1,$*),$(PYTEST),$(BIN)/python -m pytest) --threads $(word 2,$(subst -, ,$*)) --without-bf16 \
 		-m "not slow and not gpu and not network" $(NUMERIC)
 
 # The oldest versions that pyproject.toml allows, on the Python of `make`. They warn of their own age.
