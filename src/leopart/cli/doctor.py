@@ -138,7 +138,7 @@ def _extras() -> Iterator[Finding]:
     missing = {extra: [name for name in names if _version(name) is None] for extra, names in EXTRAS.items()}
     here = [extra for extra, names in missing.items() if not names]
     lacking = [extra for extra, names in missing.items() if names]
-    shown = f"{', '.join(here) or 'none'} (not: {', '.join(lacking) or 'none'})"
+    shown = (", ".join(here) or "none") + (f" (not: {', '.join(lacking)})" if lacking else "")
     yield Finding(
         "extras", shown, f'pip install ".[{",".join(lacking)}]" if you need them' if lacking else ""
     )
