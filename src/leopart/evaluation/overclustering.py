@@ -131,8 +131,7 @@ def overcluster(
     2. K-means for each K and seed.
     3. Every token's cluster id, enlarged to `eval_size` by nearest; pixels counted by class and cluster over
        all photos.
-    4. Clusters matched to classes: one to one (Hungarian) where K is the number of classes, otherwise many
-       to one.
+    4. Clusters matched to classes: one to one (Hungarian) where K is their number, otherwise many to one.
 
     Labels are used for the matching and the scores only. Memory does not grow with the photos,
     apart from `tokens` and `labels` themselves and a few bytes a token.
