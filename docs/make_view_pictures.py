@@ -33,7 +33,7 @@ def main(out: Path) -> None:
         thread.join()
 
 
-def walk(page, address: str) -> None:  # type: ignore[no-untyped-def]
+def walk(page, address: str) -> None:  # type: ignore[no-untyped-def]  # Playwright may be absent
     """Photos, parts, named, saved, dark."""
 
     def keep(name: str) -> None:

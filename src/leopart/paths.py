@@ -21,12 +21,12 @@ def shown(path: Path | str) -> str:
 
 def is_folder(path: Path) -> bool:
     """Whether there is such a folder. No, too, where the system does not say: Path's own raises then."""
-    return os.path.isdir(path)  # noqa: PTH112
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises there
 
 
 def is_file(path: Path) -> bool:
     """Whether there is such a plain file; see `is_folder`."""
-    return os.path.isfile(path)  # noqa: PTH113
+    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises there
 
 
 def expanded(text: str) -> Path:

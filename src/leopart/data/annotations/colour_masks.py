@@ -24,6 +24,9 @@ _LARGEST_MAP, _LARGEST_MASK = 2**20, 2**28
 #: Colour that VOC gives to pixels without a label.
 _UNLABELLED = (224, 224, 192)
 
+#: What zipfile raises for a damaged archive, an unknown compression (NotImplementedError) or a password.
+_UNREADABLE = (OSError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError)
+
 
 class ColourMasks(Annotated):
     """Masks of a VOC tree (a folder) or of a CVAT archive (a zip).
@@ -124,14 +127,7 @@ class _Files(ABC):
         try:
             with self.open(name) as file:
                 content = file.read(limit + 1)
-        except (
-            OSError,
-            zipfile.BadZipFile,
-            EOFError,
-            NotImplementedError,
-            RuntimeError,
-            ValueError,
-        ) as error:
+        except _UNREADABLE as error:
             raise LeopartError(f"cannot read {shown(name)}: {error}; export it again") from error
         if len(content) > limit:
             raise LeopartError(f"{shown(name)} is larger than {limit >> 20} MiB; export it again")

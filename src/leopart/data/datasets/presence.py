@@ -41,7 +41,7 @@ def spelled(root: Path, names: Iterable[str]) -> list[Path]:
     @cache
     def spellings(folder: Path) -> dict[str, str]:
         try:
-            return {nfc(name): name for name in sorted(os.listdir(folder))}  # noqa: PTH208
+            return {nfc(name): name for name in sorted(os.listdir(folder))}  # noqa: PTH208 - names
         except OSError:
             return {}
 

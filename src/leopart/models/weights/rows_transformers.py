@@ -138,7 +138,7 @@ def _neco(size: str, start: str) -> BackboneSpec:
         summary=f"ViT-{size.upper()}/14, NeCo{kinds[start].removeprefix('DINOv2').replace('removed', 'off')}",
         origin=f"{kinds[start]} of Meta AI, tuned on COCO without labels by the authors of NeCo.",
         files=(FileSource(f"neco_on_{start}_vit14_model.ckpt", repository="FunAILab/NeCo", folder=folder),),
-        **_NECO,  # type: ignore[arg-type]
+        **_NECO,  # type: ignore[arg-type]  # a mapping hides which field has which type
     )
 
 

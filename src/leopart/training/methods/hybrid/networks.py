@@ -30,13 +30,13 @@ class HybridNetworks(StudentTeacher):
     @property
     def head(self) -> DenseHead:
         """The student's, of Leopart's loss."""
-        return self.student["head"].clustering  # type: ignore[return-value]
+        return self.student["head"].clustering  # type: ignore[return-value]  # a ModuleDict knows modules
 
     @property
     def target_head(self) -> DenseHead:
         """See `StudentTeacher`."""
         network = self.student if self.teacher is None else self.teacher
-        return network["head"].clustering  # type: ignore[return-value]
+        return network["head"].clustering  # type: ignore[return-value]  # likewise
 
     def contrast(self, outputs: Outputs, side: int) -> tuple[Embedded, Embedded]:
         """The first large crop as query by the student, the second as key by the teacher.
